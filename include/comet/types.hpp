@@ -1,0 +1,117 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+
+#include <Eigen/Core>
+#include <concepts>
+#include <cstdint>
+#include <type_traits>
+#include <utility>
+
+/// \file
+/// \brief Sizes, matrices and views. One sample per column, everywhere.
+///
+/// Eigen's default storage is column-major, so a d x B matrix with one sample per column has the
+/// memory of a C-order array of shape (B, d) in NumPy or PyTorch: both sides can share it. Weights
+/// follow the same rule: one output unit per column (in x out), the memory of a C-order (out, in).
+
+namespace comet {
+
+using Index = Eigen::Index;      ///< sizes and positions
+using ExpertId = std::int32_t;   ///< number of an expert, 0..n-1
+using SampleId = std::int32_t;   ///< number of a sample in its batch, 0..B-1
+
+template <class S>
+using Matrix = Eigen::Matrix<S, Eigen::Dynamic, Eigen::Dynamic>;
+template <class S>
+using Vector = Eigen::Matrix<S, Eigen::Dynamic, 1>;
+
+namespace detail {
+
+template <class T>
+concept EigenDense = std::derived_from<std::remove_cvref_t<T>,
+                                       Eigen::DenseBase<std::remove_cvref_t<T>>>;
+
+/// Memory that a column-major view can describe: unit stride down a column, or no memory at all
+/// (an expression, which has to be evaluated anyway).
+template <class D>
+inline constexpr bool is_viewable =
+    !(int(Eigen::internal::traits<D>::Flags) & Eigen::DirectAccessBit) ||
+    ((!(int(D::Flags) & Eigen::RowMajorBit) || D::IsVectorAtCompileTime) &&
+     int(D::InnerStrideAtCompileTime) == 1);
+
+template <class S, class D>
+constexpr const D& viewable(const D& x) {
+  static_assert(std::is_same_v<typename D::Scalar, S>,
+                "comet: the scalar type of this matrix differs from the model's (float or double); "
+                "convert it with .cast<S>()");
+  static_assert(is_viewable<D>,
+                "comet: one sample per column in column-major storage, please: a row-major, "
+                "transposed or strided matrix would have to be copied. A C-order (B, d) array is a "
+                "d x B Eigen::Map without a copy");
+  return x;
+}
+
+template <class S, class D>
+constexpr D& writable(D& x) {
+  static_assert(std::is_same_v<typename D::Scalar, S>,
+                "comet: the scalar type of this output differs from the model's (float or double)");
+  static_assert((int(D::Flags) & Eigen::LvalueBit) && is_viewable<D>,
+                "comet: an output must be a writable column-major matrix, block or map");
+  return x;
+}
+
+}  // namespace detail
+
+/// \brief Read-only view of a column-major matrix: an Eigen matrix, map or block as it stands, or
+/// the value of an expression. Row-major memory is refused at compile time, never copied silently.
+template <class S>
+class ConstMatrixView : public Eigen::Ref<const Matrix<S>, 0, Eigen::OuterStride<>> {
+  using Base = Eigen::Ref<const Matrix<S>, 0, Eigen::OuterStride<>>;
+
+ public:
+  template <class D>
+  ConstMatrixView(const Eigen::DenseBase<D>& x)  // NOLINT: conversion is the purpose
+      : Base(detail::viewable<S>(x.derived())) {}
+};
+
+/// \brief Writable view of a column-major matrix, block or map that the caller has sized.
+template <class S>
+class MatrixView : public Eigen::Ref<Matrix<S>, 0, Eigen::OuterStride<>> {
+  using Base = Eigen::Ref<Matrix<S>, 0, Eigen::OuterStride<>>;
+
+ public:
+  template <detail::EigenDense D>
+    requires(!std::is_const_v<std::remove_reference_t<D>> &&
+             !std::same_as<std::remove_cvref_t<D>, MatrixView>)
+  MatrixView(D&& x)  // NOLINT: conversion is the purpose
+      : Base(detail::writable<S>(x)) {}
+
+  using Base::operator=;
+};
+
+/// \brief A tensor as a matrix with one sample per column, without a copy.
+///
+/// Rank 2 (features x samples) and rank 3 (features x sequence x batch, read as features x
+/// (sequence * batch)) of `Eigen::Tensor` or `Eigen::TensorMap`, column-major.
+template <class Tensor>
+  requires requires(Tensor& t) {
+    t.data();
+    t.dimension(0);
+    Tensor::NumDimensions;
+  }
+[[nodiscard]] auto as_matrix(Tensor& tensor) {
+  static_assert(Tensor::NumDimensions == 2 || Tensor::NumDimensions == 3,
+                "comet::as_matrix: a tensor of rank 2 (features x samples) or 3 "
+                "(features x sequence x batch)");
+  static_assert(int(Tensor::Layout) == int(Eigen::ColMajor),
+                "comet::as_matrix: a column-major tensor; a row-major one would be copied");
+  using Scalar = std::remove_const_t<std::remove_pointer_t<decltype(tensor.data())>>;
+  using Plain = std::conditional_t<
+      std::is_const_v<std::remove_pointer_t<decltype(tensor.data())>>, const Matrix<Scalar>,
+      Matrix<Scalar>>;
+  Index columns = tensor.dimension(1);
+  if constexpr (Tensor::NumDimensions == 3) columns *= tensor.dimension(2);
+  return Eigen::Map<Plain>(tensor.data(), tensor.dimension(0), columns);
+}
+
+}  // namespace comet
