@@ -1,0 +1,27 @@
+# SPDX-License-Identifier: MIT
+# What our own tests, examples and benchmarks are built with. Never installed or exported.
+
+add_library(comet_dev INTERFACE)
+target_link_libraries(comet_dev INTERFACE comet)
+target_compile_options(comet_dev INTERFACE
+  -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wsign-conversion -Wold-style-cast
+  -Wdouble-promotion -Wnon-virtual-dtor
+  $<$<BOOL:${COMET_WERROR}>:-Werror>)
+
+if(PROJECT_IS_TOP_LEVEL)
+  set(CMAKE_CXX_EXTENSIONS OFF)
+  set(CMAKE_EXPORT_COMPILE_COMMANDS ON)
+  set(CMAKE_RUNTIME_OUTPUT_DIRECTORY ${PROJECT_BINARY_DIR}/bin)
+  if(NOT CMAKE_BUILD_TYPE AND NOT CMAKE_CONFIGURATION_TYPES)
+    set(CMAKE_BUILD_TYPE Release CACHE STRING "Debug, Release, RelWithDebInfo or MinSizeRel" FORCE)
+  endif()
+  if(COMET_TUNE)
+    include(cmake/ReleaseFlags.cmake)
+  endif()
+  find_program(COMET_CCACHE ccache)
+  if(COMET_CCACHE AND NOT CMAKE_CXX_COMPILER_LAUNCHER)
+    # Without these two, ccache passes every file with a precompiled header by.
+    set(CMAKE_CXX_COMPILER_LAUNCHER
+        ${CMAKE_COMMAND} -E env CCACHE_SLOPPINESS=pch_defines,time_macros ${COMET_CCACHE})
+  endif()
+endif()

@@ -1,0 +1,25 @@
+# SPDX-License-Identifier: MIT
+include(CMakePackageConfigHelpers)
+include(GNUInstallDirs)
+
+set(package_dir ${CMAKE_INSTALL_DATADIR}/cmake/comet)
+
+target_include_directories(comet INTERFACE $<INSTALL_INTERFACE:${CMAKE_INSTALL_INCLUDEDIR}>)
+install(DIRECTORY include/comet DESTINATION ${CMAKE_INSTALL_INCLUDEDIR} FILES_MATCHING PATTERN "*.hpp")
+install(FILES LICENSE DESTINATION ${CMAKE_INSTALL_DATADIR}/licenses/comet)
+
+install(TARGETS comet EXPORT comet_targets)
+install(EXPORT comet_targets NAMESPACE comet:: FILE comet-targets.cmake DESTINATION ${package_dir})
+# A file of its own: it can be loaded only where nlohmann_json is found.
+if(TARGET comet_safetensors)
+  install(TARGETS comet_safetensors EXPORT comet_safetensors_targets)
+  install(EXPORT comet_safetensors_targets NAMESPACE comet:: FILE comet-safetensors-targets.cmake
+          DESTINATION ${package_dir})
+endif()
+
+configure_package_config_file(cmake/comet-config.cmake.in comet-config.cmake
+  INSTALL_DESTINATION ${package_dir} NO_SET_AND_CHECK_MACRO)
+write_basic_package_version_file(comet-config-version.cmake
+  COMPATIBILITY SameMinorVersion ARCH_INDEPENDENT)
+install(FILES ${PROJECT_BINARY_DIR}/comet-config.cmake ${PROJECT_BINARY_DIR}/comet-config-version.cmake
+        DESTINATION ${package_dir})
