@@ -6,7 +6,7 @@
 
 #if __has_include(<catch2/catch_all.hpp>)
 #include <catch2/catch_all.hpp>
-using Catch::Approx;  // NOLINT: version 2 tests write Approx, or Catch::Approx; both work
+using Catch::Approx;  // NOLINT: version 2 has it outside the namespace
 #else
 #include <catch2/catch.hpp>
 #endif
