@@ -1,0 +1,58 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+
+#include <cmath>
+
+#include <comet/detail/check.hpp>
+#include <comet/types.hpp>
+
+namespace comet {
+
+/// \brief How the relaxed permutation search hardens: temperature and number of Sinkhorn iterations
+/// at step t of T.
+///
+/// tau(t) = first_temperature^(1 - t/T) last_temperature^(t/T), by default 10^(-3 - 4 t/T), and
+/// L(t) = floor(first_iterations + (last_iterations - first_iterations) t/T), by default
+/// floor(20 + 130 t/T) (Ibrahim et al., COMET, KDD 2023, supplement).
+struct Annealing {
+  double first_temperature = 1e-3;
+  double last_temperature = 1e-7;
+  Index first_iterations = 20;
+  Index last_iterations = 150;
+
+  /// \throws std::invalid_argument unless both temperatures are finite and > 0, and
+  /// 1 <= first_iterations <= last_iterations
+  void validate() const {
+    detail::check_positive("Annealing", "first_temperature", first_temperature);
+    detail::check_positive("Annealing", "last_temperature", last_temperature);
+    detail::check_at_least("Annealing", "first_iterations", first_iterations, 1);
+    detail::check_at_least("Annealing", "last_iterations", last_iterations, first_iterations);
+  }
+
+  /// \throws std::invalid_argument unless 0 <= step <= total and total >= 1
+  [[nodiscard]] double temperature(Index step, Index total) const {
+    check_step("Annealing::temperature", step, total);
+    const double first = std::log10(first_temperature);
+    const double last = std::log10(last_temperature);
+    return std::pow(
+        10.0, first + (last - first) * static_cast<double>(step) / static_cast<double>(total));
+  }
+
+  /// \throws std::invalid_argument unless 0 <= step <= total and total >= 1
+  [[nodiscard]] Index iterations(Index step, Index total) const {
+    check_step("Annealing::iterations", step, total);
+    // In integers, where floor is exact; in floating point 130 * 0.1 may be a hair off 13.
+    return first_iterations + (last_iterations - first_iterations) * step / total;
+  }
+
+  friend bool operator==(const Annealing&, const Annealing&) = default;
+
+ private:
+  static void check_step(const char* where, Index step, Index total) {
+    detail::check_at_least(where, "total", total, 1);
+    detail::check_at_least(where, "step", step, 0);
+    detail::check_at_most(where, "step", step, "total", total);
+  }
+};
+
+}  // namespace comet
