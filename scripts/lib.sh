@@ -1,0 +1,122 @@
+# SPDX-License-Identifier: MIT
+# Sourced by the scripts beside it: finds what is missing, installs it where it may, configures and
+# builds presets.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+
+say() { printf '%s: %s\n' "${0##*/}" "$*" >&2; }
+cores() { nproc 2>/dev/null || getconf _NPROCESSORS_ONLN; }
+
+# One line a need: name, then the package for Debian and Ubuntu, for Fedora, for Homebrew.
+needs='
+gcc         g++                 gcc-c++                  gcc
+gcc-san     g++                 libasan,libubsan,libtsan gcc
+clang       clang               clang                    llvm
+clang-san   libclang-rt-dev     compiler-rt              llvm
+cmake       cmake               cmake                    cmake
+ninja       ninja-build         ninja-build              ninja
+eigen       libeigen3-dev       eigen3-devel             eigen
+json        nlohmann-json3-dev  json-devel               nlohmann-json
+cli11       libcli11-dev        cli11-devel              cli11
+catch2      catch2              catch-devel              catch2
+benchmark   libbenchmark-dev    google-benchmark-devel   google-benchmark
+format      clang-format        clang-tools-extra        clang-format
+r           r-base-core         R-core                   r
+'
+
+has_command() { command -v "$1" >/dev/null 2>&1; }
+has_header() {
+  local prefix
+  for prefix in /usr /usr/local /opt/homebrew ${CMAKE_PREFIX_PATH:+${CMAKE_PREFIX_PATH//[:;]/ }}; do
+    [ -e "$prefix/include/$1" ] && return
+  done
+  return 1
+}
+has_gcc_library() {
+  local file
+  file=$(g++ -print-file-name="$1" 2>/dev/null) && [ "$file" != "$1" ]
+}
+has_clang_library() {
+  compgen -G "$(clang++ -print-runtime-dir 2>/dev/null)/libclang_rt.$1*" >/dev/null
+}
+cmake_is_new_enough() {
+  local version
+  version=$(cmake --version | sed -n '1s/[^0-9]*//p')
+  [ "$(printf '%s\n' 3.24 "$version" | sort -V | head -n 1)" = 3.24 ]
+}
+has() {
+  case $1 in
+    gcc) has_command g++ ;;
+    gcc-san) has_gcc_library libasan.so && has_gcc_library libubsan.so && has_gcc_library libtsan.so ;;
+    clang) has_command clang++ ;;
+    clang-san) has_clang_library asan ;;
+    cmake) has_command cmake && cmake_is_new_enough ;;
+    ninja) has_command ninja || has_command make ;;
+    eigen) has_header eigen3/Eigen/Core ;;
+    json) has_header nlohmann/json.hpp ;;
+    cli11) has_header CLI/CLI.hpp ;;
+    catch2) has_header catch2/catch.hpp || has_header catch2/catch_all.hpp ;;
+    benchmark) has_header benchmark/benchmark.h ;;
+    format) has_command clang-format ;;
+    r) has_command Rscript ;;
+  esac
+}
+
+missing() {
+  local need
+  for need; do has "$need" || printf '%s ' "$need"; done
+}
+
+# packages COLUMN NEED...: package names for Debian (2), Fedora (3) or Homebrew (4).
+packages() {
+  local column=$1 need
+  shift
+  for need; do awk -v n="$need" -v c="$column" '$1 == n {gsub(",", " ", $c); print $c}' <<<"$needs"; done |
+    awk '!seen[$0]++' | tr '\n' ' '
+}
+
+as_root() {
+  if [ "$(id -u)" = 0 ]; then "$@"; else sudo -n "$@"; fi
+}
+can_install() {
+  has_command apt-get && { [ "$(id -u)" = 0 ] || sudo -n true 2>/dev/null; }
+}
+
+# try_install NEED...: installs what is missing; false if something still is.
+try_install() {
+  local wanted
+  wanted=$(missing "$@")
+  [ -n "$wanted" ] || return 0
+  can_install || return 1
+  say "installing $(packages 2 $wanted)"
+  as_root apt-get update -qq &&
+    as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends \
+      $(packages 2 $wanted) >/dev/null
+  [ -z "$(missing "$@")" ]
+}
+
+# require NEED...: the same, and the end of the script if it cannot be done.
+require() {
+  try_install "$@" && return
+  local wanted
+  wanted=$(missing "$@")
+  say "missing: ${wanted}(CMake must be 3.24 or newer). It cannot be installed from here" \
+    "(that takes apt-get and root or passwordless sudo). Please run
+  Debian, Ubuntu:  apt-get install $(packages 2 $wanted)
+  Fedora:          dnf install $(packages 3 $wanted)
+  Homebrew:        brew install $(packages 4 $wanted)"
+  exit 2
+}
+
+# build PRESET [TARGET]: installs, configures the first time, builds.
+build() {
+  local preset=$1 compiler=gcc
+  case $preset in clang*) compiler=clang ;; esac
+  case $preset in *san*) compiler="$compiler $compiler-san" ;; esac
+  require $compiler cmake ninja eigen json cli11 catch2 benchmark
+  if ! [ -e "build/$preset/build.ninja" ] && ! [ -e "build/$preset/Makefile" ]; then
+    has_command ninja && export CMAKE_GENERATOR=Ninja
+    cmake --preset "$preset" >/dev/null
+  fi
+  cmake --build --preset "$preset" -j "$(cores)" ${2:+--target "$2"}
+}

@@ -1,0 +1,19 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: MIT
+# Trains the two-task model on MovieLens ratings with the COMET gate and the Top-k gate.
+#   scripts/movielens.sh [ARGUMENT...]      arguments go to the program; --data DIR brings own data
+# Installs what is missing, builds, obtains the data; a second run goes straight to the training.
+source "$(dirname "$0")/lib.sh"
+
+train() {
+  local gate
+  for gate in comet top_k; do
+    build/release/bin/movielens train --gate "$gate" "$@"
+  done
+}
+
+build release movielens >&2
+case " $* " in
+  *" --data "* | *" --data="*) train "$@" ;;
+  *) train --data "$(scripts/movielens_data.sh)" "$@" ;;
+esac

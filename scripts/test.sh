@@ -1,0 +1,17 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: MIT
+# Installs what is missing, builds, runs all tests.
+#   scripts/test.sh [PRESET...]      presets are those of CMakePresets.json, by default release
+source "$(dirname "$0")/lib.sh"
+
+[ $# -gt 0 ] || set -- release
+for preset; do
+  grep -q "\"configurePreset\": \"$preset\"" CMakePresets.json || {
+    say "unknown preset $preset"
+    exit 2
+  }
+done
+for preset; do
+  build "$preset"
+  ctest --preset "$preset" -j "$(cores)"
+done
