@@ -1,0 +1,39 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+
+#include <filesystem>
+#include <string_view>
+
+namespace movielens {
+
+/// \brief Writes a file so that a reader, or a crash, sees the old content or the new, never less:
+/// beside it, to the disk, then renamed.
+/// \throws FileError if that is not possible
+void write_atomically(const std::filesystem::path& file, std::string_view content);
+
+/// \brief A file that grows by whole lines. Each is one write to the end of the file, so several
+/// processes may share it.
+class LineLog {
+ public:
+  enum class Open { fresh, append };
+
+  /// \throws FileError if the file cannot be opened for writing
+  LineLog(std::filesystem::path file, Open mode);
+  LineLog(LineLog&& other) noexcept;
+  LineLog(const LineLog&) = delete;
+  LineLog& operator=(const LineLog&) = delete;
+  LineLog& operator=(LineLog&&) = delete;
+  ~LineLog();
+
+  /// Adds a line; `line` has no end-of-line itself. \throws FileError, for example on a full disk
+  void append(std::string_view line);
+
+ private:
+  std::filesystem::path file_;
+  int descriptor_;
+};
+
+/// Makes a directory and those above it where missing. \throws FileError if that is not possible
+void make_directories(const std::filesystem::path& directory);
+
+}  // namespace movielens
