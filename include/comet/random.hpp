@@ -59,7 +59,8 @@ class RandomKey {
     const std::uint64_t low = (r & 0xffffffffULL) * (bound & 0xffffffffULL);
     const std::uint64_t mid1 = (r >> 32) * (bound & 0xffffffffULL);
     const std::uint64_t mid2 = (r & 0xffffffffULL) * (bound >> 32);
-    const std::uint64_t carry = ((low >> 32) + (mid1 & 0xffffffffULL) + (mid2 & 0xffffffffULL)) >> 32;
+    const std::uint64_t carry =
+        ((low >> 32) + (mid1 & 0xffffffffULL) + (mid2 & 0xffffffffULL)) >> 32;
     return (r >> 32) * (bound >> 32) + (mid1 >> 32) + (mid2 >> 32) + carry;
   }
 

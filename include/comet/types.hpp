@@ -16,9 +16,9 @@
 
 namespace comet {
 
-using Index = Eigen::Index;      ///< sizes and positions
-using ExpertId = std::int32_t;   ///< number of an expert, 0..n-1
-using SampleId = std::int32_t;   ///< number of a sample in its batch, 0..B-1
+using Index = Eigen::Index;     ///< sizes and positions
+using ExpertId = std::int32_t;  ///< number of an expert, 0..n-1
+using SampleId = std::int32_t;  ///< number of a sample in its batch, 0..B-1
 
 template <class S>
 using Matrix = Eigen::Matrix<S, Eigen::Dynamic, Eigen::Dynamic>;
@@ -28,8 +28,8 @@ using Vector = Eigen::Matrix<S, Eigen::Dynamic, 1>;
 namespace detail {
 
 template <class T>
-concept EigenDense = std::derived_from<std::remove_cvref_t<T>,
-                                       Eigen::DenseBase<std::remove_cvref_t<T>>>;
+concept EigenDense =
+    std::derived_from<std::remove_cvref_t<T>, Eigen::DenseBase<std::remove_cvref_t<T>>>;
 
 /// Memory that a column-major view can describe: unit stride down a column, or no memory at all
 /// (an expression, which has to be evaluated anyway).
@@ -81,9 +81,9 @@ class MatrixView : public Eigen::Ref<Matrix<S>, 0, Eigen::OuterStride<>> {
 
  public:
   template <detail::EigenDense D>
-    requires(!std::is_const_v<std::remove_reference_t<D>> &&
-             !std::same_as<std::remove_cvref_t<D>, MatrixView>)
-  MatrixView(D&& x)  // NOLINT: conversion is the purpose
+  requires(!std::is_const_v<std::remove_reference_t<D>> &&
+           !std::same_as<std::remove_cvref_t<D>, MatrixView>)
+      MatrixView(D&& x)  // NOLINT: conversion is the purpose
       : Base(detail::writable<S>(x)) {}
 
   using Base::operator=;
@@ -94,11 +94,11 @@ class MatrixView : public Eigen::Ref<Matrix<S>, 0, Eigen::OuterStride<>> {
 /// Rank 2 (features x samples) and rank 3 (features x sequence x batch, read as features x
 /// (sequence * batch)) of `Eigen::Tensor` or `Eigen::TensorMap`, column-major.
 template <class Tensor>
-  requires requires(Tensor& t) {
-    t.data();
-    t.dimension(0);
-    Tensor::NumDimensions;
-  }
+requires requires(Tensor& t) {
+  t.data();
+  t.dimension(0);
+  Tensor::NumDimensions;
+}
 [[nodiscard]] auto as_matrix(Tensor& tensor) {
   static_assert(Tensor::NumDimensions == 2 || Tensor::NumDimensions == 3,
                 "comet::as_matrix: a tensor of rank 2 (features x samples) or 3 "
@@ -106,9 +106,8 @@ template <class Tensor>
   static_assert(int(Tensor::Layout) == int(Eigen::ColMajor),
                 "comet::as_matrix: a column-major tensor; a row-major one would be copied");
   using Scalar = std::remove_const_t<std::remove_pointer_t<decltype(tensor.data())>>;
-  using Plain = std::conditional_t<
-      std::is_const_v<std::remove_pointer_t<decltype(tensor.data())>>, const Matrix<Scalar>,
-      Matrix<Scalar>>;
+  using Plain = std::conditional_t<std::is_const_v<std::remove_pointer_t<decltype(tensor.data())>>,
+                                   const Matrix<Scalar>, Matrix<Scalar>>;
   Index columns = tensor.dimension(1);
   if constexpr (Tensor::NumDimensions == 3) columns *= tensor.dimension(2);
   return Eigen::Map<Plain>(tensor.data(), tensor.dimension(0), columns);

@@ -38,7 +38,8 @@ inline void check_equal(std::string_view where, std::string_view name, Index val
 
 inline void check_at_least(std::string_view where, std::string_view name, Index value,
                            Index bound) {
-  if (value < bound) [[unlikely]] raise(where, name, value, "at least " + std::to_string(bound));
+  if (value < bound) [[unlikely]]
+    raise(where, name, value, "at least " + std::to_string(bound));
 }
 
 inline void check_at_most(std::string_view where, std::string_view name, Index value,
@@ -59,7 +60,8 @@ inline void check_not_negative(std::string_view where, std::string_view name, do
 
 /// A probability that may be 0 but not 1: dropout rates, decay rates.
 inline void check_rate(std::string_view where, std::string_view name, double value) {
-  if (!(value >= 0 && value < 1)) [[unlikely]] raise(where, name, value, "in [0, 1)");
+  if (!(value >= 0 && value < 1)) [[unlikely]]
+    raise(where, name, value, "in [0, 1)");
 }
 
 /// Names the first element that is nan or infinite. Cost: one pass, vectorised.
@@ -68,7 +70,8 @@ void check_finite(std::string_view where, std::string_view name, const ConstMatr
   // x * 0 is 0 for finite x and nan otherwise: one multiply-add per element, no branch.
   bool finite = true;
   for (Index b = 0; b < x.cols(); ++b) finite = finite && (x.col(b).array() * S(0)).sum() == S(0);
-  if (finite) [[likely]] return;
+  if (finite) [[likely]]
+    return;
   for (Index b = 0; b < x.cols(); ++b)
     for (Index i = 0; i < x.rows(); ++i)
       if (!std::isfinite(x(i, b)))

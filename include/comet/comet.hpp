@@ -1,0 +1,27 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+
+/// \file
+/// \brief Everything but file input/output, which needs a JSON library. Optional: each header stands
+/// by itself.
+
+#include <comet/concepts.hpp>
+#include <comet/dispatch_plan.hpp>
+#include <comet/experts/dense.hpp>
+#include <comet/functions.hpp>
+#include <comet/gates/comet.hpp>
+#include <comet/gates/top_k.hpp>
+#include <comet/layers/dense.hpp>
+#include <comet/layers/embedding.hpp>
+#include <comet/losses/binary_cross_entropy.hpp>
+#include <comet/losses/mean_squared_error.hpp>
+#include <comet/moe_layer.hpp>
+#include <comet/optimizers/adam.hpp>
+#include <comet/parameters.hpp>
+#include <comet/permutation.hpp>
+#include <comet/random.hpp>
+#include <comet/routing.hpp>
+#include <comet/schedule.hpp>
+#include <comet/thread_pool.hpp>
+#include <comet/types.hpp>
+#include <comet/version.hpp>

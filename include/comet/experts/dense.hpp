@@ -1,0 +1,106 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+
+#include <span>
+
+#include <comet/concepts.hpp>
+#include <comet/detail/affine.hpp>
+#include <comet/detail/check.hpp>
+#include <comet/parameters.hpp>
+#include <comet/random.hpp>
+#include <comet/types.hpp>
+
+namespace comet {
+
+struct DenseExpertOptions {
+  Index input_dim = 0;                       ///< d >= 1
+  Index output_dim = 0;                      ///< m >= 1
+  Activation activation = Activation::relu;  ///< applied to weight^T x + bias
+  double dropout = 0.0;                      ///< rate in [0, 1), training only; needs relu
+};
+
+/// \brief Expert f(x) = dropout(activation(W^T x + b)), the dense expert of the COMET paper.
+///
+/// Kept units are scaled by 1 / (1 - dropout) in training, so that inference needs no factor.
+/// \tparam S  float or double
+/// \see MoeLayer, Expert
+template <class S>
+class DenseExpert {
+ public:
+  using Scalar = S;
+
+  /// Weights uniform in +-sqrt(6 / (d + m)) (Glorot and Bengio, 2010), bias 0.
+  /// \throws std::invalid_argument if a size is < 1, the dropout rate is outside [0, 1), or
+  ///         dropout is asked for without relu
+  DenseExpert(DenseExpertOptions options, RandomKey key)
+      : options_(validated(options)),
+        weight_(options.input_dim, options.output_dim),
+        bias_(options.output_dim, 1) {
+    const double bound = std::sqrt(6.0 / double(options.input_dim + options.output_dim));
+    key.fill_uniform(weight_.values, -bound, bound);
+  }
+
+  [[nodiscard]] Index input_dim() const noexcept { return options_.input_dim; }
+  [[nodiscard]] Index output_dim() const noexcept { return options_.output_dim; }
+  [[nodiscard]] Index cache_dim() const noexcept { return 0; }
+  [[nodiscard]] const DenseExpertOptions& options() const noexcept { return options_; }
+  [[nodiscard]] const Matrix<S>& weight() const noexcept { return weight_.values; }  // d x m
+  [[nodiscard]] const Matrix<S>& bias() const noexcept { return bias_.values; }      // m x 1
+
+  /// \brief y = f(x) without dropout. \param x  d x width \param y  m x width
+  void predict(const ConstMatrixView<S>& x, MatrixView<S> y, MatrixView<S> /*cache*/) const {
+    detail::affine_forward(weight_.values, bias_.values, options_.activation, x, y);
+  }
+
+  /// \brief y = f(x) with dropout; `tile` tells which sample a column is.
+  void forward(const ConstMatrixView<S>& x, MatrixView<S> y, MatrixView<S> cache,
+               const TrainingTile& tile) const {
+    predict(x, y, cache);
+    const detail::Dropout dropout(options_.dropout);
+    if (!dropout.active()) return;
+    for (std::size_t c = 0; c < tile.samples.size(); ++c)
+      dropout.apply(tile.key.fold(std::uint64_t(tile.samples[c])), y.col(Index(c)).data(),
+                    output_dim());
+  }
+
+  /// \brief Turns dy into the gradient before the activation, in place, and writes dx = W dz.
+  /// \param dx  d x width, or an empty view if it is not wanted
+  void backward_columns(const ConstMatrixView<S>& /*x*/, const ConstMatrixView<S>& y,
+                        MatrixView<S> /*cache*/, MatrixView<S> dy, MatrixView<S> dx) const {
+    detail::activation_backward(options_.activation,
+                                detail::Dropout(options_.dropout).template scale<S>(), y, dy);
+    if (dx.size() > 0) dx.noalias() = weight_.values * dy;
+  }
+
+  [[nodiscard]] Index num_slices() const { return detail::num_slices(output_dim()); }
+
+  /// \brief Adds one slice of the parameter gradients; dz as backward_columns() left it.
+  void accumulate_gradients(const ConstMatrixView<S>& x, const ConstMatrixView<S>& /*cache*/,
+                            const ConstMatrixView<S>& dz, Index slice) {
+    const Index first = slice * detail::units_per_slice;
+    detail::affine_accumulate(x, dz, first, std::min(detail::units_per_slice, output_dim() - first),
+                              weight_.gradients, bias_.gradients);
+  }
+
+  template <class F>
+  void visit_parameters(F&& f) {
+    weight_.visit("weight", f);
+    bias_.visit("bias", f);
+  }
+
+ private:
+  static DenseExpertOptions validated(const DenseExpertOptions& options) {
+    detail::check_at_least("DenseExpert", "input_dim", options.input_dim, 1);
+    detail::check_at_least("DenseExpert", "output_dim", options.output_dim, 1);
+    detail::check_rate("DenseExpert", "dropout", options.dropout);
+    if (options.dropout > 0 && options.activation != Activation::relu)
+      detail::raise("DenseExpert", "dropout", options.dropout, "0 unless the activation is relu");
+    return options;
+  }
+
+  DenseExpertOptions options_;
+  Parameter<S> weight_;  // d x m
+  Parameter<S> bias_;    // m x 1
+};
+
+}  // namespace comet

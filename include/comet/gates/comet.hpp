@@ -1,0 +1,480 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+
+#include <algorithm>
+#include <bit>
+#include <cmath>
+#include <limits>
+#include <span>
+#include <vector>
+
+#include <comet/detail/check.hpp>
+#include <comet/detail/hyperplanes.hpp>
+#include <comet/functions.hpp>
+#include <comet/parameters.hpp>
+#include <comet/random.hpp>
+#include <comet/routing.hpp>
+#include <comet/thread_pool.hpp>
+#include <comet/types.hpp>
+
+namespace comet {
+
+struct CometGateOptions {
+  Index input_dim = 0;    ///< d >= 1
+  Index num_experts = 0;  ///< n >= 1
+  Index k = 2;            ///< number of trees, 1 <= k <= n: at most k experts once saturated
+  double gamma = 1.0;     ///< width of the smooth-step in units of the split logits, > 0
+  double entropy = 0.0;   ///< strength lambda of the entropy penalty, >= 0
+};
+
+/// \brief COMET: k differentiable binary trees choose at most k of n experts, with exact zeros.
+///
+/// Legend: node q of tree j sends a share s = S(w_qj . x + c_qj) to its left child and 1 - s to its
+/// right one (S is the smooth-step, exactly 0 and 1 outside +-gamma/2); v_ij is the product of the
+/// shares on the path to leaf i; a_ij = alpha_ij . x + beta_ij is the leaf's logit.
+///
+///     g_i = sum_j v_ij exp(a_ij) / sum_{i',j'} v_i'j' exp(a_i'j')      (Ibrahim et al., KDD 2023)
+///
+/// One softmax over all k n pairs, not one per tree. Leaf i, counted from left to right, is expert
+/// i: for n not a power of two that is not heap order. At the start all leaves are reached;
+/// training saturates the splits, sped up by the entropy penalty lambda / B * sum_bji -v log(v +
+/// 1e-6), and rows shrink to k entries.
+///
+/// Only nodes that a sample reaches are evaluated, forward and backward. That is exact: an
+/// unreached subtree has weight 0 and, since S' is 0 wherever S is 0 or 1, gradient 0.
+///
+/// \par Cost      per sample d multiply-adds for each live node and leaf: k d (2 n - 1) at the
+///                start, k d (log2 n + 1) once saturated; backward twice that
+/// \par Threads   route() and forward() are const: concurrent calls are safe with distinct
+///                routings and workspaces
+/// \par Differs from the published code  the weights use v itself, not exp(log(v + 1e-8))
+/// \tparam S      float or double
+/// \see TopKGate, which is cheaper for small n but selects without a gradient
+template <class S>
+class CometGate {
+ public:
+  using Scalar = S;
+  using Input = ConstMatrixView<S>;
+  class Workspace;
+
+  /// Split parameters uniform in +-gamma/100, leaf parameters uniform in +-0.05.
+  /// \throws std::invalid_argument if an option is outside its bounds
+  CometGate(CometGateOptions options, RandomKey key)
+      : options_(validated(options)),
+        splits_(options.input_dim, (options.num_experts - 1) * options.k),
+        leaves_(options.input_dim, options.num_experts * options.k) {
+    splits_.initialize(options.gamma / 100, key.fold(0));
+    leaves_.initialize(0.05, key.fold(1));
+  }
+
+  [[nodiscard]] Index input_dim() const noexcept { return options_.input_dim; }
+  [[nodiscard]] Index num_experts() const noexcept { return options_.num_experts; }
+  [[nodiscard]] Index num_trees() const noexcept { return options_.k; }
+  /// Before saturation a row can hold every expert; afterwards at most num_trees().
+  [[nodiscard]] Index max_active() const noexcept { return options_.num_experts; }
+  [[nodiscard]] const CometGateOptions& options() const noexcept { return options_; }
+
+  /// \brief Changes the smooth-step's width, for schedules that harden the splits.
+  void set_gamma(double gamma) {
+    detail::check_positive("CometGate::set_gamma", "gamma", gamma);
+    options_.gamma = gamma;
+  }
+  /// \brief Changes the strength of the entropy penalty.
+  void set_entropy(double entropy) {
+    detail::check_not_negative("CometGate::set_entropy", "entropy", entropy);
+    options_.entropy = entropy;
+  }
+
+  /// Split hyperplanes: column q k + j is node q (heap order) of tree j.
+  [[nodiscard]] const detail::Hyperplanes<S>& splits() const noexcept { return splits_; }
+  /// Leaf logits: column i k + j is expert i of tree j.
+  [[nodiscard]] const detail::Hyperplanes<S>& leaves() const noexcept { return leaves_; }
+
+  /// \brief Routes a batch. \param x  d x B \param routing  resized here
+  /// \throws std::invalid_argument if x.rows() != input_dim(), or x or a leaf logit is not finite
+  void route(const ConstMatrixView<S>& x, Routing<S>& routing, Workspace& workspace) const {
+    evaluate("CometGate::route", x, routing, workspace, Purpose::inference);
+  }
+
+  /// \brief route() that remembers what backward() needs. Nothing is drawn from the key.
+  void forward(const ConstMatrixView<S>& x, Routing<S>& routing, RandomKey /*key*/,
+               Workspace& workspace) const {
+    evaluate("CometGate::forward", x, routing, workspace, Purpose::training);
+  }
+
+  /// \brief Adds the gradients of sum(dweights . weights) + regularization.
+  /// \param x, routing  as in the forward() that filled the workspace
+  /// \param dweights    one derivative per entry of the routing
+  /// \param dx          d x B, added to; an empty view if not wanted
+  /// \throws std::invalid_argument if the workspace holds no forward() of this batch
+  void backward(const ConstMatrixView<S>& x, const Routing<S>& routing, std::span<const S> dweights,
+                MatrixView<S> dx, Workspace& workspace);
+
+  /// \brief Entropy penalty of the last forward(): lambda times the mean over the batch.
+  [[nodiscard]] S regularization(const Workspace& workspace) const noexcept {
+    return workspace.regularization_;
+  }
+
+  template <class F>
+  void visit_parameters(F&& f) {
+    splits_.visit("split", f);
+    leaves_.visit("leaf", f);
+  }
+
+ private:
+  enum class Purpose { inference, training };
+  class Tile;
+
+  static CometGateOptions validated(const CometGateOptions& options) {
+    detail::check_at_least("CometGate", "input_dim", options.input_dim, 1);
+    detail::check_at_least("CometGate", "num_experts", options.num_experts, 1);
+    detail::check_at_least("CometGate", "k", options.k, 1);
+    detail::check_at_most("CometGate", "k", options.k, "num_experts", options.num_experts);
+    detail::check_positive("CometGate", "gamma", options.gamma);
+    detail::check_not_negative("CometGate", "entropy", options.entropy);
+    return options;
+  }
+
+  void evaluate(std::string_view where, const ConstMatrixView<S>& x, Routing<S>& routing,
+                Workspace& workspace, Purpose purpose) const;
+
+  CometGateOptions options_;
+  detail::Hyperplanes<S> splits_;  // d x (n-1)k
+  detail::Hyperplanes<S> leaves_;  // d x n k
+};
+
+/// \brief A few samples on their way down all trees: what was evaluated, in the order of a walk
+/// that visits left subtrees first, so that experts come out in ascending order.
+template <class S>
+class CometGate<S>::Tile {
+ public:
+  /// Walks the trees for samples first .. first+count-1 and turns the leaves that were reached into
+  /// weights. `sizes` receives the number of entries of each sample.
+  void descend(const CometGate& gate, const ConstMatrixView<S>& x, Index first, Index count,
+               Purpose purpose, std::string_view where, std::span<std::int32_t> sizes) {
+    first_ = first;
+    count_ = count;
+    purpose_ = purpose;
+    for (Index lane = 0; lane < count; ++lane) x_[lane] = x.col(first + lane).data();
+    const Index trees = gate.num_trees();
+    const auto depth = Index(std::bit_width(std::size_t(gate.num_experts() - 1)));
+    reach_.resize(std::size_t((depth + 1) * trees * lanes));
+    share_.resize(std::size_t(depth * trees * lanes));
+    splits_.clear();
+    leaves_.clear();
+    visits_.clear();
+    for (Index tree = 0; tree < trees; ++tree) std::fill_n(reach_at(0, tree, trees), count, S(1));
+    visit(gate, 0, 0);
+    normalize(where, sizes.subspan(std::size_t(first), std::size_t(count)));
+  }
+
+  /// Copies the weights to where `routing` has room for them.
+  void fill(Routing<S>& routing) const {
+    for (const Leaf& leaf : leaves_) {
+      const auto entry =
+          std::size_t(routing.offsets()[std::size_t(first_ + leaf.lane)]) + std::size_t(leaf.entry);
+      const S weight = leaf.reach * leaf.factor;
+      if (leaf.starts_entry) {
+        routing.experts()[entry] = leaf.expert;
+        routing.weights()[entry] = weight;
+      } else {
+        routing.weights()[entry] += weight;
+      }
+    }
+  }
+
+  /// Entropy of the reach probabilities, summed over the tile's samples and trees.
+  [[nodiscard]] S entropy() const {
+    S sum = 0;
+    for (const Leaf& leaf : leaves_) sum += entropy_term(leaf.reach);
+    return sum;
+  }
+
+  /// Derivatives by the logits of all that was evaluated. `entropy_factor` is lambda / B.
+  void ascend(const CometGate& gate, const Routing<S>& routing, std::span<const S> dweights,
+              S entropy_factor, Index tile, detail::LogitGradients<S>& splits,
+              detail::LogitGradients<S>& leaves) {
+    const Index trees = gate.num_trees();
+    // The derivative by a weight less its mean under the softmax.
+    S mean[lanes];
+    for (Index lane = 0; lane < count_; ++lane) {
+      mean[lane] = 0;
+      for (auto i = routing.offsets()[std::size_t(first_ + lane)];
+           i < routing.offsets()[std::size_t(first_ + lane) + 1]; ++i)
+        mean[lane] += routing.weights()[std::size_t(i)] * dweights[std::size_t(i)];
+    }
+    // by_reach holds the derivative by a node's reach: one slot for left and one for right
+    // children per level, since a node is left before its sibling's subtree is entered.
+    by_reach_.resize(2 * reach_.size());
+    const auto slot = [&](Index level, Index node, Index tree) {
+      const Index side = node % 2;  // in heap numbering left children are odd
+      return by_reach_.data() + (((level * 2 + side) * trees) + tree) * lanes;
+    };
+    const S gamma = S(gate.options_.gamma);
+    for (auto visit = visits_.rbegin(); visit != visits_.rend(); ++visit) {
+      const Index level = visit->level;
+      const Index node = visit->node;
+      if (visit->is_leaf) {
+        for (auto i = visit->begin; i < visit->end; ++i) {
+          const Leaf& leaf = leaves_[i];
+          const auto entry = std::size_t(routing.offsets()[std::size_t(first_ + leaf.lane)]) +
+                             std::size_t(leaf.entry);
+          const S by_weight = dweights[entry] - mean[leaf.lane];
+          leaves.add(tile, leaf.expert * trees + leaf.tree, first_ + leaf.lane,
+                     leaf.reach * leaf.factor * by_weight);
+          slot(level, node, leaf.tree)[leaf.lane] =
+              leaf.factor * by_weight + entropy_factor * entropy_term_derivative(leaf.reach);
+        }
+      } else {
+        for (auto i = visit->begin; i < visit->end; ++i) {
+          const Split& split = splits_[i];
+          const S left_reach = split.reach * split.share;
+          const S right_reach = split.reach * (S(1) - split.share);
+          const S left =
+              left_reach > S(0) ? slot(level + 1, 2 * node + 1, split.tree)[split.lane] : S(0);
+          const S right =
+              right_reach > S(0) ? slot(level + 1, 2 * node + 2, split.tree)[split.lane] : S(0);
+          slot(level, node, split.tree)[split.lane] =
+              split.share * left + (S(1) - split.share) * right;
+          splits.add(tile, node * trees + split.tree, first_ + split.lane,
+                     split.reach * (left - right) * smooth_step_derivative(split.logit, gamma));
+        }
+      }
+    }
+  }
+
+ private:
+  static constexpr Index lanes = detail::samples_per_tile;
+
+  struct Split {
+    std::int32_t tree;
+    std::int32_t lane;
+    S logit;
+    S share;  // that goes left
+    S reach;
+  };
+  struct Leaf {
+    ExpertId expert;
+    std::int32_t tree;
+    std::int32_t lane;
+    std::int32_t entry;  // of the sample's row; leaves of several trees may share it
+    bool starts_entry;
+    S reach;
+    S factor;  // the logit, then exp(logit) / sum: the weight is reach * factor
+  };
+  struct Visit {
+    std::int32_t node;
+    std::int32_t level;
+    std::size_t begin;  // records of the node
+    std::size_t end;
+    bool is_leaf;
+  };
+
+  S* reach_at(Index level, Index tree, Index trees) {
+    return reach_.data() + (level * trees + tree) * lanes;
+  }
+  S* share_at(Index level, Index tree, Index trees) {
+    return share_.data() + (level * trees + tree) * lanes;
+  }
+
+  void visit(const CometGate& gate, Index node, Index level) {
+    const Index n = gate.num_experts();
+    const bool is_leaf = node >= n - 1;
+    const std::size_t begin = is_leaf ? leaves_.size() : splits_.size();
+    if (is_leaf) {
+      visit_leaf(gate, leaf_rank(node, n), level);
+    } else {
+      visit_split(gate, node, level);
+    }
+    if (purpose_ == Purpose::training)
+      visits_.push_back({std::int32_t(node), std::int32_t(level), begin,
+                         is_leaf ? leaves_.size() : splits_.size(), is_leaf});
+    if (is_leaf) return;
+    const auto left = [](S reach, S share) { return reach * share; };
+    const auto right = [](S reach, S share) { return reach * (S(1) - share); };
+    if (hand_down(gate, level, left)) visit(gate, 2 * node + 1, level + 1);
+    if (hand_down(gate, level, right)) visit(gate, 2 * node + 2, level + 1);
+  }
+
+  /// Reach of a child from its parent's; false if no sample gets there in any tree.
+  template <class Rule>
+  bool hand_down(const CometGate& gate, Index level, Rule rule) {
+    const Index trees = gate.num_trees();
+    bool live = false;
+    for (Index tree = 0; tree < trees; ++tree) {
+      const S* reach = reach_at(level, tree, trees);
+      const S* share = share_at(level, tree, trees);
+      S* child = reach_at(level + 1, tree, trees);
+      for (Index lane = 0; lane < count_; ++lane) {
+        child[lane] = rule(reach[lane], share[lane]);
+        live |= child[lane] > S(0);
+      }
+    }
+    return live;
+  }
+
+  void visit_split(const CometGate& gate, Index node, Index level) {
+    const Index trees = gate.num_trees();
+    const S gamma = S(gate.options_.gamma);
+    for (Index tree = 0; tree < trees; ++tree) {
+      const S* reach = reach_at(level, tree, trees);
+      S* share = share_at(level, tree, trees);
+      const Index live = gather_live(reach);
+      gate.splits_.logits(node * trees + tree, live_x_, live, logits_);
+      for (Index i = 0; i < live; ++i) {
+        const std::int32_t lane = live_[i];
+        share[lane] = smooth_step(logits_[i], gamma);
+        if (purpose_ == Purpose::training)
+          splits_.push_back({std::int32_t(tree), lane, logits_[i], share[lane], reach[lane]});
+      }
+    }
+  }
+
+  void visit_leaf(const CometGate& gate, Index expert, Index level) {
+    const Index trees = gate.num_trees();
+    for (Index tree = 0; tree < trees; ++tree) {
+      const S* reach = reach_at(level, tree, trees);
+      const Index live = gather_live(reach);
+      gate.leaves_.logits(expert * trees + tree, live_x_, live, logits_);
+      for (Index i = 0; i < live; ++i)
+        leaves_.push_back({ExpertId(expert), std::int32_t(tree), live_[i], 0, false,
+                           reach[live_[i]], logits_[i]});
+    }
+  }
+
+  Index gather_live(const S* reach) {
+    Index live = 0;
+    for (Index lane = 0; lane < count_; ++lane) {
+      live_[live] = std::int32_t(lane);
+      live_x_[live] = x_[lane];
+      live += reach[lane] > S(0);
+    }
+    return live;
+  }
+
+  /// Position of a heap leaf from left to right: the deepest level comes first.
+  static Index leaf_rank(Index node, Index n) {
+    const auto deepest = Index(std::bit_floor(std::size_t(2 * n - 1))) - 1;
+    return node >= deepest ? node - deepest : node + n - deepest;
+  }
+
+  // Softmax over the leaves that were reached; the largest logit of each sample is subtracted.
+  void normalize(std::string_view where, std::span<std::int32_t> sizes) {
+    S largest[lanes];
+    S sum[lanes];
+    ExpertId last[lanes];
+    std::fill_n(largest, count_, -std::numeric_limits<S>::infinity());
+    std::fill_n(sum, count_, S(0));
+    std::fill_n(last, count_, ExpertId(-1));
+    std::fill(sizes.begin(), sizes.end(), 0);
+    for (const Leaf& leaf : leaves_) largest[leaf.lane] = std::max(largest[leaf.lane], leaf.factor);
+    for (Leaf& leaf : leaves_) {
+      auto& size = sizes[std::size_t(leaf.lane)];
+      leaf.starts_entry = leaf.expert != last[leaf.lane];
+      last[leaf.lane] = leaf.expert;
+      size += leaf.starts_entry;
+      leaf.entry = size - 1;
+      leaf.factor = std::exp(leaf.factor - largest[leaf.lane]);
+      sum[leaf.lane] += leaf.reach * leaf.factor;
+    }
+    for (Index lane = 0; lane < count_; ++lane)
+      if (!(sum[lane] > S(0) && std::isfinite(sum[lane]))) [[unlikely]]
+        detail::raise(where, "the logits of sample " + std::to_string(first_ + lane) +
+                                 " overflow or a parameter is not finite");
+    for (Leaf& leaf : leaves_) leaf.factor /= sum[leaf.lane];
+  }
+
+  Index first_ = 0;
+  Index count_ = 0;
+  Purpose purpose_ = Purpose::inference;
+  std::vector<S> reach_;     // level x tree x lane: the path that is open now
+  std::vector<S> share_;     // level x tree x lane
+  std::vector<S> by_reach_;  // level x side x tree x lane
+  std::vector<Split> splits_;
+  std::vector<Leaf> leaves_;
+  std::vector<Visit> visits_;
+  const S* x_[lanes];
+  const S* live_x_[lanes];
+  std::int32_t live_[lanes];
+  S logits_[lanes];
+};
+
+/// \brief Scratch of a CometGate: give each thread its own.
+template <class S>
+class CometGate<S>::Workspace {
+ public:
+  Workspace() = default;
+  explicit Workspace(ThreadPool* threads) : pool(threads) {}
+
+  ThreadPool* pool = nullptr;  ///< not owned; none runs everything in the calling thread
+
+ private:
+  friend class CometGate;
+
+  std::vector<Tile> tiles_;
+  std::vector<std::int32_t> sizes_;  // entries of each sample
+  detail::LogitGradients<S> split_gradients_;
+  detail::LogitGradients<S> leaf_gradients_;
+  Index num_samples_ = -1;  // of the forward() that backward() may follow
+  S regularization_ = 0;
+};
+
+template <class S>
+void CometGate<S>::evaluate(std::string_view where, const ConstMatrixView<S>& x,
+                            Routing<S>& routing, Workspace& workspace, Purpose purpose) const {
+  detail::check_equal(where, "x.rows()", x.rows(), "input_dim", input_dim());
+  detail::check_finite(where, "x", x);
+  const Index num_samples = x.cols();
+  const Index tiles = detail::num_tiles(num_samples);
+  auto& ws = workspace;
+  ws.num_samples_ = -1;
+  ws.regularization_ = 0;
+  if (Index(ws.tiles_.size()) < tiles) ws.tiles_.resize(std::size_t(tiles));
+  ws.sizes_.resize(std::size_t(num_samples));
+
+  // Twice the cost of a saturated walk: rather too many threads than too few.
+  const double nodes = double(num_trees()) * 2 * double(std::bit_width(std::size_t(num_experts())));
+  ThreadPool* pool = detail::worth_threads(ws.pool, double(x.size()) * nodes);
+  parallel_for(pool, tiles, [&](Index t, Index) {
+    const Index first = t * detail::samples_per_tile;
+    ws.tiles_[std::size_t(t)].descend(*this, x, first,
+                                      std::min(detail::samples_per_tile, num_samples - first),
+                                      purpose, where, ws.sizes_);
+  });
+  routing.resize(ws.sizes_);
+  for (Index t = 0; t < tiles; ++t) ws.tiles_[std::size_t(t)].fill(routing);
+
+  if (purpose == Purpose::inference) return;
+  ws.num_samples_ = num_samples;
+  if (options_.entropy > 0 && num_samples > 0) {
+    for (Index t = 0; t < tiles; ++t) ws.regularization_ += ws.tiles_[std::size_t(t)].entropy();
+    ws.regularization_ *= S(options_.entropy) / S(num_samples);
+  }
+}
+
+template <class S>
+void CometGate<S>::backward(const ConstMatrixView<S>& x, const Routing<S>& routing,
+                            std::span<const S> dweights, MatrixView<S> dx, Workspace& workspace) {
+  constexpr const char* where = "CometGate::backward";
+  auto& ws = workspace;
+  if (ws.num_samples_ < 0) detail::raise(where, "the workspace holds no forward(); call it first");
+  detail::check_equal(where, "x.cols()", x.cols(), "samples of the last forward()",
+                      ws.num_samples_);
+  detail::check_equal(where, "routing.num_samples()", routing.num_samples(), "x.cols()", x.cols());
+  detail::check_equal(where, "dweights.size()", Index(dweights.size()), "routing.num_entries()",
+                      routing.num_entries());
+  if (x.cols() == 0) return;
+  const Index tiles = detail::num_tiles(x.cols());
+  ws.split_gradients_.start(tiles);
+  ws.leaf_gradients_.start(tiles);
+  const S entropy_factor = S(options_.entropy) / S(x.cols());
+  ThreadPool* pool = detail::worth_threads(ws.pool, double(routing.num_entries()) * 64);
+  parallel_for(pool, tiles, [&](Index t, Index) {
+    ws.tiles_[std::size_t(t)].ascend(*this, routing, dweights, entropy_factor, t,
+                                     ws.split_gradients_, ws.leaf_gradients_);
+  });
+  ws.split_gradients_.apply(splits_, x, dx, ws.pool);
+  ws.leaf_gradients_.apply(leaves_, x, dx, ws.pool);
+}
+
+}  // namespace comet

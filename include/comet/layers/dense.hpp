@@ -1,0 +1,145 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+
+#include <algorithm>
+#include <cmath>
+
+#include <comet/detail/affine.hpp>
+#include <comet/detail/buffer.hpp>
+#include <comet/detail/check.hpp>
+#include <comet/parameters.hpp>
+#include <comet/random.hpp>
+#include <comet/thread_pool.hpp>
+#include <comet/types.hpp>
+
+namespace comet {
+
+struct DenseOptions {
+  Index input_dim = 0;   ///< d >= 1
+  Index output_dim = 0;  ///< m >= 1
+  Activation activation = Activation::identity;
+};
+
+/// \brief Layer y = activation(W^T x + b) over a whole batch.
+///
+/// \par Cost     d m multiply-adds per sample; backward twice that
+/// \par Threads  forward() is const: concurrent calls are safe with distinct workspaces. In
+///               forward() a sample's bits depend neither on its batch nor on the threads.
+/// \tparam S     float or double
+template <class S>
+class Dense {
+ public:
+  using Scalar = S;
+
+  /// \brief Scratch of a Dense layer: give each thread its own.
+  class Workspace {
+   public:
+    Workspace() = default;
+    explicit Workspace(ThreadPool* threads) : pool(threads) {}
+
+    ThreadPool* pool = nullptr;  ///< not owned; none runs everything in the calling thread
+
+   private:
+    friend class Dense;
+    detail::Buffer<S> padded_input_;   // d x column_multiple
+    detail::Buffer<S> padded_output_;  // m x column_multiple
+  };
+
+  /// Weights uniform in +-sqrt(6 / (d + m)) (Glorot and Bengio, 2010), bias 0.
+  /// \throws std::invalid_argument if a size is < 1
+  Dense(DenseOptions options, RandomKey key)
+      : options_(validated(options)),
+        weight_(options.input_dim, options.output_dim),
+        bias_(options.output_dim, 1) {
+    const double bound = std::sqrt(6.0 / double(options.input_dim + options.output_dim));
+    key.fill_uniform(weight_.values, -bound, bound);
+  }
+
+  [[nodiscard]] Index input_dim() const noexcept { return options_.input_dim; }
+  [[nodiscard]] Index output_dim() const noexcept { return options_.output_dim; }
+  [[nodiscard]] const DenseOptions& options() const noexcept { return options_; }
+  [[nodiscard]] const Matrix<S>& weight() const noexcept { return weight_.values; }  // d x m
+  [[nodiscard]] const Matrix<S>& bias() const noexcept { return bias_.values; }      // m x 1
+
+  /// \brief y = activation(W^T x + b). \param x  d x B \param y  m x B, overwritten
+  /// \throws std::invalid_argument if a shape does not fit
+  void forward(const ConstMatrixView<S>& x, MatrixView<S> y, Workspace& workspace) const {
+    check_shapes("Dense::forward", x, y, "y");
+    const Index multiple = detail::column_multiple(input_dim(), output_dim());
+    const Index even = x.cols() / multiple * multiple;
+    const Index block = std::max(Index(1), block_columns / multiple) * multiple;
+    const Index blocks = (even + block - 1) / block;
+    parallel_for(threads_for(workspace, x.cols()), blocks, [&](Index i, Index) {
+      const Index width = std::min(block, even - i * block);
+      detail::affine_forward(weight_.values, bias_.values, options_.activation,
+                             x.middleCols(i * block, width), y.middleCols(i * block, width));
+    });
+    const Index rest = x.cols() - even;
+    if (rest == 0) return;
+    auto input = workspace.padded_input_.shape(input_dim(), multiple);
+    auto output = workspace.padded_output_.shape(output_dim(), multiple);
+    input.leftCols(rest) = x.rightCols(rest);
+    input.rightCols(multiple - rest).setZero();
+    detail::affine_forward(weight_.values, bias_.values, options_.activation, input, output);
+    y.rightCols(rest) = output.leftCols(rest);
+  }
+
+  /// \brief Adds the gradients of sum(dy . y).
+  /// \param x, y  as in forward()
+  /// \param dy    m x B, overwritten by the gradient before the activation
+  /// \param dx    d x B, added to; an empty matrix if it is not wanted
+  void backward(const ConstMatrixView<S>& x, const ConstMatrixView<S>& y, MatrixView<S> dy,
+                MatrixView<S> dx, Workspace& workspace) {
+    check_shapes("Dense::backward", x, dy, "dy");
+    if (x.cols() == 0) return;
+    ThreadPool* pool = threads_for(workspace, x.cols());
+    const Index blocks = (x.cols() + block_columns - 1) / block_columns;
+    parallel_for(pool, blocks, [&](Index i, Index) {
+      const Index first = i * block_columns;
+      const Index width = std::min(block_columns, x.cols() - first);
+      auto dz = dy.middleCols(first, width);
+      detail::activation_backward(options_.activation, S(1), y.middleCols(first, width), dz);
+      if (dx.size() > 0) dx.middleCols(first, width).noalias() += weight_.values * dz;
+    });
+    parallel_for(pool, detail::num_slices(output_dim()), [&](Index slice, Index) {
+      const Index first = slice * detail::units_per_slice;
+      detail::affine_accumulate(x, dy, first,
+                                std::min(detail::units_per_slice, output_dim() - first),
+                                weight_.gradients, bias_.gradients);
+    });
+  }
+
+  template <class F>
+  void visit_parameters(F&& f) {
+    weight_.visit("weight", f);
+    bias_.visit("bias", f);
+  }
+
+ private:
+  static constexpr Index block_columns = 128;
+
+  static DenseOptions validated(const DenseOptions& options) {
+    detail::check_at_least("Dense", "input_dim", options.input_dim, 1);
+    detail::check_at_least("Dense", "output_dim", options.output_dim, 1);
+    return options;
+  }
+
+  void check_shapes(std::string_view where, const ConstMatrixView<S>& x,
+                    const ConstMatrixView<S>& y, std::string_view y_name) const {
+    detail::check_equal(where, "x.rows()", x.rows(), "input_dim", input_dim());
+    detail::check_equal(where, std::string(y_name) + ".rows()", y.rows(), "output_dim",
+                        output_dim());
+    detail::check_equal(where, std::string(y_name) + ".cols()", y.cols(), "x.cols()", x.cols());
+  }
+
+  ThreadPool* threads_for(const Workspace& workspace, Index num_samples) const {
+    return detail::worth_threads(workspace.pool,
+                                 double(num_samples) * double(input_dim()) * double(output_dim()));
+  }
+
+  DenseOptions options_;
+  Parameter<S> weight_;  // d x m
+  Parameter<S> bias_;    // m x 1
+};
+
+}  // namespace comet

@@ -1,0 +1,79 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <string>
+
+#include <comet/detail/check.hpp>
+#include <comet/parameters.hpp>
+#include <comet/random.hpp>
+#include <comet/types.hpp>
+
+namespace comet {
+
+struct EmbeddingOptions {
+  Index num_ids = 0;     ///< ids are 0..num_ids-1, num_ids >= 1
+  Index output_dim = 0;  ///< m >= 1
+};
+
+/// \brief One trainable vector per id.
+///
+/// \par Cost     m copies per sample forward, m additions backward
+/// \par Threads  forward() is const
+/// \tparam S     float or double
+template <class S>
+class Embedding {
+ public:
+  using Scalar = S;
+
+  /// Vectors uniform in +-0.05.
+  /// \throws std::invalid_argument if a size is < 1
+  Embedding(EmbeddingOptions options, RandomKey key)
+      : vectors_((validate(options), options.output_dim), options.num_ids) {
+    key.fill_uniform(vectors_.values, -0.05, 0.05);
+  }
+
+  [[nodiscard]] Index num_ids() const noexcept { return vectors_.values.cols(); }
+  [[nodiscard]] Index output_dim() const noexcept { return vectors_.values.rows(); }
+  [[nodiscard]] const Matrix<S>& vectors() const noexcept { return vectors_.values; }  // m x ids
+
+  /// \brief y(:, b) = the vector of ids[b]. \param y  m x B, overwritten; a block will do
+  /// \throws std::invalid_argument if a shape does not fit or an id is out of range
+  void forward(std::span<const std::int32_t> ids, MatrixView<S> y) const {
+    constexpr const char* where = "Embedding::forward";
+    detail::check_equal(where, "y.rows()", y.rows(), "output_dim", output_dim());
+    detail::check_equal(where, "y.cols()", y.cols(), "ids.size()", Index(ids.size()));
+    for (Index b = 0; b < y.cols(); ++b) {
+      const Index id = ids[std::size_t(b)];
+      if (id < 0 || id >= num_ids()) [[unlikely]]
+        detail::raise(where, "ids[" + std::to_string(b) + "]", id,
+                      "in 0.." + std::to_string(num_ids() - 1));
+      y.col(b) = vectors_.values.col(id);
+    }
+  }
+
+  /// \brief Adds the gradients of sum(dy . y), in the order of the batch.
+  /// \param ids  as in forward()    \param dy  m x B
+  void backward(std::span<const std::int32_t> ids, const ConstMatrixView<S>& dy) {
+    constexpr const char* where = "Embedding::backward";
+    detail::check_equal(where, "dy.rows()", dy.rows(), "output_dim", output_dim());
+    detail::check_equal(where, "dy.cols()", dy.cols(), "ids.size()", Index(ids.size()));
+    for (Index b = 0; b < dy.cols(); ++b) vectors_.gradients.col(ids[std::size_t(b)]) += dy.col(b);
+  }
+
+  template <class F>
+  void visit_parameters(F&& f) {
+    vectors_.visit("weight", f);
+  }
+
+ private:
+  static void validate(const EmbeddingOptions& options) {
+    detail::check_at_least("Embedding", "num_ids", options.num_ids, 1);
+    detail::check_at_least("Embedding", "output_dim", options.output_dim, 1);
+  }
+
+  Parameter<S> vectors_;  // m x ids
+};
+
+}  // namespace comet

@@ -1,0 +1,66 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <string>
+#include <type_traits>
+#include <vector>
+
+#include <comet/parameters.hpp>
+#include <comet/types.hpp>
+
+namespace comet::testing {
+
+struct GradientCheckResult {
+  double largest_error = 0;  ///< largest |analytic - numeric| / max(1, |analytic|, |numeric|)
+  std::string where;         ///< the element with that error, e.g. "gates.0.split.weight(3, 1)"
+  double analytic = 0;       ///< its two derivatives
+  double numeric = 0;
+  Index num_checked = 0;
+};
+
+/// \brief Compares analytic gradients with central differences, for every parameter of a model.
+///
+/// The step is cbrt(epsilon) * max(1, |p|), the best trade of truncation against rounding for
+/// central differences. Use double, and keep away from kinks (ReLU at 0, ties of a selection).
+///
+/// \param model  visits its parameters; values are restored, gradients left as backward() made them
+/// \param loss   callable without arguments, the loss at the current parameters; no randomness
+/// \param backward  callable without arguments: adds to the gradients, which are zero before it
+/// \par Cost     2 losses per parameter
+template <class Model, class Loss, class Backward>
+GradientCheckResult check_gradients(Model& model, Loss loss, Backward backward) {
+  using S = typename Model::Scalar;
+  zero_gradients(model);
+  backward();
+  GradientCheckResult result;
+  model.visit_parameters([&](const ParameterName& name, auto& values, auto& gradients) {
+    for (Index c = 0; c < values.cols(); ++c)
+      for (Index r = 0; r < values.rows(); ++r) {
+        const S value = values(r, c);
+        const S step =
+            std::cbrt(std::numeric_limits<S>::epsilon()) * std::max(S(1), std::abs(value));
+        values(r, c) = value + step;
+        const double above = double(loss());
+        values(r, c) = value - step;
+        const double below = double(loss());
+        values(r, c) = value;
+        const double numeric = (above - below) / (2 * double(step));
+        const double analytic = double(gradients(r, c));
+        const double error =
+            std::abs(analytic - numeric) / std::max({1.0, std::abs(analytic), std::abs(numeric)});
+        ++result.num_checked;
+        if (!(error <= result.largest_error)) {
+          result.largest_error = error;
+          result.where = name.str() + "(" + std::to_string(r) + ", " + std::to_string(c) + ")";
+          result.analytic = analytic;
+          result.numeric = numeric;
+        }
+      }
+  });
+  return result;
+}
+
+}  // namespace comet::testing
