@@ -108,15 +108,15 @@ require() {
   exit 2
 }
 
-# build PRESET [TARGET]: installs, configures the first time, builds.
+# build PRESET [TARGET]: installs, configures the first time and when the presets changed, builds.
 build() {
   local preset=$1 compiler=gcc
   case $preset in clang*) compiler=clang ;; esac
   case $preset in *san*) compiler="$compiler $compiler-san" ;; esac
   require $compiler cmake ninja eigen json cli11 catch2 benchmark
-  if ! [ -e "build/$preset/build.ninja" ] && ! [ -e "build/$preset/Makefile" ]; then
-    has_command ninja && export CMAKE_GENERATOR=Ninja
-    cmake --preset "$preset" >/dev/null
+  if ! [ "build/$preset/CMakeCache.txt" -nt CMakePresets.json ]; then
+    if has_command ninja; then export CMAKE_GENERATOR=Ninja; fi
+    cmake --preset "$preset" >/dev/null && touch "build/$preset/CMakeCache.txt"
   fi
   cmake --build --preset "$preset" -j "$(cores)" ${2:+--target "$2"}
 }

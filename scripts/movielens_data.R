@@ -8,7 +8,7 @@ lazyLoad(file.path(package, "usr/lib/R/site-library/dslabs/data/Rdata"), envir =
 write_lines <- function(path, lines) {
   con <- file(path, "wb")
   writeLines(enc2utf8(lines), con, useBytes = TRUE)
-  close(con)
+  invisible(close(con))
 }
 quoted <- function(text) {
   needs <- grepl('[",]', text)

@@ -56,7 +56,7 @@ from_debian() {
     say "no download of the Debian package r-cran-dslabs"
     return 1
   }
-  (cd "$partial" && Rscript --vanilla ../../scripts/movielens_data.R package) &&
+  (cd "$partial" && Rscript --vanilla ../../scripts/movielens_data.R package >&2) &&
     has_sha256 "$partial/ratings.csv" \
       b4239649fbf90ebf405c56c3ae1d929d9e7c86fc1a3a80cbef1c884df593ef73 || {
     say "the Debian package r-cran-dslabs holds other ratings than expected"

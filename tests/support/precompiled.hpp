@@ -2,7 +2,8 @@
 #pragma once
 
 /// \file
-/// \brief What nearly every test includes, parsed once per build. Tests still include what they use.
+/// \brief What nearly every test includes, parsed once per build. Tests still include what they
+/// use.
 
 #include <Eigen/Core>
 #include <algorithm>

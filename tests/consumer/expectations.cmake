@@ -1,0 +1,15 @@
+# SPDX-License-Identifier: MIT
+# What a consumer may rely on, however it got the library: no flags, nothing of our own development.
+get_target_property(target comet::comet ALIASED_TARGET)
+if(NOT target)
+  set(target comet::comet)
+endif()
+foreach(property INTERFACE_COMPILE_OPTIONS INTERFACE_COMPILE_DEFINITIONS INTERFACE_LINK_OPTIONS)
+  get_target_property(value ${target} ${property})
+  if(value)
+    message(FATAL_ERROR "comet::comet imposes ${property} = ${value}")
+  endif()
+endforeach()
+if(TARGET comet_dev OR TARGET comet_test_support)
+  message(FATAL_ERROR "development targets reach the consumer")
+endif()
