@@ -13,6 +13,14 @@
 #include <comet/gates/top_k.hpp>
 #include <comet/layers/dense.hpp>
 #include <comet/layers/embedding.hpp>
+#include <comet/local_search/annealing.hpp>
+#include <comet/local_search/assignment.hpp>
+#include <comet/local_search/mixture_objective.hpp>
+#include <comet/local_search/permutation_search.hpp>
+#include <comet/local_search/permuted_gate.hpp>
+#include <comet/local_search/sinkhorn.hpp>
+#include <comet/local_search/swap_search.hpp>
+#include <comet/local_search/train_with_local_search.hpp>
 #include <comet/losses/binary_cross_entropy.hpp>
 #include <comet/losses/mean_squared_error.hpp>
 #include <comet/moe_layer.hpp>

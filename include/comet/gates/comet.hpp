@@ -93,14 +93,27 @@ class CometGate {
   /// \brief Routes a batch. \param x  d x B \param routing  resized here
   /// \throws std::invalid_argument if x.rows() != input_dim(), or x or a leaf logit is not finite
   void route(const ConstMatrixView<S>& x, Routing<S>& routing, Workspace& workspace) const {
-    evaluate("CometGate::route", x, routing, workspace, Purpose::inference);
+    evaluate("CometGate::route", x, routing, workspace, Purpose::inference, Rows::experts);
   }
 
   /// \brief route() that remembers what backward() needs. Nothing is drawn from the key.
   void forward(const ConstMatrixView<S>& x, Routing<S>& routing, RandomKey /*key*/,
                Workspace& workspace) const {
-    evaluate("CometGate::forward", x, routing, workspace, Purpose::training);
+    evaluate("CometGate::forward", x, routing, workspace, Purpose::training, Rows::experts);
   }
+
+  /// \brief The weights of single trees: entries are slots i k + j for leaf i of tree j, n k in
+  /// all, instead of experts. Summing a leaf's k slots gives route(). For permutations per tree.
+  void route_slots(const ConstMatrixView<S>& x, Routing<S>& routing, Workspace& workspace) const {
+    evaluate("CometGate::route_slots", x, routing, workspace, Purpose::inference, Rows::slots);
+  }
+  /// \brief forward() for slots; backward() then takes one derivative per slot entry.
+  void forward_slots(const ConstMatrixView<S>& x, Routing<S>& routing, RandomKey /*key*/,
+                     Workspace& workspace) const {
+    evaluate("CometGate::forward_slots", x, routing, workspace, Purpose::training, Rows::slots);
+  }
+  /// Slots per expert.
+  [[nodiscard]] Index num_selectors() const noexcept { return options_.k; }
 
   /// \brief Adds the gradients of sum(dweights . weights) + regularization.
   /// \param x, routing  as in the forward() that filled the workspace
@@ -123,6 +136,7 @@ class CometGate {
 
  private:
   enum class Purpose { inference, training };
+  enum class Rows { experts, slots };  // what an entry of a routing stands for
   class Tile;
 
   static CometGateOptions validated(const CometGateOptions& options) {
@@ -136,7 +150,7 @@ class CometGate {
   }
 
   void evaluate(std::string_view where, const ConstMatrixView<S>& x, Routing<S>& routing,
-                Workspace& workspace, Purpose purpose) const;
+                Workspace& workspace, Purpose purpose, Rows rows) const;
 
   CometGateOptions options_;
   detail::Hyperplanes<S> splits_;  // d x (n-1)k
@@ -151,10 +165,11 @@ class CometGate<S>::Tile {
   /// Walks the trees for samples first .. first+count-1 and turns the leaves that were reached into
   /// weights. `sizes` receives the number of entries of each sample.
   void descend(const CometGate& gate, const ConstMatrixView<S>& x, Index first, Index count,
-               Purpose purpose, std::string_view where, std::span<std::int32_t> sizes) {
+               Purpose purpose, Rows rows, std::string_view where, std::span<std::int32_t> sizes) {
     first_ = first;
     count_ = count;
     purpose_ = purpose;
+    rows_ = rows;
     for (Index lane = 0; lane < count; ++lane) x_[lane] = x.col(first + lane).data();
     const Index trees = gate.num_trees();
     const auto depth = Index(std::bit_width(std::size_t(gate.num_experts() - 1)));
@@ -175,7 +190,7 @@ class CometGate<S>::Tile {
           std::size_t(routing.offsets()[std::size_t(first_ + leaf.lane)]) + std::size_t(leaf.entry);
       const S weight = leaf.reach * leaf.factor;
       if (leaf.starts_entry) {
-        routing.experts()[entry] = leaf.expert;
+        routing.experts()[entry] = leaf.label;
         routing.weights()[entry] = weight;
       } else {
         routing.weights()[entry] += weight;
@@ -220,8 +235,7 @@ class CometGate<S>::Tile {
           const auto entry = std::size_t(routing.offsets()[std::size_t(first_ + leaf.lane)]) +
                              std::size_t(leaf.entry);
           const S by_weight = dweights[entry] - mean[leaf.lane];
-          leaves.add(tile, leaf.expert * trees + leaf.tree, first_ + leaf.lane,
-                     leaf.reach * leaf.factor * by_weight);
+          leaves.add(tile, leaf.plane, first_ + leaf.lane, leaf.reach * leaf.factor * by_weight);
           slot(level, node, leaf.tree)[leaf.lane] =
               leaf.factor * by_weight + entropy_factor * entropy_term_derivative(leaf.reach);
         }
@@ -254,7 +268,8 @@ class CometGate<S>::Tile {
     S reach;
   };
   struct Leaf {
-    ExpertId expert;
+    std::int32_t plane;  // i k + j for leaf i of tree j
+    ExpertId label;      // what the entry stands for: expert i, or slot i k + j
     std::int32_t tree;
     std::int32_t lane;
     std::int32_t entry;  // of the sample's row; leaves of several trees may share it
@@ -335,9 +350,11 @@ class CometGate<S>::Tile {
     for (Index tree = 0; tree < trees; ++tree) {
       const S* reach = reach_at(level, tree, trees);
       const Index live = gather_live(reach);
-      gate.leaves_.logits(expert * trees + tree, live_x_, live, logits_);
+      const Index plane = expert * trees + tree;
+      const auto label = ExpertId(rows_ == Rows::slots ? plane : expert);
+      gate.leaves_.logits(plane, live_x_, live, logits_);
       for (Index i = 0; i < live; ++i)
-        leaves_.push_back({ExpertId(expert), std::int32_t(tree), live_[i], 0, false,
+        leaves_.push_back({std::int32_t(plane), label, std::int32_t(tree), live_[i], 0, false,
                            reach[live_[i]], logits_[i]});
     }
   }
@@ -370,8 +387,8 @@ class CometGate<S>::Tile {
     for (const Leaf& leaf : leaves_) largest[leaf.lane] = std::max(largest[leaf.lane], leaf.factor);
     for (Leaf& leaf : leaves_) {
       auto& size = sizes[std::size_t(leaf.lane)];
-      leaf.starts_entry = leaf.expert != last[leaf.lane];
-      last[leaf.lane] = leaf.expert;
+      leaf.starts_entry = leaf.label != last[leaf.lane];
+      last[leaf.lane] = leaf.label;
       size += leaf.starts_entry;
       leaf.entry = size - 1;
       leaf.factor = std::exp(leaf.factor - largest[leaf.lane]);
@@ -387,6 +404,7 @@ class CometGate<S>::Tile {
   Index first_ = 0;
   Index count_ = 0;
   Purpose purpose_ = Purpose::inference;
+  Rows rows_ = Rows::experts;
   std::vector<S> reach_;     // level x tree x lane: the path that is open now
   std::vector<S> share_;     // level x tree x lane
   std::vector<S> by_reach_;  // level x side x tree x lane
@@ -421,7 +439,8 @@ class CometGate<S>::Workspace {
 
 template <class S>
 void CometGate<S>::evaluate(std::string_view where, const ConstMatrixView<S>& x,
-                            Routing<S>& routing, Workspace& workspace, Purpose purpose) const {
+                            Routing<S>& routing, Workspace& workspace, Purpose purpose,
+                            Rows rows) const {
   detail::check_equal(where, "x.rows()", x.rows(), "input_dim", input_dim());
   detail::check_finite(where, "x", x);
   const Index num_samples = x.cols();
@@ -439,7 +458,7 @@ void CometGate<S>::evaluate(std::string_view where, const ConstMatrixView<S>& x,
     const Index first = t * detail::samples_per_tile;
     ws.tiles_[std::size_t(t)].descend(*this, x, first,
                                       std::min(detail::samples_per_tile, num_samples - first),
-                                      purpose, where, ws.sizes_);
+                                      purpose, rows, where, ws.sizes_);
   });
   routing.resize(ws.sizes_);
   for (Index t = 0; t < tiles; ++t) ws.tiles_[std::size_t(t)].fill(routing);

@@ -1,0 +1,135 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+
+#include <algorithm>
+#include <concepts>
+#include <cstdint>
+#include <iterator>
+#include <span>
+#include <type_traits>
+#include <utility>
+#include <vector>
+
+#include <comet/concepts.hpp>
+#include <comet/detail/affine.hpp>
+#include <comet/detail/check.hpp>
+#include <comet/routing.hpp>
+#include <comet/types.hpp>
+
+namespace comet {
+
+/// \brief The held-out loss of a mixture under candidate permutations, from cached outputs.
+///
+/// start() evaluates every expert and every gate once on the held-out samples. A candidate that
+/// differs from the current permutation in a few slots then costs, besides the loss itself, only
+/// the change of the mixtures of the samples that give those slots a weight:
+/// y(:, b) += g(i, b) (f_candidate(i)(x_b) - f_current(i)(x_b)).
+///
+/// \par Cost  start(): n d m multiply-adds per sample; memory n m scalars per sample
+/// \tparam E     an Expert
+/// \tparam Loss  callable: the loss of the mixtures of all tasks, an m x (T B) matrix
+template <class E, class Loss>
+class MixtureObjective {
+ public:
+  using S = typename E::Scalar;
+
+  /// \param experts  those of the layer; kept by reference, and read at every start()
+  /// \param x        d x B, held-out samples; copied
+  /// \throws std::invalid_argument if a shape does not fit
+  MixtureObjective(const std::vector<E>& experts, const ConstMatrixView<S>& x, Loss loss)
+      : MixtureObjective(experts, x, {}, std::move(loss)) {}
+
+  /// \param ids  one per sample, for gates that look at ids; copied
+  MixtureObjective(const std::vector<E>& experts, const ConstMatrixView<S>& x,
+                   std::vector<std::int32_t> ids, Loss loss)
+      : experts_(&experts), x_(x), ids_(std::move(ids)), loss_(std::move(loss)) {
+    detail::check_at_least("MixtureObjective", "experts.size()", Index(experts.size()), 1);
+    detail::check_equal("MixtureObjective", "x.rows()", x.rows(), "input_dim",
+                        experts.front().input_dim());
+  }
+
+  /// \brief Takes stock of the experts and of what the gates say about the held-out samples.
+  template <class Gates>
+  void start(const Gates& gates) {
+    constexpr const char* where = "MixtureObjective::start";
+    using Gate = std::remove_cvref_t<decltype(std::begin(gates)->gate())>;
+    detail::check_equal(where, "gate.num_experts()", std::begin(gates)->num_experts(),
+                        "experts.size()", Index(experts_->size()));
+    evaluate_experts();
+    weights_.clear();
+    for (const auto& gate : gates) {
+      Routing<S> routing;
+      typename Gate::Workspace workspace;
+      if constexpr (std::same_as<typename Gate::Input, ConstMatrixView<S>>) {
+        gate.gate().route(x_, routing, workspace);
+      } else {
+        detail::check_equal(where, "ids.size()", Index(ids_.size()), "x.cols()", x_.cols());
+        gate.gate().route(std::span<const std::int32_t>(ids_), routing, workspace);
+      }
+      weights_.push_back(routing.dense(Index(experts_->size())));
+    }
+  }
+
+  /// \brief Makes `permutation` the one that candidates are compared with.
+  void move_to(std::span<const ExpertId> permutation) {
+    current_.assign(permutation.begin(), permutation.end());
+    const Index num_samples = x_.cols();
+    mixtures_.setZero(outputs_.rows(), num_samples * Index(weights_.size()));
+    for (std::size_t t = 0; t < weights_.size(); ++t)
+      for (Index slot = 0; slot < Index(current_.size()); ++slot)
+        add(mixtures_, Index(t), slot, current_[std::size_t(slot)], S(1));
+  }
+
+  /// \brief The loss under a candidate permutation.
+  [[nodiscard]] double loss(std::span<const ExpertId> candidate) {
+    candidate_mixtures_ = mixtures_;
+    for (std::size_t t = 0; t < weights_.size(); ++t)
+      for (Index slot = 0; slot < Index(current_.size()); ++slot) {
+        const ExpertId from = current_[std::size_t(slot)];
+        const ExpertId to = candidate[std::size_t(slot)];
+        if (from == to) continue;
+        add(candidate_mixtures_, Index(t), slot, from, S(-1));
+        add(candidate_mixtures_, Index(t), slot, to, S(1));
+      }
+    return double(loss_(std::as_const(candidate_mixtures_)));
+  }
+
+ private:
+  void evaluate_experts() {
+    const E& first = experts_->front();
+    const Index num_samples = x_.cols();
+    const Index multiple = detail::column_multiple(first.input_dim(), first.output_dim());
+    const Index padded = (num_samples + multiple - 1) / multiple * multiple;
+    Matrix<S> input = Matrix<S>::Zero(first.input_dim(), padded);
+    input.leftCols(num_samples) = x_;
+    Matrix<S> output(first.output_dim(), padded);
+    Matrix<S> cache(first.cache_dim(), padded);
+    outputs_.resize(first.output_dim(), num_samples * Index(experts_->size()));
+    for (std::size_t e = 0; e < experts_->size(); ++e) {
+      (*experts_)[e].predict(input, output, cache);
+      outputs_.middleCols(Index(e) * num_samples, num_samples) = output.leftCols(num_samples);
+    }
+  }
+
+  /// y_task += sign * g_slot * f_expert, for the samples that give the slot a weight.
+  void add(Matrix<S>& mixtures, Index task, Index slot, ExpertId expert, S sign) const {
+    const Index num_samples = x_.cols();
+    const Matrix<S>& weights = weights_[std::size_t(task)];
+    for (Index b = 0; b < num_samples; ++b)
+      if (const S weight = weights(slot, b); weight != S(0))
+        mixtures.col(task * num_samples + b) +=
+            (sign * weight) * outputs_.col(expert * num_samples + b);
+  }
+
+  const std::vector<E>* experts_;
+  Matrix<S> x_;                    // d x B
+  std::vector<std::int32_t> ids_;  // B, or none
+  Loss loss_;
+  Matrix<S> outputs_;               // m x (n B): expert by expert
+  std::vector<Matrix<S>> weights_;  // per task, n x B: weights of slots
+  std::vector<ExpertId> current_;
+  Matrix<S> mixtures_;            // m x (T B), under current_
+  Matrix<S> candidate_mixtures_;  // scratch
+};
+
+}  // namespace comet

@@ -1,0 +1,215 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+
+#include <algorithm>
+#include <concepts>
+#include <iterator>
+#include <span>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include <comet/detail/check.hpp>
+#include <comet/local_search/permuted_gate.hpp>
+#include <comet/permutation.hpp>
+#include <comet/types.hpp>
+
+namespace comet {
+
+/// \brief A loss as a function of the permutation, everything else fixed.
+///
+/// start(gates) takes stock of the model as it is now; loss(candidate) is the loss under a
+/// candidate permutation; move_to(p) says that p is now the one that candidates differ little from.
+/// \see MixtureObjective, which computes it from cached expert outputs
+template <class O, class Gates>
+concept PermutationObjective = requires(O objective, const Gates& gates,
+                                        std::span<const ExpertId> candidate) {
+  objective.start(gates);
+  objective.move_to(candidate);
+  { objective.loss(candidate) } -> std::convertible_to<double>;
+};
+
+/// \brief Which improving move a local search takes.
+enum class Improvement {
+  first,  ///< the first one found: more moves for the same number of losses
+  best,   ///< the best of the whole neighbourhood
+};
+
+struct SwapSearchOptions {
+  Index steps = 0;       ///< training steps after which the search ends, >= 1
+  Index interval = 100;  ///< training steps between two searches, >= 1
+  Index budget = 10000;  ///< losses evaluated in one search, >= 1
+  Improvement improvement = Improvement::first;
+  Index max_block = 3;     ///< longest block that is moved as a whole, >= 0; 0 tries swaps only
+  double tolerance = 0.0;  ///< a move must lower the loss by more than this, >= 0
+};
+
+/// \brief Local search over hard permutations: swaps of two experts, then moves of blocks, accepted
+/// by the exact change of a held-out loss.
+///
+/// Every `interval` training steps: try all swaps (i, j), i < j; when no swap improves, try to move
+/// blocks of 1..max_block neighbouring slots elsewhere; go on until nothing improves or the budget
+/// is spent. Same interface as PermutationSearch. Nothing is random: the same model gives the same
+/// moves. One permutation is shared by all gates and selectors.
+///
+/// \par Cost  one loss per candidate: n (n-1) / 2 swaps and about max_block n^2 block moves per
+/// pass \tparam Objective  a PermutationObjective
+template <class Objective>
+class SwapSearch {
+ public:
+  struct Move {
+    enum class Kind { swap, block };
+    Index step;  ///< training step
+    Kind kind;
+    Index first;   ///< slot i, or the first slot of the block
+    Index second;  ///< slot j, or the slot the block moves to
+    Index length;  ///< of the block; 1 for a swap
+    double loss_before;
+    double loss_after;
+  };
+
+  enum class Status { not_started, converged, budget_spent };
+
+  /// \throws std::invalid_argument if an option is outside its bounds
+  SwapSearch(SwapSearchOptions options, Objective objective)
+      : options_(validated(options)), objective_(std::move(objective)) {}
+
+  [[nodiscard]] const SwapSearchOptions& options() const noexcept { return options_; }
+  [[nodiscard]] Index step() const noexcept { return step_; }
+  [[nodiscard]] bool finished() const noexcept { return step_ >= options_.steps; }
+  /// The moves that were accepted, in order.
+  [[nodiscard]] const std::vector<Move>& moves() const noexcept { return moves_; }
+  /// How the last search ended.
+  [[nodiscard]] Status status() const noexcept { return status_; }
+  /// Losses evaluated in all searches so far.
+  [[nodiscard]] Index num_evaluations() const noexcept { return num_evaluations_; }
+  [[nodiscard]] double regularization() const noexcept { return 0; }
+
+  /// \brief Nothing to prepare: the gates keep their permutation during a step.
+  /// \throws std::invalid_argument if the search has finished
+  template <class Gates>
+  void prepare(Gates& /*gates*/) {
+    if (finished())
+      detail::raise("SwapSearch::prepare", "the search finished at step " + std::to_string(step_) +
+                                               "; its permutation is fixed");
+  }
+  template <class Gates>
+  void backward(Gates& /*gates*/) {}
+
+  /// \brief Ends a training step; searches when `interval` steps have passed, and at the last one.
+  template <class Gates>
+  void advance(Gates& gates) {
+    ++step_;
+    if (step_ % options_.interval == 0 || finished()) search(gates);
+  }
+
+  /// \brief Searches now, from the permutation that the gates have.
+  template <class Gates>
+  requires PermutationObjective<Objective, Gates>
+  void search(Gates& gates) {
+    const Permutation& start = std::begin(gates)->permutations().front();
+    current_.assign(start.as_span().begin(), start.as_span().end());
+    budget_left_ = options_.budget;
+    objective_.start(gates);
+    objective_.move_to(current_);
+    loss_ = evaluate(current_);
+    while (budget_left_ > 0 && (pass_over_swaps() || pass_over_blocks())) {
+    }
+    status_ = budget_left_ > 0 ? Status::converged : Status::budget_spent;
+    for (auto& gate : gates) gate.set_permutation(Permutation(current_));
+  }
+
+ private:
+  static SwapSearchOptions validated(const SwapSearchOptions& options) {
+    detail::check_at_least("SwapSearch", "steps", options.steps, 1);
+    detail::check_at_least("SwapSearch", "interval", options.interval, 1);
+    detail::check_at_least("SwapSearch", "budget", options.budget, 1);
+    detail::check_at_least("SwapSearch", "max_block", options.max_block, 0);
+    detail::check_not_negative("SwapSearch", "tolerance", options.tolerance);
+    return options;
+  }
+
+  double evaluate(std::span<const ExpertId> candidate) {
+    --budget_left_;
+    ++num_evaluations_;
+    return double(objective_.loss(candidate));
+  }
+
+  /// One pass over the neighbourhood; true if a move was accepted.
+  bool pass_over_swaps() {
+    return pass(Move::Kind::swap, [&](auto&& consider) {
+      const auto n = Index(current_.size());
+      for (Index i = 0; i < n; ++i)
+        for (Index j = i + 1; j < n; ++j)
+          if (!consider(i, j, Index(1))) return;
+    });
+  }
+  bool pass_over_blocks() {
+    return pass(Move::Kind::block, [&](auto&& consider) {
+      const auto n = Index(current_.size());
+      for (Index length = 1; length <= std::min(options_.max_block, n - 1); ++length)
+        for (Index i = 0; i + length <= n; ++i)
+          for (Index j = 0; j + length <= n; ++j)
+            // Moving one slot to its neighbour is a swap, which has been tried.
+            if (j != i && !(length == 1 && std::abs(i - j) == 1) && !consider(i, j, length)) return;
+    });
+  }
+
+  template <class Neighbourhood>
+  bool pass(typename Move::Kind kind, Neighbourhood for_each_move) {
+    bool improved = false;
+    Move best{step_, kind, 0, 0, 0, loss_, loss_ - options_.tolerance};
+    for_each_move([&](Index i, Index j, Index length) {
+      if (budget_left_ == 0) return false;
+      apply(kind, i, j, length, candidate_);
+      const double loss = evaluate(candidate_);
+      if (loss < best.loss_after) {
+        best = {step_, kind, i, j, length, loss_, loss};
+        if (options_.improvement == Improvement::first) {
+          accept(best);
+          best = {step_, kind, 0, 0, 0, loss_, loss_ - options_.tolerance};
+          improved = true;
+        }
+      }
+      return true;
+    });
+    if (best.length > 0) {
+      accept(best);
+      improved = true;
+    }
+    return improved;
+  }
+
+  void apply(typename Move::Kind kind, Index i, Index j, Index length,
+             std::vector<ExpertId>& result) const {
+    result = current_;
+    if (kind == Move::Kind::swap) {
+      std::swap(result[std::size_t(i)], result[std::size_t(j)]);
+    } else if (j < i) {
+      std::rotate(result.begin() + j, result.begin() + i, result.begin() + i + length);
+    } else {
+      std::rotate(result.begin() + i, result.begin() + i + length, result.begin() + j + length);
+    }
+  }
+
+  void accept(const Move& move) {
+    apply(move.kind, move.first, move.second, move.length, candidate_);
+    current_ = candidate_;
+    loss_ = move.loss_after;
+    objective_.move_to(current_);
+    moves_.push_back(move);
+  }
+
+  SwapSearchOptions options_;
+  Objective objective_;
+  Index step_ = 0;
+  Status status_ = Status::not_started;
+  Index num_evaluations_ = 0;
+  Index budget_left_ = 0;
+  double loss_ = 0;
+  std::vector<ExpertId> current_;
+  std::vector<ExpertId> candidate_;
+  std::vector<Move> moves_;
+};
+
+}  // namespace comet
