@@ -11,6 +11,7 @@
 #include <comet/local_search/sinkhorn.hpp>
 #include <comet/permutation.hpp>
 #include <comet/random.hpp>
+#include <support/allocation_counter.hpp>
 #include <support/golden.hpp>
 
 using comet::add_permutation_entropy_gradient;
@@ -260,6 +261,27 @@ TEST_CASE("Sinkhorn keeps nothing of earlier calls") {
   copy.backward(upstream, twice);
   CHECK(relative_error(twice, 2 * again.grad) <= 1e-15);
   CHECK(copy.soft() == expected.soft);
+}
+
+TEST_CASE("Sinkhorn does not allocate for sizes it has seen") {
+  if (!comet::test::can_count_allocations) return;
+  Sinkhorn sinkhorn;
+  const Matrix<double> log_weights = uniform(33, 0.05, 91);
+  const Matrix<double> small = uniform(16, 0.05, 92);
+  Matrix<double> upstream = uniform(33, 1.0, 93);
+  Matrix<double> grad = Matrix<double>::Zero(33, 33);
+  const auto step = [&](double tau, Index iterations) {
+    const auto soft = sinkhorn.forward(log_weights, {.temperature = tau, .iterations = iterations});
+    add_permutation_entropy_gradient(soft, 1e-4, upstream);
+    sinkhorn.backward(upstream, grad);
+  };
+  step(1e-7, 150);
+  const long count = comet::test::count_allocations([&] {
+    step(1e-7, 150);
+    (void)sinkhorn.forward(small, {.temperature = 1e-3, .iterations = 20});
+    step(1e-5, 85);
+  });
+  CHECK(count == 0);
 }
 
 TEST_CASE("Sinkhorn of nothing, and what it refuses") {
