@@ -19,6 +19,19 @@
 
 namespace comet {
 
+/// \brief Several parts with the same options, each with random numbers of its own: the experts of
+/// a layer, or the gates of its tasks.
+/// \param count  >= 0
+template <class Part>
+[[nodiscard]] std::vector<Part> make_parts(Index count, const typename Part::Options& options,
+                                           RandomKey key) {
+  detail::check_at_least("make_parts", "count", count, 0);
+  std::vector<Part> parts;
+  parts.reserve(std::size_t(count));
+  for (Index i = 0; i < count; ++i) parts.emplace_back(options, key.fold(std::uint64_t(i)));
+  return parts;
+}
+
 /// \brief A mixture of shared experts with one gate per task, evaluated only where a weight is
 /// not 0.
 ///
@@ -147,6 +160,12 @@ class MoeLayer {
                 Workspace& workspace) requires std::same_as<GateInput, ConstMatrixView<S>> {
     backward_experts(x, dy, dx, workspace);
     if constexpr (TrainableGate<G>) backward_gates(x, dx, workspace);
+  }
+  /// \brief The same without the gradient by x, which saves its cost.
+  void backward(const ConstMatrixView<S>& x, const ConstMatrixView<S>& dy,
+                Workspace& workspace) requires std::same_as<GateInput, ConstMatrixView<S>> {
+    Matrix<S> none;
+    backward(x, dy, none, workspace);
   }
   /// \param dgate_input  added to; an empty matrix if not wanted or if the input is ids
   void backward(const ConstMatrixView<S>& x, const GateInput& gate_input,
@@ -287,6 +306,7 @@ class MoeLayer<G, E>::Workspace {
 template <class G, class E>
 void MoeLayer<G, E>::mix(std::string_view where, const ConstMatrixView<S>& x, MatrixView<S>& y,
                          Workspace& ws, const RandomKey* expert_key) const {
+  detail::check_finite(where, "x", x);
   for (const Routing<S>& routing : ws.routings_) routing.validate(where, num_experts(), x.cols());
   const Index d = input_dim();
   const Index multiple = detail::column_multiple(d, output_dim());
@@ -370,11 +390,8 @@ void MoeLayer<G, E>::backward_experts(const ConstMatrixView<S>& x, const ConstMa
   detail::check_equal(where, "x.cols()", x.cols(), "samples of the last forward()",
                       ws.num_samples_);
   check_shapes(where, x, dy, "dy");
+  detail::check_input_gradient(where, dx, x);
   const bool wants_dx = dx.size() > 0;
-  if (wants_dx) {
-    detail::check_equal(where, "dx.rows()", dx.rows(), "input_dim", input_dim());
-    detail::check_equal(where, "dx.cols()", dx.cols(), "x.cols()", x.cols());
-  }
   const DispatchPlan& plan = ws.plan_;
   const Index num_samples = x.cols();
   const Index columns = plan.num_columns();

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cmath>
+#include <concepts>
 #include <cstdint>
 #include <numbers>
 #include <span>
@@ -25,8 +26,9 @@ class RandomKey {
   explicit constexpr RandomKey(std::uint64_t seed) noexcept : key_(seed) {}
 
   /// A key for the numbered place below this one, statistically independent of its siblings.
-  [[nodiscard]] constexpr RandomKey fold(std::uint64_t place) const noexcept {
-    return RandomKey(mix(mix(key_ ^ 0x5851f42d4c957f2dULL) + gamma * (place + 1)));
+  [[nodiscard]] constexpr RandomKey fold(std::integral auto place) const noexcept {
+    const auto number = static_cast<std::uint64_t>(place);
+    return RandomKey(mix(mix(key_ ^ 0x5851f42d4c957f2dULL) + gamma * (number + 1)));
   }
 
   /// 64 uniform bits.

@@ -101,7 +101,7 @@ void affine_accumulate(const X& x, const DZ& dz, Index first_unit, Index num_uni
 
 /// Output units per slice of a weight gradient. A multiple of 4 keeps Eigen's kernel full; the
 /// size is fixed because it decides the order of sums and so the bits.
-inline constexpr Index units_per_slice = 64;
+inline constexpr Index units_per_slice = 128;
 
 inline Index num_slices(Index out) { return (out + units_per_slice - 1) / units_per_slice; }
 

@@ -28,6 +28,7 @@ template <class S>
 class DenseExpert {
  public:
   using Scalar = S;
+  using Options = DenseExpertOptions;
 
   /// Weights uniform in +-sqrt(6 / (d + m)) (Glorot and Bengio, 2010), bias 0.
   /// \throws std::invalid_argument if a size is < 1, the dropout rate is outside [0, 1), or

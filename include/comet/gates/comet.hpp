@@ -54,6 +54,7 @@ template <class S>
 class CometGate {
  public:
   using Scalar = S;
+  using Options = CometGateOptions;
   using Input = ConstMatrixView<S>;
   class Workspace;
 
@@ -91,7 +92,8 @@ class CometGate {
   [[nodiscard]] const detail::Hyperplanes<S>& leaves() const noexcept { return leaves_; }
 
   /// \brief Routes a batch. \param x  d x B \param routing  resized here
-  /// \throws std::invalid_argument if x.rows() != input_dim(), or x or a leaf logit is not finite
+  /// \throws std::invalid_argument if x.rows() != input_dim(), x or a leaf logit is not finite, or
+  ///         a split logit is nan
   void route(const ConstMatrixView<S>& x, Routing<S>& routing, Workspace& workspace) const {
     evaluate("CometGate::route", x, routing, workspace, Purpose::inference, Rows::experts);
   }
@@ -178,6 +180,7 @@ class CometGate<S>::Tile {
     splits_.clear();
     leaves_.clear();
     visits_.clear();
+    std::fill_n(sum_, count, S(0));
     for (Index tree = 0; tree < trees; ++tree) std::fill_n(reach_at(0, tree, trees), count, S(1));
     visit(gate, 0, 0);
     normalize(where, sizes.subspan(std::size_t(first), std::size_t(count)));
@@ -339,6 +342,9 @@ class CometGate<S>::Tile {
       for (Index i = 0; i < live; ++i) {
         const std::int32_t lane = live_[i];
         share[lane] = smooth_step(logits_[i], gamma);
+        // Nothing below this node counts as reached then, but normalize() has to know.
+        if (std::isnan(share[lane])) [[unlikely]]
+          sum_[lane] = share[lane];
         if (purpose_ == Purpose::training)
           splits_.push_back({std::int32_t(tree), lane, logits_[i], share[lane], reach[lane]});
       }
@@ -378,10 +384,8 @@ class CometGate<S>::Tile {
   // Softmax over the leaves that were reached; the largest logit of each sample is subtracted.
   void normalize(std::string_view where, std::span<std::int32_t> sizes) {
     S largest[lanes];
-    S sum[lanes];
     ExpertId last[lanes];
     std::fill_n(largest, count_, -std::numeric_limits<S>::infinity());
-    std::fill_n(sum, count_, S(0));
     std::fill_n(last, count_, ExpertId(-1));
     std::fill(sizes.begin(), sizes.end(), 0);
     for (const Leaf& leaf : leaves_) largest[leaf.lane] = std::max(largest[leaf.lane], leaf.factor);
@@ -392,13 +396,13 @@ class CometGate<S>::Tile {
       size += leaf.starts_entry;
       leaf.entry = size - 1;
       leaf.factor = std::exp(leaf.factor - largest[leaf.lane]);
-      sum[leaf.lane] += leaf.reach * leaf.factor;
+      sum_[leaf.lane] += leaf.reach * leaf.factor;
     }
     for (Index lane = 0; lane < count_; ++lane)
-      if (!(sum[lane] > S(0) && std::isfinite(sum[lane]))) [[unlikely]]
+      if (!(sum_[lane] > S(0) && std::isfinite(sum_[lane]))) [[unlikely]]
         detail::raise(where, "the logits of sample " + std::to_string(first_ + lane) +
                                  " overflow or a parameter is not finite");
-    for (Leaf& leaf : leaves_) leaf.factor /= sum[leaf.lane];
+    for (Leaf& leaf : leaves_) leaf.factor /= sum_[leaf.lane];
   }
 
   Index first_ = 0;
@@ -415,6 +419,7 @@ class CometGate<S>::Tile {
   const S* live_x_[lanes];
   std::int32_t live_[lanes];
   S logits_[lanes];
+  S sum_[lanes];  // of reach * exp(logit) over a sample's leaves; nan if a split's logit is
 };
 
 /// \brief Scratch of a CometGate: give each thread its own.
@@ -441,13 +446,13 @@ template <class S>
 void CometGate<S>::evaluate(std::string_view where, const ConstMatrixView<S>& x,
                             Routing<S>& routing, Workspace& workspace, Purpose purpose,
                             Rows rows) const {
+  auto& ws = workspace;
+  ws.num_samples_ = -1;
+  ws.regularization_ = 0;
   detail::check_equal(where, "x.rows()", x.rows(), "input_dim", input_dim());
   detail::check_finite(where, "x", x);
   const Index num_samples = x.cols();
   const Index tiles = detail::num_tiles(num_samples);
-  auto& ws = workspace;
-  ws.num_samples_ = -1;
-  ws.regularization_ = 0;
   if (Index(ws.tiles_.size()) < tiles) ws.tiles_.resize(std::size_t(tiles));
   ws.sizes_.resize(std::size_t(num_samples));
 
@@ -477,11 +482,13 @@ void CometGate<S>::backward(const ConstMatrixView<S>& x, const Routing<S>& routi
   constexpr const char* where = "CometGate::backward";
   auto& ws = workspace;
   if (ws.num_samples_ < 0) detail::raise(where, "the workspace holds no forward(); call it first");
+  detail::check_equal(where, "x.rows()", x.rows(), "input_dim", input_dim());
   detail::check_equal(where, "x.cols()", x.cols(), "samples of the last forward()",
                       ws.num_samples_);
   detail::check_equal(where, "routing.num_samples()", routing.num_samples(), "x.cols()", x.cols());
   detail::check_equal(where, "dweights.size()", Index(dweights.size()), "routing.num_entries()",
                       routing.num_entries());
+  detail::check_input_gradient(where, dx, x);
   if (x.cols() == 0) return;
   const Index tiles = detail::num_tiles(x.cols());
   ws.split_gradients_.start(tiles);

@@ -12,7 +12,10 @@
 #include <comet/detail/buffer.hpp>
 #include <comet/detail/check.hpp>
 #include <comet/detail/hyperplanes.hpp>
+#include <comet/detail/softmax.hpp>
 #include <comet/functions.hpp>
+#include <comet/losses/load_balance.hpp>
+#include <comet/losses/router_z.hpp>
 #include <comet/parameters.hpp>
 #include <comet/random.hpp>
 #include <comet/routing.hpp>
@@ -32,24 +35,30 @@ struct TopKGateOptions {
   Index num_experts = 0;  ///< n >= 1
   Index k = 2;            ///< experts per sample, 1 <= k <= n
   TopKSoftmax softmax = TopKSoftmax::selected;
-  bool noise = false;  ///< add learned Gaussian noise to the logits in training
+  bool noise = false;         ///< add learned Gaussian noise to the logits in training
+  double load_balance = 0.0;  ///< strength of the penalty comet::load_balance, >= 0
+  double importance = 0.0;    ///< strength of the penalty comet::importance, >= 0
+  double router_z = 0.0;      ///< strength of the penalty comet::router_z, >= 0
 };
 
 /// \brief Top-k: the k largest of n linear logits, softmax over them, 0 elsewhere.
 ///
-///     h = W^T x + b,  T = the k largest of h,  g_i = softmax(h_T)_i for i in T     [S, Eq.
-///     (3)-(5)] with noise, in training:  h_i += N(0,1) softplus(u_i . x)                    [S,
-///     Eq. (4)]
+///     h = W^T x + b,  T = the k largest of h,  g_i = softmax(h_T)_i for i in T  [S, Eq. (3)-(5)]
+///
+///     with noise, in training:  h_i += N(0,1) softplus(u_i . x)                 [S, Eq. (4)]
 ///
 /// [S] Shazeer et al., Outrageously Large Neural Networks, ICLR 2017. Ties go to the smaller index,
 /// and a selected logit that is exactly 0 stays selected. Which experts are selected has no
-/// gradient: an expert that is not selected learns nothing from the sample.
+/// gradient: an expert that is not selected learns nothing from the sample. Training can therefore
+/// settle on a few experts. The options load_balance, importance and router_z add penalties against
+/// that, over all n logits of training (noise included): they are part of regularization(), and
+/// through MoeLayer::regularization() part of the loss, and backward() includes their gradient.
 ///
 /// With k = 1 and TopKSoftmax::selected the only weight is 1 and the gate has no gradient at all:
 /// use TopKSoftmax::all there.
 ///
 /// \par Cost     d n multiply-adds per sample and a partial selection; backward 2 d k
-///               (2 d n with TopKSoftmax::all)
+///               (2 d n with TopKSoftmax::all or a penalty)
 /// \par Threads  route() and forward() are const: concurrent calls are safe with distinct routings
 ///               and workspaces
 /// \tparam S     float or double
@@ -58,6 +67,7 @@ template <class S>
 class TopKGate {
  public:
   using Scalar = S;
+  using Options = TopKGateOptions;
   using Input = ConstMatrixView<S>;
   class Workspace;
 
@@ -95,6 +105,7 @@ class TopKGate {
     } else {
       evaluate("TopKGate::forward", x, nullptr, routing, workspace);
     }
+    penalize(routing, workspace);
     workspace.num_samples_ = x.cols();
   }
 
@@ -109,10 +120,11 @@ class TopKGate {
     detail::check_equal(where, "noise.cols()", noise.cols(), "x.cols()", x.cols());
     workspace.noise_.shape(noise.rows(), noise.cols()) = noise;
     evaluate(where, x, workspace.noise_.matrix().data(), routing, workspace);
+    penalize(routing, workspace);
     workspace.num_samples_ = x.cols();
   }
 
-  /// \brief Adds the gradients of sum(dweights . weights).
+  /// \brief Adds the gradients of sum(dweights . weights) + regularization.
   /// \param x, routing  as in the forward() that filled the workspace
   /// \param dweights    one derivative per entry of the routing
   /// \param dx          d x B, added to; an empty view if not wanted
@@ -120,8 +132,10 @@ class TopKGate {
   void backward(const ConstMatrixView<S>& x, const Routing<S>& routing, std::span<const S> dweights,
                 MatrixView<S> dx, Workspace& workspace);
 
-  /// \brief 0: the gate has no penalty of its own.
-  [[nodiscard]] S regularization(const Workspace& /*workspace*/) const noexcept { return S(0); }
+  /// \brief The penalties of the last forward(), each times its strength; 0 without any.
+  [[nodiscard]] S regularization(const Workspace& workspace) const noexcept {
+    return workspace.regularization_;
+  }
 
   template <class F>
   void visit_parameters(F&& f) {
@@ -135,11 +149,19 @@ class TopKGate {
     detail::check_at_least("TopKGate", "num_experts", options.num_experts, 1);
     detail::check_at_least("TopKGate", "k", options.k, 1);
     detail::check_at_most("TopKGate", "k", options.k, "num_experts", options.num_experts);
+    detail::check_not_negative("TopKGate", "load_balance", options.load_balance);
+    detail::check_not_negative("TopKGate", "importance", options.importance);
+    detail::check_not_negative("TopKGate", "router_z", options.router_z);
     return options;
+  }
+
+  [[nodiscard]] bool has_penalty() const {
+    return options_.load_balance > 0 || options_.importance > 0 || options_.router_z > 0;
   }
 
   void evaluate(std::string_view where, const ConstMatrixView<S>& x, const S* noise,
                 Routing<S>& routing, Workspace& workspace) const;
+  void penalize(const Routing<S>& routing, Workspace& workspace) const;
 
   TopKGateOptions options_;
   detail::Hyperplanes<S> logits_;                // d x n
@@ -158,27 +180,32 @@ class TopKGate<S>::Workspace {
  private:
   friend class TopKGate;
 
-  detail::Buffer<S> logits_;       // n x B
-  detail::Buffer<S> noise_;        // n x B
-  detail::Buffer<S> noise_scale_;  // n x B, before the softplus
-  std::vector<ExpertId> order_;    // n per tile, scratch of the selection
+  detail::Buffer<S> logits_;          // n x B
+  detail::Buffer<S> noise_;           // n x B
+  detail::Buffer<S> noise_scale_;     // n x B, before the softplus
+  detail::Buffer<S> probabilities_;   // n x B: softmax over all logits
+  detail::Buffer<S> by_probability_;  // n x B: of the penalties
+  detail::Buffer<S> by_logit_;        // n x B: of the penalties
+  detail::Buffer<S> term_;            // n x B: of one penalty
+  std::vector<ExpertId> order_;       // n per tile, scratch of the selection
   std::vector<std::int32_t> sizes_;
   detail::LogitGradients<S> logit_gradients_;
   detail::LogitGradients<S> noise_gradients_;
   Index num_samples_ = -1;  // of the forward() that backward() may follow
+  S regularization_ = 0;
 };
 
 template <class S>
 void TopKGate<S>::evaluate(std::string_view where, const ConstMatrixView<S>& x, const S* noise,
                            Routing<S>& routing, Workspace& workspace) const {
+  auto& ws = workspace;
+  ws.num_samples_ = -1;
   detail::check_equal(where, "x.rows()", x.rows(), "input_dim", input_dim());
   detail::check_finite(where, "x", x);
   const Index n = num_experts();
   const Index k = options_.k;
   const Index num_samples = x.cols();
   const Index tiles = detail::num_tiles(num_samples);
-  auto& ws = workspace;
-  ws.num_samples_ = -1;
   auto logits = ws.logits_.shape(n, num_samples);
   auto noise_scale = ws.noise_scale_.shape(noise ? n : 0, num_samples);
   ws.order_.resize(std::size_t(tiles * n));
@@ -203,6 +230,9 @@ void TopKGate<S>::evaluate(std::string_view where, const ConstMatrixView<S>& x, 
         std::span(ws.order_).subspan(std::size_t(t * n), std::size_t(n));
     for (Index b = first; b < first + count; ++b) {
       const auto h = logits.col(b);
+      if ((h.array() * S(0)).sum() != S(0)) [[unlikely]]
+        detail::raise(where, "the logits of sample " + std::to_string(b) +
+                                 " overflow or a parameter is not finite");
       std::iota(order.begin(), order.end(), ExpertId(0));
       const auto larger = [&](ExpertId i, ExpertId j) {
         return h(i) > h(j) || (h(i) == h(j) && i < j);
@@ -223,12 +253,38 @@ void TopKGate<S>::evaluate(std::string_view where, const ConstMatrixView<S>& x, 
       if (options_.softmax == TopKSoftmax::all)
         for (const ExpertId expert : order.subspan(std::size_t(k)))
           sum += std::exp(h(expert) - largest);
-      if (!(sum > S(0) && std::isfinite(sum))) [[unlikely]]
-        detail::raise(where, "the logits of sample " + std::to_string(b) +
-                                 " overflow or a parameter is not finite");
       for (Index i = 0; i < k; ++i) routing.weights()[std::size_t(entry + i)] /= sum;
     }
   });
+}
+
+template <class S>
+void TopKGate<S>::penalize(const Routing<S>& routing, Workspace& workspace) const {
+  auto& ws = workspace;
+  ws.regularization_ = 0;
+  if (!has_penalty()) return;
+  const auto logits = ws.logits_.matrix();
+  const Index n = logits.rows();
+  auto by_logit = ws.by_logit_.shape(n, logits.cols());
+  auto probabilities = ws.probabilities_.shape(n, logits.cols());
+  auto by_probability = ws.by_probability_.shape(n, logits.cols());
+  auto term = ws.term_.shape(n, logits.cols());
+  by_logit.setZero();
+  by_probability.setZero();
+  const auto add = [&](double strength, auto& sum, auto&& loss) {
+    if (strength == 0) return;
+    ws.regularization_ += S(strength) * loss();
+    sum += S(strength) * term;
+  };
+  add(options_.router_z, by_logit, [&] { return router_z<S>(logits, term); });
+  for (Index b = 0; b < logits.cols(); ++b)
+    detail::softmax(logits.col(b).data(), n, probabilities.col(b).data());
+  add(options_.load_balance, by_probability,
+      [&] { return load_balance<S>(routing, probabilities, term); });
+  add(options_.importance, by_probability, [&] { return importance<S>(probabilities, term); });
+  for (Index b = 0; b < logits.cols(); ++b)
+    detail::add_softmax_backward(probabilities.col(b).data(), by_probability.col(b).data(), n,
+                                 by_logit.col(b).data());
 }
 
 template <class S>
@@ -237,11 +293,13 @@ void TopKGate<S>::backward(const ConstMatrixView<S>& x, const Routing<S>& routin
   constexpr const char* where = "TopKGate::backward";
   auto& ws = workspace;
   if (ws.num_samples_ < 0) detail::raise(where, "the workspace holds no forward(); call it first");
+  detail::check_equal(where, "x.rows()", x.rows(), "input_dim", input_dim());
   detail::check_equal(where, "x.cols()", x.cols(), "samples of the last forward()",
                       ws.num_samples_);
   detail::check_equal(where, "routing.num_samples()", routing.num_samples(), "x.cols()", x.cols());
   detail::check_equal(where, "dweights.size()", Index(dweights.size()), "routing.num_entries()",
                       routing.num_entries());
+  detail::check_input_gradient(where, dx, x);
   const Index n = num_experts();
   const auto logits = ws.logits_.matrix();
   const auto noise = ws.noise_.matrix();
@@ -276,6 +334,8 @@ void TopKGate<S>::backward(const ConstMatrixView<S>& x, const Routing<S>& routin
       for (std::size_t i = 0; i < experts.size(); ++i)
         add(experts[i], b, weights[i] * (dweights[begin + i] - mean));
     }
+    if (has_penalty())
+      for (Index i = 0; i < n; ++i) add(i, b, ws.by_logit_.matrix()(i, b));
   }
   ws.logit_gradients_.apply(logits_, x, dx, ws.pool);
   if (noise_) ws.noise_gradients_.apply(*noise_, x, dx, ws.pool);

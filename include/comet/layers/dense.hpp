@@ -30,6 +30,7 @@ template <class S>
 class Dense {
  public:
   using Scalar = S;
+  using Options = DenseOptions;
 
   /// \brief Scratch of a Dense layer: give each thread its own.
   class Workspace {
@@ -90,7 +91,10 @@ class Dense {
   /// \param dx    d x B, added to; an empty matrix if it is not wanted
   void backward(const ConstMatrixView<S>& x, const ConstMatrixView<S>& y, MatrixView<S> dy,
                 MatrixView<S> dx, Workspace& workspace) {
-    check_shapes("Dense::backward", x, dy, "dy");
+    constexpr const char* where = "Dense::backward";
+    check_shapes(where, x, y, "y");
+    check_shapes(where, x, dy, "dy");
+    detail::check_input_gradient(where, dx, x);
     if (x.cols() == 0) return;
     ThreadPool* pool = threads_for(workspace, x.cols());
     const Index blocks = (x.cols() + block_columns - 1) / block_columns;

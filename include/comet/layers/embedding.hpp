@@ -26,6 +26,7 @@ template <class S>
 class Embedding {
  public:
   using Scalar = S;
+  using Options = EmbeddingOptions;
 
   /// Vectors uniform in +-0.05.
   /// \throws std::invalid_argument if a size is < 1
@@ -44,13 +45,8 @@ class Embedding {
     constexpr const char* where = "Embedding::forward";
     detail::check_equal(where, "y.rows()", y.rows(), "output_dim", output_dim());
     detail::check_equal(where, "y.cols()", y.cols(), "ids.size()", Index(ids.size()));
-    for (Index b = 0; b < y.cols(); ++b) {
-      const Index id = ids[std::size_t(b)];
-      if (id < 0 || id >= num_ids()) [[unlikely]]
-        detail::raise(where, "ids[" + std::to_string(b) + "]", id,
-                      "in 0.." + std::to_string(num_ids() - 1));
-      y.col(b) = vectors_.values.col(id);
-    }
+    check_ids(where, ids);
+    for (Index b = 0; b < y.cols(); ++b) y.col(b) = vectors_.values.col(ids[std::size_t(b)]);
   }
 
   /// \brief Adds the gradients of sum(dy . y), in the order of the batch.
@@ -59,6 +55,7 @@ class Embedding {
     constexpr const char* where = "Embedding::backward";
     detail::check_equal(where, "dy.rows()", dy.rows(), "output_dim", output_dim());
     detail::check_equal(where, "dy.cols()", dy.cols(), "ids.size()", Index(ids.size()));
+    check_ids(where, ids);
     for (Index b = 0; b < dy.cols(); ++b) vectors_.gradients.col(ids[std::size_t(b)]) += dy.col(b);
   }
 
@@ -71,6 +68,13 @@ class Embedding {
   static void validate(const EmbeddingOptions& options) {
     detail::check_at_least("Embedding", "num_ids", options.num_ids, 1);
     detail::check_at_least("Embedding", "output_dim", options.output_dim, 1);
+  }
+
+  void check_ids(const char* where, std::span<const std::int32_t> ids) const {
+    for (std::size_t b = 0; b < ids.size(); ++b)
+      if (ids[b] < 0 || ids[b] >= num_ids()) [[unlikely]]
+        detail::raise(where, "ids[" + std::to_string(b) + "]", ids[b],
+                      "in 0.." + std::to_string(num_ids() - 1));
   }
 
   Parameter<S> vectors_;  // m x ids
