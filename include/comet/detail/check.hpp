@@ -64,6 +64,14 @@ inline void check_rate(std::string_view where, std::string_view name, double val
     raise(where, name, value, "in [0, 1)");
 }
 
+/// The shape of a gradient by x that is added to; empty if it is not wanted.
+template <class DX, class X>
+void check_input_gradient(std::string_view where, const DX& dx, const X& x) {
+  if (dx.size() == 0) return;
+  check_equal(where, "dx.rows()", dx.rows(), "x.rows()", x.rows());
+  check_equal(where, "dx.cols()", dx.cols(), "x.cols()", x.cols());
+}
+
 /// Names the first element that is nan or infinite. Cost: one pass, vectorised.
 template <class S>
 void check_finite(std::string_view where, std::string_view name, const ConstMatrixView<S>& x) {

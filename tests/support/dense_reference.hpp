@@ -1,0 +1,92 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+
+#include <vector>
+
+#include <comet/experts/dense.hpp>
+#include <comet/types.hpp>
+
+namespace comet::test {
+
+/// \brief A mixture as the formula has it: every expert on every sample, in plain loops.
+///
+///     y_t(:, b) = sum_i g_t(i, b) max(W_i^T x(:, b) + c_i, 0)
+template <class S>
+struct DenseReference {
+  std::vector<Matrix<S>> weights;  // n of d x m
+  std::vector<Matrix<S>> biases;   // n of m x 1
+
+  explicit DenseReference(const std::vector<DenseExpert<S>>& experts) {
+    for (const auto& expert : experts) {
+      weights.push_back(expert.weight());
+      biases.push_back(expert.bias());
+    }
+  }
+
+  [[nodiscard]] Index num_experts() const { return Index(weights.size()); }
+  [[nodiscard]] Index output_dim() const { return weights.front().cols(); }
+
+  /// Before the ReLU.
+  [[nodiscard]] S logit(Index e, Index unit, const Matrix<S>& x, Index b) const {
+    const Matrix<S>& w = weights[std::size_t(e)];
+    S sum = biases[std::size_t(e)](unit, 0);
+    for (Index i = 0; i < w.rows(); ++i) sum += w(i, unit) * x(i, b);
+    return sum;
+  }
+
+  /// \param gates  T of n x B  \return m x (T B)
+  [[nodiscard]] Matrix<S> forward(const Matrix<S>& x, const std::vector<Matrix<S>>& gates) const {
+    const Index num_samples = x.cols();
+    Matrix<S> y = Matrix<S>::Zero(output_dim(), Index(gates.size()) * num_samples);
+    for (Index e = 0; e < num_experts(); ++e)
+      for (Index b = 0; b < num_samples; ++b)
+        for (Index unit = 0; unit < output_dim(); ++unit) {
+          const S value = std::max(logit(e, unit, x, b), S(0));
+          for (std::size_t t = 0; t < gates.size(); ++t)
+            y(unit, Index(t) * num_samples + b) += gates[t](e, b) * value;
+        }
+    return y;
+  }
+
+  struct Gradients {
+    std::vector<Matrix<S>> weights;
+    std::vector<Matrix<S>> biases;
+    Matrix<S> x;
+    std::vector<Matrix<S>> gates;  // T of n x B
+  };
+
+  /// Of sum(dy . y).
+  [[nodiscard]] Gradients backward(const Matrix<S>& x, const std::vector<Matrix<S>>& gates,
+                                   const Matrix<S>& dy) const {
+    const Index num_samples = x.cols();
+    Gradients g;
+    g.x = Matrix<S>::Zero(x.rows(), num_samples);
+    for (const Matrix<S>& gate : gates)
+      g.gates.push_back(Matrix<S>::Zero(gate.rows(), gate.cols()));
+    for (Index e = 0; e < num_experts(); ++e) {
+      Matrix<S> dw = Matrix<S>::Zero(x.rows(), output_dim());
+      Matrix<S> db = Matrix<S>::Zero(output_dim(), 1);
+      for (Index b = 0; b < num_samples; ++b)
+        for (Index unit = 0; unit < output_dim(); ++unit) {
+          const S z = logit(e, unit, x, b);
+          if (!(z > S(0))) continue;
+          S dz = 0;
+          for (std::size_t t = 0; t < gates.size(); ++t) {
+            const S upstream = dy(unit, Index(t) * num_samples + b);
+            dz += gates[t](e, b) * upstream;
+            g.gates[t](e, b) += z * upstream;
+          }
+          db(unit, 0) += dz;
+          for (Index i = 0; i < x.rows(); ++i) {
+            dw(i, unit) += x(i, b) * dz;
+            g.x(i, b) += weights[std::size_t(e)](i, unit) * dz;
+          }
+        }
+      g.weights.push_back(dw);
+      g.biases.push_back(db);
+    }
+    return g;
+  }
+};
+
+}  // namespace comet::test
