@@ -1,0 +1,86 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+
+#include <limits>
+#include <span>
+#include <utility>
+#include <vector>
+
+#include <comet/concepts.hpp>
+#include <comet/routing.hpp>
+#include <comet/types.hpp>
+
+namespace bench {
+
+/// \brief Makes a layer evaluate every expert for every sample: experts that the gate leaves out
+/// get a weight too small to be seen, but not 0.
+///
+/// This is what the published COMET code does (it multiplies by the zeros), on our engine.
+template <class G>
+class EveryExpert {
+ public:
+  using Scalar = typename G::Scalar;
+  using Input = typename G::Input;
+
+  class Workspace {
+   public:
+    comet::ThreadPool* pool = nullptr;
+
+   private:
+    friend class EveryExpert;
+    typename G::Workspace inner;
+    comet::Routing<Scalar> chosen;
+    std::vector<Scalar> dchosen;
+  };
+
+  explicit EveryExpert(G gate) : gate_(std::move(gate)) {}
+
+  [[nodiscard]] comet::Index num_experts() const { return gate_.num_experts(); }
+  [[nodiscard]] comet::Index max_active() const { return gate_.num_experts(); }
+
+  void route(const Input& input, comet::Routing<Scalar>& routing, Workspace& ws) const {
+    ws.inner.pool = ws.pool;
+    gate_.route(input, ws.chosen, ws.inner);
+    fill(routing, ws);
+  }
+  void forward(const Input& input, comet::Routing<Scalar>& routing, comet::RandomKey key,
+               Workspace& ws) const {
+    ws.inner.pool = ws.pool;
+    gate_.forward(input, ws.chosen, key, ws.inner);
+    fill(routing, ws);
+  }
+  void backward(const Input& input, const comet::Routing<Scalar>& /*routing*/,
+                std::span<const Scalar> dweights, comet::MatrixView<Scalar> dx, Workspace& ws) {
+    ws.dchosen.clear();
+    for (comet::Index b = 0; b < ws.chosen.num_samples(); ++b)
+      for (const auto expert : ws.chosen.experts(b))
+        ws.dchosen.push_back(dweights[std::size_t(b * num_experts() + expert)]);
+    gate_.backward(input, ws.chosen, std::span<const Scalar>(ws.dchosen), dx, ws.inner);
+  }
+  [[nodiscard]] Scalar regularization(const Workspace& ws) const {
+    return gate_.regularization(ws.inner);
+  }
+  template <class F>
+  void visit_parameters(F&& f) {
+    gate_.visit_parameters(f);
+  }
+
+ private:
+  void fill(comet::Routing<Scalar>& routing, const Workspace& ws) const {
+    routing.clear();
+    for (comet::Index b = 0; b < ws.chosen.num_samples(); ++b) {
+      const auto experts = ws.chosen.experts(b);
+      const auto weights = ws.chosen.weights(b);
+      std::size_t next = 0;
+      for (comet::ExpertId e = 0; e < num_experts(); ++e) {
+        const bool is_chosen = next < experts.size() && experts[next] == e;
+        routing.push(e, is_chosen ? weights[next++] : std::numeric_limits<Scalar>::min());
+      }
+      routing.end_sample();
+    }
+  }
+
+  G gate_;
+};
+
+}  // namespace bench

@@ -1,0 +1,97 @@
+// SPDX-License-Identifier: MIT
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include <benchmark/benchmark.h>
+
+#include <comet/comet.hpp>
+#include <movielens/model.hpp>
+#include <support/every_expert.hpp>
+
+/// \file
+/// \brief A whole training step (forward, losses, backward, Adam) of the two-task MovieLens model,
+/// once its gates are saturated: only the chosen experts against every expert.
+
+namespace {
+
+using comet::Index;
+using comet::RandomKey;
+
+constexpr Index num_users = 6040;  // the shape of MovieLens 1M
+constexpr Index num_items = 3706;
+constexpr Index num_experts = 16;
+constexpr Index features = 256;
+
+/// A COMET gate whose splits are all 0 or 1: nearly what training with an entropy penalty leaves.
+template <class S>
+comet::CometGate<S> saturated_gate(RandomKey key) {
+  comet::CometGate<S> gate(
+      {.input_dim = features, .num_experts = num_experts, .k = 2, .entropy = 0.05}, key);
+  gate.visit_parameters([](const comet::ParameterName& name, auto& values, auto&) {
+    if (name.str() == "split.weight") values *= S(1e6);
+  });
+  return gate;
+}
+
+template <class Gate>
+void training_step(benchmark::State& state, Index batch, Index threads) {
+  using S = typename Gate::Scalar;
+  const RandomKey key(1);
+  comet::ThreadPool pool(threads);
+  std::vector<Gate> gates;
+  for (int task = 0; task < 2; ++task)
+    gates.push_back(Gate(saturated_gate<S>(key.fold(0).fold(task))));
+  movielens::TwoTaskModel<Gate> model(
+      {.num_users = num_users, .num_items = num_items, .num_experts = num_experts},
+      std::move(gates), key.fold(1));
+  typename movielens::TwoTaskModel<Gate>::Workspace workspace(&pool);
+  comet::Adam<S> adam({.learning_rate = 1e-6}, &pool);
+
+  std::vector<std::int32_t> users, items;
+  comet::Matrix<S> watched(1, batch), rating(1, batch);
+  for (Index b = 0; b < batch; ++b) {
+    const auto counter = std::uint64_t(b);
+    users.push_back(std::int32_t(key.fold(2).index(counter, std::uint64_t(num_users))));
+    items.push_back(std::int32_t(key.fold(3).index(counter, std::uint64_t(num_items))));
+    watched(0, b) = S(b % 2);
+    rating(0, b) = S(b % 2 * (1 + b % 5));
+  }
+  std::uint64_t step = 0;
+  for (auto _ : state) {
+    const auto loss = model.accumulate_gradients(users, items, watched, rating, {},
+                                                 key.fold(4).fold(step++), workspace);
+    benchmark::DoNotOptimize(loss.total);
+    adam.step(model);
+  }
+  state.SetItemsProcessed(state.iterations() * batch);
+  const auto& plan = workspace.mixture().plan();
+  state.counters["pairs_per_sample"] = double(plan.num_pairs()) / double(batch);
+  // Multiply-adds of experts and heads, forward and backward: what a dense implementation counts.
+  const double multiply_adds = 3.0 * 256 * 256 * double(plan.num_pairs() + 2 * batch);
+  state.counters["GFLOP/s"] = benchmark::Counter(2e-9 * multiply_adds * double(state.iterations()),
+                                                 benchmark::Counter::kIsRate);
+}
+
+const bool registered = [] {
+  using Active = comet::CometGate<float>;
+  using Every = bench::EveryExpert<Active>;
+  const auto add = [](const char* experts, auto run, Index batch, Index threads) {
+    benchmark::RegisterBenchmark(("training_step/experts=" + std::string(experts) +
+                                  "/n=16/k=2/d=256/m=256/B=" + std::to_string(batch) +
+                                  "/threads=" + std::to_string(threads) + "/f32")
+                                     .c_str(),
+                                 run, batch, threads)
+        ->Unit(benchmark::kMillisecond)
+        ->UseRealTime();
+  };
+  for (const Index threads : {1, 2}) {
+    add("active", training_step<Active>, 512, threads);
+    add("every", training_step<Every>, 512, threads);
+  }
+  add("active", training_step<Active>, 1, 1);
+  add("active", training_step<Active>, 1, 2);
+  return true;
+}();
+
+}  // namespace
