@@ -19,9 +19,10 @@ template <class S>
   const S half = gamma / S(2);
   if (t <= -half) return S(0);
   if (t >= half) return S(1);
-  // Rounding may overstep the interval by an ulp next to its ends.
-  const S u = t / gamma;
-  return std::clamp(S(-2) * u * u * u + S(1.5) * u + S(0.5), S(0), S(1));
+  // -2 t^3/gamma^3 + 3 t/(2 gamma) + 1/2, factored: nothing cancels where it is close to 0.
+  // Rounding may overstep the interval by an ulp next to its upper end.
+  const S u = t / gamma + S(0.5);
+  return std::min(u * u * (S(3) - S(2) * u), S(1));
 }
 
 /// \brief S'(t): exactly 0 outside (-gamma/2, gamma/2).
@@ -29,8 +30,8 @@ template <class S>
 [[nodiscard]] S smooth_step_derivative(S t, S gamma) {
   const S half = gamma / S(2);
   if (t <= -half || t >= half) return S(0);
-  const S u = t / gamma;
-  return (S(1.5) - S(6) * u * u) / gamma;
+  const S u = t / gamma + S(0.5);
+  return S(6) * u * (S(1) - u) / gamma;
 }
 
 /// \brief 1 / (1 + exp(-t)) without overflow.

@@ -82,6 +82,11 @@ class Selectors {
     return sum;
   }
 
+  /// What selector j adds to the weight of the i-th code.
+  [[nodiscard]] S weight(std::size_t i, Index j) const {
+    return mixture_[std::size_t(j)] * reach_at(levels_.back() + i)[j];
+  }
+
   /// entropy * sum_ij -r log(r + 1e-6) + reachability * sum_j 1 / (1e-6 + sum_i r)
   [[nodiscard]] S penalty(S entropy, S reachability) const {
     S sum = 0;
@@ -93,13 +98,12 @@ class Selectors {
     return sum;
   }
 
-  /// Derivatives of sum(dweights . weights) + penalty(entropy, reachability).
-  /// \param z         as in descend()
-  /// \param dweights  one per code
-  /// \param add_z     add_z(i, value) for logit z[i]    \param add_w  the same for w
-  template <class AddZ, class AddW>
-  void ascend(const S* z, std::span<const S> dweights, S entropy, S reachability, AddZ add_z,
-              AddW add_w) {
+  /// Derivatives of sum(by_weight . weight) + penalty(entropy, reachability).
+  /// \param z          as in descend()
+  /// \param by_weight  by_weight(i, j), the derivative by weight(i, j); where that is 0, any number
+  /// \param add_z      add_z(i, value) for logit z[i]    \param add_w  the same for w
+  template <class ByWeight, class AddZ, class AddW>
+  void ascend(const S* z, ByWeight by_weight, S entropy, S reachability, AddZ add_z, AddW add_w) {
     const Index k = shape_.k;
     const std::size_t first_code = levels_.back();
     by_reach_.resize(reach_.size());
@@ -111,10 +115,10 @@ class Selectors {
         const S q = S(epsilon) + kept(j);
         by_kept = -reachability / (q * q);
       }
-      for (std::size_t i = 0; i < dweights.size(); ++i) {
+      for (std::size_t i = 0; i < codes().size(); ++i) {
         const S reach = reach_at(first_code + i)[j];
-        by_mixture_[std::size_t(j)] += dweights[i] * reach;
-        S by_reach = mixture_[std::size_t(j)] * dweights[i] + by_kept;
+        by_mixture_[std::size_t(j)] += by_weight(i, j) * reach;
+        S by_reach = mixture_[std::size_t(j)] * by_weight(i, j) + by_kept;
         if (entropy > S(0)) by_reach += entropy * entropy_term_derivative(reach);
         by_reach_[(first_code + i) * std::size_t(k) + std::size_t(j)] = by_reach;
       }

@@ -89,13 +89,25 @@ class DSelectKGate {
   /// \brief Routes a batch. \param x  d x B \param routing  resized here
   /// \throws std::invalid_argument if x.rows() != input_dim(), or x or a logit is not finite
   void route(const ConstMatrixView<S>& x, Routing<S>& routing, Workspace& workspace) const {
-    evaluate("DSelectKGate::route", x, routing, workspace, Purpose::inference);
+    evaluate("DSelectKGate::route", x, routing, workspace, Purpose::inference, Rows::experts);
   }
 
   /// \brief route() that remembers what backward() needs. Nothing is drawn from the key.
   void forward(const ConstMatrixView<S>& x, Routing<S>& routing, RandomKey /*key*/,
                Workspace& workspace) const {
-    evaluate("DSelectKGate::forward", x, routing, workspace, Purpose::training);
+    evaluate("DSelectKGate::forward", x, routing, workspace, Purpose::training, Rows::experts);
+  }
+
+  /// \brief The weights of single selectors: entries are slots i k + j for expert i of selector j,
+  /// n k in all, instead of experts. Summing an expert's k slots gives route(). For permutations
+  /// per selector.
+  void route_slots(const ConstMatrixView<S>& x, Routing<S>& routing, Workspace& workspace) const {
+    evaluate("DSelectKGate::route_slots", x, routing, workspace, Purpose::inference, Rows::slots);
+  }
+  /// \brief forward() for slots; backward() then takes one derivative per slot entry.
+  void forward_slots(const ConstMatrixView<S>& x, Routing<S>& routing, RandomKey /*key*/,
+                     Workspace& workspace) const {
+    evaluate("DSelectKGate::forward_slots", x, routing, workspace, Purpose::training, Rows::slots);
   }
 
   /// \brief Adds the gradients of sum(dweights . weights) + regularization.
@@ -119,6 +131,7 @@ class DSelectKGate {
 
  private:
   enum class Purpose { inference, training };
+  enum class Rows { experts, slots };  // what an entry of a routing stands for
 
   static DSelectKGateOptions validated(const DSelectKGateOptions& options) {
     detail::check_at_least("DSelectKGate", "input_dim", options.input_dim, 1);
@@ -137,7 +150,7 @@ class DSelectKGate {
   }
 
   void evaluate(std::string_view where, const ConstMatrixView<S>& x, Routing<S>& routing,
-                Workspace& workspace, Purpose purpose) const;
+                Workspace& workspace, Purpose purpose, Rows rows) const;
 
   DSelectKGateOptions options_;
   detail::Hyperplanes<S> bits_;     // d x k m, selector by selector
@@ -160,7 +173,11 @@ class DSelectKGate<S>::Workspace {
     detail::Selectors<S> selectors;  // of the sample at hand
     std::vector<ExpertId> experts;   // entries of the tile's samples
     std::vector<S> weights;
+    std::vector<S> by_weight;  // code x selector
     S penalty = 0;
+
+    void add_entries(Index k, Rows rows);
+    void spread(const S* by_entry, Index k, Rows rows);
   };
 
   detail::Buffer<S> bits_;     // k m x B logits
@@ -170,18 +187,54 @@ class DSelectKGate<S>::Workspace {
   detail::LogitGradients<S> bit_gradients_;
   detail::LogitGradients<S> mixture_gradients_;
   Index num_samples_ = -1;  // of the forward() that backward() may follow
+  Rows rows_ = Rows::experts;
   S regularization_ = 0;
 };
 
+/// Appends the row of the sample at hand; slots without weight have no entry.
+template <class S>
+void DSelectKGate<S>::Workspace::Tile::add_entries(Index k, Rows rows) {
+  const auto codes = selectors.codes();
+  for (std::size_t i = 0; i < codes.size(); ++i) {
+    if (rows == Rows::experts) {
+      experts.push_back(codes[i]);
+      weights.push_back(selectors.weight(i));
+      continue;
+    }
+    for (Index j = 0; j < k; ++j) {
+      const S weight = selectors.weight(i, j);
+      if (weight == S(0)) continue;
+      experts.push_back(ExpertId(codes[i] * k + j));
+      weights.push_back(weight);
+    }
+  }
+}
+
+/// Derivatives by the weights of single selectors, code by code, from those by the row's entries.
+template <class S>
+void DSelectKGate<S>::Workspace::Tile::spread(const S* by_entry, Index k, Rows rows) {
+  const std::size_t num_codes = selectors.codes().size();
+  by_weight.assign(num_codes * std::size_t(k), S(0));
+  for (std::size_t i = 0; i < num_codes; ++i)
+    for (Index j = 0; j < k; ++j)
+      if (rows == Rows::experts) {
+        by_weight[i * std::size_t(k) + std::size_t(j)] = by_entry[i];
+      } else if (selectors.weight(i, j) != S(0)) {
+        by_weight[i * std::size_t(k) + std::size_t(j)] = *by_entry++;
+      }
+}
+
 template <class S>
 void DSelectKGate<S>::evaluate(std::string_view where, const ConstMatrixView<S>& x,
-                               Routing<S>& routing, Workspace& workspace, Purpose purpose) const {
+                               Routing<S>& routing, Workspace& workspace, Purpose purpose,
+                               Rows rows) const {
   detail::check_equal(where, "x.rows()", x.rows(), "input_dim", input_dim());
   detail::check_finite(where, "x", x);
   const Index num_samples = x.cols();
   const Index tiles = detail::num_tiles(num_samples);
   auto& ws = workspace;
   ws.num_samples_ = -1;
+  ws.rows_ = rows;
   ws.regularization_ = 0;
   if (Index(ws.tiles_.size()) < tiles) ws.tiles_.resize(std::size_t(tiles));
   ws.sizes_.resize(std::size_t(num_samples));
@@ -209,11 +262,9 @@ void DSelectKGate<S>::evaluate(std::string_view where, const ConstMatrixView<S>&
       if (!tile.selectors.descend(shape(), &bits(0, b), &mixture(0, b))) [[unlikely]]
         detail::raise(where, "the logits of sample " + std::to_string(b) +
                                  " overflow or a parameter is not finite");
-      const auto codes = tile.selectors.codes();
-      ws.sizes_[std::size_t(b)] = std::int32_t(codes.size());
-      tile.experts.insert(tile.experts.end(), codes.begin(), codes.end());
-      for (std::size_t i = 0; i < codes.size(); ++i)
-        tile.weights.push_back(tile.selectors.weight(i));
+      const std::size_t before = tile.experts.size();
+      tile.add_entries(num_selectors(), rows);
+      ws.sizes_[std::size_t(b)] = std::int32_t(tile.experts.size() - before);
       tile.penalty += tile.selectors.penalty(entropy, reachability);
     }
   });
@@ -253,14 +304,17 @@ void DSelectKGate<S>::backward(const ConstMatrixView<S>& x, const Routing<S>& ro
   ws.mixture_gradients_.start(tiles);
   ThreadPool* pool = detail::worth_threads(ws.pool, double(routing.num_entries()) * 64);
   parallel_for(pool, tiles, [&](Index t, Index) {
-    auto& selectors = ws.tiles_[std::size_t(t)].selectors;
+    auto& tile = ws.tiles_[std::size_t(t)];
     const Index first = t * detail::samples_per_tile;
     for (Index b = first; b < std::min(first + detail::samples_per_tile, x.cols()); ++b) {
       // Walking again is cheaper than keeping every sample's prefixes.
-      selectors.descend(shape(), &bits(0, b), &mixture(0, b));
-      const auto entry = std::size_t(routing.offsets()[std::size_t(b)]);
-      selectors.ascend(
-          &bits(0, b), dweights.subspan(entry, selectors.codes().size()), entropy, reachability,
+      tile.selectors.descend(shape(), &bits(0, b), &mixture(0, b));
+      tile.spread(dweights.data() + routing.offsets()[std::size_t(b)], num_selectors(), ws.rows_);
+      const auto by_weight = [&](std::size_t i, Index j) {
+        return tile.by_weight[i * std::size_t(num_selectors()) + std::size_t(j)];
+      };
+      tile.selectors.ascend(
+          &bits(0, b), by_weight, entropy, reachability,
           [&](Index h, S value) { ws.bit_gradients_.add(t, h, b, value); },
           [&](Index j, S value) { ws.mixture_gradients_.add(t, j, b, value); });
     }
@@ -359,7 +413,8 @@ class StaticDSelectKGate {
     ws.dweights_.assign(row, S(0));
     for (std::size_t i = 0; i < dweights.size(); ++i) ws.dweights_[i % row] += dweights[i];
     ws.selectors_.ascend(
-        bits_.values.data(), ws.dweights_, S(options_.entropy), S(options_.reachability),
+        bits_.values.data(), [&](std::size_t i, Index) { return ws.dweights_[i]; },
+        S(options_.entropy), S(options_.reachability),
         [&](Index i, S value) { bits_.gradients.data()[i] += value; },
         [&](Index j, S value) { mixture_.gradients(j, 0) += value; });
   }

@@ -35,7 +35,10 @@ concept SelectorGate = Gate<G> &&
 /// P is a permutation, or, while a relaxed search is on, a soft one: then forward() mixes with the
 /// soft P, whose rows of weights are dense, and backward() adds to its gradient; route() always
 /// uses the permutation. A permutation costs one look-up per entry. A gate that is a sum over
-/// selectors can have a P for each of them; any other gate then takes their mean while soft.
+/// selectors can have a P for each of them: g'(l) = sum_j sum_i g_j(i) P_j(i, l).
+///
+/// Few Sinkhorn iterations leave a soft P whose rows do not sum to 1. A sample's weights are
+/// therefore scaled to the sum that the gate gave them: P moves weight but makes none.
 ///
 /// \par Cost     hard: the gate's, plus O(entries); soft: plus n^2 multiply-adds per sample
 /// \tparam G     a Gate; the wrapper is trainable whether or not the gate is, so that a search can
@@ -72,7 +75,10 @@ class PermutedGate {
     std::vector<S> dslots_;             // one per slot entry
     detail::Buffer<S> dense_;           // slots x B
     detail::Buffer<S> dense_gradient_;  // slots x B
-    bool soft_ = false;                 // of the last forward()
+    detail::Buffer<S> moved_gradient_;  // n x B: derivative by the weights before they are scaled
+    std::vector<S> scales_;             // B
+    Index num_samples_ = -1;            // of the forward() that backward() may follow
+    bool soft_ = false;                 // in that forward()
   };
 
   /// The identity to begin with.
@@ -149,9 +155,9 @@ class PermutedGate {
 
   /// \brief Routes by the permutation. \see Gate
   void route(const Input& input, Routing<S>& routing, Workspace& ws) const {
-    hand_on_pool(ws);
+    start(ws);
     if constexpr (SelectorGate<G>) {
-      if (slots_per_expert() > 1) {
+      if (permutations_.size() > 1) {
         gate_.route_slots(input, ws.slots_, ws.inner_);
         relabel(routing, ws);
         return;
@@ -163,7 +169,12 @@ class PermutedGate {
 
   /// \brief Routes by the soft permutation if there is one, by the permutation otherwise.
   void forward(const Input& input, Routing<S>& routing, RandomKey key, Workspace& ws) const {
-    hand_on_pool(ws);
+    static_assert(
+        TrainableGate<G> || !Parametric<G>,
+        "comet::PermutedGate::forward: this gate has parameters but cannot be trained: it "
+        "needs forward(input, routing, key, workspace) const, backward(input, routing, "
+        "dweights, dx, workspace) and regularization(workspace) const");
+    start(ws);
     forward_slots(input, key, ws);
     ws.soft_ = is_soft();
     if (ws.soft_) {
@@ -171,34 +182,34 @@ class PermutedGate {
     } else {
       relabel(routing, ws);
     }
+    ws.num_samples_ = ws.slots_.num_samples();
   }
 
   /// \brief Adds the gradients of the gate, of dx and of the soft permutation.
+  /// \throws std::invalid_argument if the workspace holds no forward() of this batch, or P has
+  ///         changed between soft and hard since
   void backward(const Input& input, const Routing<S>& routing, std::span<const S> dweights,
                 MatrixView<S> dx, Workspace& ws) {
     constexpr const char* where = "PermutedGate::backward";
+    if (ws.num_samples_ < 0)
+      detail::raise(where, "the workspace holds no forward(); call it first");
+    detail::check_equal(where, "routing.num_samples()", routing.num_samples(),
+                        "samples of the last forward()", ws.num_samples_);
     detail::check_equal(where, "dweights.size()", Index(dweights.size()), "routing.num_entries()",
                         routing.num_entries());
-    detail::check_equal(where, "routing.num_samples()", routing.num_samples(),
-                        "samples of the last forward()", ws.slots_.num_samples());
     if (ws.soft_ != is_soft())
       detail::raise(where, "the permutation has changed between soft and hard since forward()");
     ws.dslots_.resize(std::size_t(ws.slots_.num_entries()));
     if (ws.soft_) {
-      const Index n = num_experts();
-      const Eigen::Map<const Matrix<S>> gradient(dweights.data(), n, routing.num_samples());
-      auto dense_gradient = ws.dense_gradient_.shape(soft_.cols(), routing.num_samples());
-      dense_gradient.noalias() = soft_.transpose() * gradient;
-      soft_gradient_.noalias() += gradient * ws.dense_.matrix().transpose();
-      for_each_entry(ws.slots_, [&](std::size_t entry, ExpertId slot, Index b) {
-        ws.dslots_[entry] = dense_gradient(slot, b);
-      });
+      soften_backward(routing, dweights, ws);
     } else {
       for (std::size_t i = 0; i < ws.dslots_.size(); ++i)
         ws.dslots_[i] = dweights[std::size_t(ws.entry_[i])];
     }
     if constexpr (TrainableGate<G>)
       gate_.backward(input, ws.slots_, std::span<const S>(ws.dslots_), std::move(dx), ws.inner_);
+    if (ws.soft_)
+      soft_gradient_.noalias() += ws.moved_gradient_.matrix() * ws.dense_.matrix().transpose();
   }
 
   [[nodiscard]] S regularization(const Workspace& ws) const {
@@ -226,13 +237,14 @@ class PermutedGate {
 
   [[nodiscard]] Index slots_per_expert() const { return Index(permutations_.size()); }
 
-  void hand_on_pool(Workspace& ws) const {
+  void start(Workspace& ws) const {
+    ws.num_samples_ = -1;
     if constexpr (requires { ws.inner_.pool = ws.pool; }) ws.inner_.pool = ws.pool;
   }
 
   void forward_slots(const Input& input, RandomKey key, Workspace& ws) const {
     if constexpr (SelectorGate<G>) {
-      if (slots_per_expert() > 1) {
+      if (permutations_.size() > 1) {
         gate_.forward_slots(input, ws.slots_, key, ws.inner_);
         return;
       }
@@ -284,6 +296,7 @@ class PermutedGate {
     }
   }
 
+  // u = P^T g, then g' = u sum(g) / sum(u).
   void soften(Routing<S>& routing, Workspace& ws) const {
     const Index n = num_experts();
     const Index num_samples = ws.slots_.num_samples();
@@ -294,9 +307,41 @@ class PermutedGate {
     });
     ws.sizes_.assign(std::size_t(num_samples), std::int32_t(n));
     routing.resize(ws.sizes_);
-    Eigen::Map<Matrix<S>>(routing.weights().data(), n, num_samples).noalias() = soft_ * dense;
     for (std::size_t i = 0; i < routing.experts().size(); ++i)
       routing.experts()[i] = ExpertId(Index(i) % n);
+    Eigen::Map<Matrix<S>> weights(routing.weights().data(), n, num_samples);
+    weights.noalias() = soft_ * dense;
+    ws.scales_.resize(std::size_t(num_samples));
+    for (Index b = 0; b < num_samples; ++b) {
+      const S moved = weights.col(b).sum();
+      const S scale = moved > S(0) ? dense.col(b).sum() / moved : S(1);
+      ws.scales_[std::size_t(b)] = scale;
+      weights.col(b) *= scale;
+    }
+  }
+
+  // With v the derivative by g': that by u is sum(g) / sum(u) (v - mean), where mean = v . g' /
+  // sum(g), and that by g is P times it, plus mean.
+  void soften_backward(const Routing<S>& routing, std::span<const S> dweights,
+                       Workspace& ws) const {
+    const Index n = num_experts();
+    const Index num_samples = routing.num_samples();
+    const Eigen::Map<const Matrix<S>> by_weight(dweights.data(), n, num_samples);
+    const Eigen::Map<const Matrix<S>> weights(routing.weights().data(), n, num_samples);
+    const auto dense = ws.dense_.matrix();
+    auto by_moved = ws.moved_gradient_.shape(n, num_samples);
+    auto by_dense = ws.dense_gradient_.shape(soft_.cols(), num_samples);
+    const auto mean = [&](Index b) {
+      const S sum = dense.col(b).sum();
+      return sum > S(0) ? by_weight.col(b).dot(weights.col(b)) / sum : S(0);
+    };
+    for (Index b = 0; b < num_samples; ++b)
+      by_moved.col(b) = ws.scales_[std::size_t(b)] * (by_weight.col(b).array() - mean(b)).matrix();
+    by_dense.noalias() = soft_.transpose() * by_moved;
+    for (Index b = 0; b < num_samples; ++b) by_dense.col(b).array() += mean(b);
+    for_each_entry(ws.slots_, [&](std::size_t entry, ExpertId slot, Index b) {
+      ws.dslots_[entry] = by_dense(slot, b);
+    });
   }
 
   G gate_;
