@@ -1,0 +1,159 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+
+#include <algorithm>
+#include <cmath>
+#include <utility>
+
+#include <comet/concepts.hpp>
+#include <comet/detail/affine.hpp>
+#include <comet/detail/check.hpp>
+#include <comet/detail/dots.hpp>
+#include <comet/parameters.hpp>
+#include <comet/random.hpp>
+#include <comet/types.hpp>
+
+namespace comet {
+
+struct MlpExpertOptions {
+  Index input_dim = 0;   ///< d >= 1
+  Index hidden_dim = 0;  ///< h >= 1
+  Index output_dim = 0;  ///< m >= 1
+  double dropout = 0.0;  ///< rate in [0, 1) on the hidden units, training only
+};
+
+/// \brief Expert f(x) = V^T dropout(max(0, W^T x + b)) + c, the feed-forward block of transformers.
+///
+/// Kept units are scaled by 1 / (1 - dropout) in training, so that inference needs no factor.
+///
+/// \par Cost  h (d + m) multiply-adds per sample, backward twice that; in training 2 h scalars per
+///            sample: the hidden units and their derivatives
+/// \tparam S  float or double
+/// \see MoeLayer, Expert, DenseExpert
+template <class S>
+class MlpExpert {
+ public:
+  using Scalar = S;
+
+  /// Weights uniform in +-sqrt(6 / (in + out)) of their map (Glorot and Bengio, 2010), biases 0.
+  /// \throws std::invalid_argument if a size is < 1 or the dropout rate is outside [0, 1)
+  MlpExpert(MlpExpertOptions options, RandomKey key)
+      : options_(validated(options)),
+        hidden_weight_(options.input_dim, options.hidden_dim),
+        hidden_bias_(options.hidden_dim, 1),
+        output_weight_(options.hidden_dim, options.output_dim),
+        output_bias_(options.output_dim, 1) {
+    initialize(hidden_weight_, key.fold(0));
+    initialize(output_weight_, key.fold(1));
+  }
+
+  [[nodiscard]] Index input_dim() const noexcept { return options_.input_dim; }
+  [[nodiscard]] Index hidden_dim() const noexcept { return options_.hidden_dim; }
+  [[nodiscard]] Index output_dim() const noexcept { return options_.output_dim; }
+  /// Hidden units above, derivatives by them before the activation below.
+  [[nodiscard]] Index cache_dim() const noexcept { return 2 * options_.hidden_dim; }
+  [[nodiscard]] const MlpExpertOptions& options() const noexcept { return options_; }
+
+  /// \brief y = f(x) without dropout. \param x  d x width \param y  m x width
+  void predict(const ConstMatrixView<S>& x, MatrixView<S> y, MatrixView<S> cache) const {
+    auto hidden = cache.topRows(hidden_dim());
+    map(hidden_weight_, hidden_bias_, Activation::relu, x, hidden);
+    map(output_weight_, output_bias_, Activation::identity, hidden, y);
+  }
+
+  /// \brief y = f(x) with dropout; `tile` tells which sample a column is.
+  void forward(const ConstMatrixView<S>& x, MatrixView<S> y, MatrixView<S> cache,
+               const TrainingTile& tile) const {
+    auto hidden = cache.topRows(hidden_dim());
+    map(hidden_weight_, hidden_bias_, Activation::relu, x, hidden);
+    const detail::Dropout dropout(options_.dropout);
+    if (dropout.active())
+      for (std::size_t c = 0; c < tile.samples.size(); ++c)
+        dropout.apply(tile.key.fold(std::uint64_t(tile.samples[c])), hidden.col(Index(c)).data(),
+                      hidden_dim());
+    map(output_weight_, output_bias_, Activation::identity, hidden, y);
+  }
+
+  /// \brief Leaves the gradient before the hidden activation in the cache and writes dx.
+  /// \param dx  d x width, or an empty view if it is not wanted
+  void backward_columns(const ConstMatrixView<S>& /*x*/, const ConstMatrixView<S>& /*y*/,
+                        MatrixView<S> cache, MatrixView<S> dy, MatrixView<S> dx) const {
+    const auto hidden = cache.topRows(hidden_dim());
+    auto dhidden = cache.bottomRows(hidden_dim());
+    dhidden.noalias() = output_weight_.values * dy;
+    detail::activation_backward(
+        Activation::relu, detail::Dropout(options_.dropout).template scale<S>(), hidden, dhidden);
+    if (dx.size() > 0) dx.noalias() = hidden_weight_.values * dhidden;
+  }
+
+  [[nodiscard]] Index num_slices() const { return hidden_slices() + output_slices(); }
+
+  /// \brief Adds one slice of the parameter gradients; cache and dy as backward_columns() left
+  /// them.
+  void accumulate_gradients(const ConstMatrixView<S>& x, const ConstMatrixView<S>& cache,
+                            const ConstMatrixView<S>& dy, Index slice) {
+    const auto add = [](Parameter<S>& weight, Parameter<S>& bias, const auto& in, const auto& dz,
+                        Index i) {
+      const Index first = i * detail::units_per_slice;
+      detail::affine_accumulate(in, dz, first, std::min(detail::units_per_slice, dz.rows() - first),
+                                weight.gradients, bias.gradients);
+    };
+    if (slice < hidden_slices()) {
+      add(hidden_weight_, hidden_bias_, x, cache.bottomRows(hidden_dim()), slice);
+    } else {
+      add(output_weight_, output_bias_, cache.topRows(hidden_dim()), dy, slice - hidden_slices());
+    }
+  }
+
+  template <class F>
+  void visit_parameters(F&& f) {
+    const ParameterName weight("weight"), bias("bias");
+    hidden_weight_.visit(ParameterName("hidden", weight), f);
+    hidden_bias_.visit(ParameterName("hidden", bias), f);
+    output_weight_.visit(ParameterName("output", weight), f);
+    output_bias_.visit(ParameterName("output", bias), f);
+  }
+
+ private:
+  static MlpExpertOptions validated(const MlpExpertOptions& options) {
+    detail::check_at_least("MlpExpert", "input_dim", options.input_dim, 1);
+    detail::check_at_least("MlpExpert", "hidden_dim", options.hidden_dim, 1);
+    detail::check_at_least("MlpExpert", "output_dim", options.output_dim, 1);
+    detail::check_rate("MlpExpert", "dropout", options.dropout);
+    return options;
+  }
+
+  static void initialize(Parameter<S>& weight, RandomKey key) {
+    const double bound = std::sqrt(6.0 / double(weight.values.rows() + weight.values.cols()));
+    key.fill_uniform(weight.values, -bound, bound);
+  }
+
+  [[nodiscard]] Index hidden_slices() const { return detail::num_slices(hidden_dim()); }
+  [[nodiscard]] Index output_slices() const { return detail::num_slices(output_dim()); }
+
+  /// Blocks are padded for a d x m map; one of these two may be so small that its bits would still
+  /// depend on the block's width as a product. As inner products they do not.
+  template <class X, class Y>
+  static void map(const Parameter<S>& weight, const Parameter<S>& bias, Activation activation,
+                  const X& x, Y&& y) {
+    const Index in = weight.values.rows();
+    const Index out = weight.values.cols();
+    constexpr Index narrowest_block = 4;
+    if (detail::column_multiple(in, out) <= narrowest_block) {
+      detail::affine_forward(weight.values, bias.values, activation, x, y);
+      return;
+    }
+    for (Index i = 0; i < out; ++i)
+      detail::dots(weight.values.col(i).data(), in, x, bias.values(i, 0), &y(i, 0),
+                   y.outerStride());
+    if (activation == Activation::relu) y = y.cwiseMax(S(0));
+  }
+
+  MlpExpertOptions options_;
+  Parameter<S> hidden_weight_;  // d x h
+  Parameter<S> hidden_bias_;    // h x 1
+  Parameter<S> output_weight_;  // h x m
+  Parameter<S> output_bias_;    // m x 1
+};
+
+}  // namespace comet

@@ -1,0 +1,99 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+
+#include <cmath>
+#include <type_traits>
+
+#include <comet/detail/check.hpp>
+#include <comet/routing.hpp>
+#include <comet/types.hpp>
+
+/// \file
+/// \brief Penalties on an uneven load, over the gate's probabilities for ALL experts, not only the
+/// ones that were kept: an expert that is never selected must feel them too.
+///
+/// Two ways to use them: `TopKGateOptions{.load_balance = 0.01}` makes the penalty part of the
+/// gate's regularization, so that a training loop need not know of it; or call the functions with
+/// the probabilities of a gate of your own.
+
+namespace comet {
+
+/// \brief Load balance (Fedus et al., Switch Transformers, JMLR 2022, Eq. (4)).
+///
+///     L = n sum_i f_i P_i,   f_i = entries of expert i / all entries,   P_i = 1/B sum_b p(i, b)
+///     dL/dp(i, b) = n f_i / B
+///
+/// L is 1 for an even load, whatever k, and n if one expert gets everything. f is a count and has
+/// no gradient.
+///
+/// \param routing        of B samples: entries whose weight is not 0 count
+/// \param probabilities  p, n x B: the gate's softmax over all experts
+/// \param gradient       n x B, overwritten by dL/dp
+/// \return L; 0 if nothing is routed
+/// \throws std::invalid_argument if shapes differ, or L is not finite
+template <class S>
+S load_balance(const Routing<S>& routing,
+               const ConstMatrixView<std::type_identity_t<S>>& probabilities,
+               MatrixView<std::type_identity_t<S>> gradient) {
+  constexpr const char* where = "load_balance";
+  const Index n = probabilities.rows();
+  routing.validate(where, n, probabilities.cols());
+  detail::check_equal(where, "gradient.rows()", gradient.rows(), "probabilities.rows()", n);
+  detail::check_equal(where, "gradient.cols()", gradient.cols(), "probabilities.cols()",
+                      probabilities.cols());
+  gradient.setZero();
+  if (gradient.size() == 0) return S(0);
+  // The first column holds the counts until it is spread over all.
+  auto counts = gradient.col(0);
+  for (std::size_t i = 0; i < routing.experts().size(); ++i)
+    counts(routing.experts()[i]) += S(routing.weights()[i] != S(0));
+  const S total = counts.sum();
+  if (total == S(0)) return S(0);
+  counts *= S(n) / (total * S(probabilities.cols()));
+  for (Index b = 1; b < gradient.cols(); ++b) gradient.col(b) = gradient.col(0);
+  const S sum = gradient.cwiseProduct(probabilities).sum();
+  if (!std::isfinite(sum)) [[unlikely]]
+    detail::check_finite<S>(where, "probabilities", probabilities);
+  return sum;
+}
+
+/// \brief Importance: the squared coefficient of variation of the experts' summed probabilities
+/// (Shazeer et al., ICLR 2017, Eq. (7)).
+///
+///     I_i = sum_b p(i, b),   mu = mean of I,   v = 1/n sum_i (I_i - mu)^2,   L = v / mu^2
+///     dL/dp(i, b) = 2 / (n mu^2) (I_i - mu - v / mu)
+///
+/// L is 0 for an even load, and so is its gradient: no square root is taken anywhere.
+///
+/// \param probabilities  p, n x B, >= 0
+/// \param gradient       n x B, overwritten by dL/dp
+/// \return L; 0 if all probabilities are 0
+/// \throws std::invalid_argument if shapes differ, or L is not finite
+template <class S>
+S importance(const ConstMatrixView<S>& probabilities,
+             MatrixView<std::type_identity_t<S>> gradient) {
+  constexpr const char* where = "importance";
+  detail::check_equal(where, "gradient.rows()", gradient.rows(), "probabilities.rows()",
+                      probabilities.rows());
+  detail::check_equal(where, "gradient.cols()", gradient.cols(), "probabilities.cols()",
+                      probabilities.cols());
+  gradient.setZero();
+  if (gradient.size() == 0) return S(0);
+  const S n = S(probabilities.rows());
+  // The first column holds the sums until it is spread over all.
+  auto sums = gradient.col(0);
+  for (Index b = 0; b < probabilities.cols(); ++b) sums += probabilities.col(b);
+  const S mean = sums.sum() / n;
+  if (mean == S(0)) return S(0);
+  const S variance = (sums.array() - mean).square().sum() / n;
+  const S loss = variance / (mean * mean);
+  if (!std::isfinite(loss)) [[unlikely]] {
+    detail::check_finite(where, "probabilities", probabilities);
+    detail::raise(where, "the loss overflows");
+  }
+  sums.array() = S(2) / (n * mean * mean) * (sums.array() - mean - variance / mean);
+  for (Index b = 1; b < gradient.cols(); ++b) gradient.col(b) = gradient.col(0);
+  return loss;
+}
+
+}  // namespace comet
