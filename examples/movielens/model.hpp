@@ -48,6 +48,21 @@ struct Loss {
   double rating = 0;   ///< mean squared error over the known ratings
   double penalty = 0;  ///< of the gates
   double total = 0;    ///< weighted sum
+
+  Loss& operator+=(const Loss& other) {
+    watched += other.watched;
+    rating += other.rating;
+    penalty += other.penalty;
+    total += other.total;
+    return *this;
+  }
+  Loss& operator/=(double count) {
+    watched /= count;
+    rating /= count;
+    penalty /= count;
+    total /= count;
+    return *this;
+  }
 };
 
 /// \brief The two-task model of Ibrahim et al. (COMET, KDD 2023, supplement).

@@ -33,16 +33,15 @@ constexpr double item_bias = 0.4;
 constexpr double taste_in_stars = 0.65;
 constexpr double noise = 0.6;
 
-enum Place : std::uint64_t {
-  activity,
-  user_factors,
-  item_factors,
-  user_biases,
-  item_biases,
-  popularity,
-  watching,
-  rating_noise
-};
+// Places below the key.
+constexpr int activity = 0;
+constexpr int user_factors = 1;
+constexpr int item_factors = 2;
+constexpr int user_biases = 3;
+constexpr int item_biases = 4;
+constexpr int popularity = 5;
+constexpr int watching = 6;
+constexpr int rating_noise = 7;
 
 using Factors = std::vector<std::array<double, rank>>;
 

@@ -14,7 +14,10 @@ namespace {
 constexpr double test_share = 0.1;
 constexpr double validation_share = 0.125;  // of what is left
 
-enum Place : std::uint64_t { draw_negatives, split_positives, split_negatives };
+// Places below the key.
+constexpr int draw_negatives = 0;
+constexpr int split_positives = 1;
+constexpr int split_negatives = 2;
 
 /// Draws items that a user has not rated.
 class NegativeSampler {

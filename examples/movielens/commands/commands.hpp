@@ -1,0 +1,18 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+
+#include <movielens/console.hpp>
+
+namespace CLI {
+class App;
+}
+
+/// \file
+/// \brief The sub-commands, one file each. A command registers its options; parsing runs it.
+
+namespace movielens {
+
+void add_train(CLI::App& program, const Console& console);
+void add_synthesize(CLI::App& program, const Console& console);
+
+}  // namespace movielens

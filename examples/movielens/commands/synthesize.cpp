@@ -1,0 +1,45 @@
+// SPDX-License-Identifier: MIT
+#include <memory>
+#include <ostream>
+#include <string>
+
+#include <CLI/CLI.hpp>
+
+#include <movielens/commands/commands.hpp>
+#include <movielens/synthetic.hpp>
+
+namespace movielens {
+namespace {
+
+struct SynthesizeOptions {
+  std::string directory;
+  SyntheticOptions set;
+};
+
+void synthesize(const SynthesizeOptions& options, const Console& console) {
+  const SyntheticOptions& set = options.set;
+  const std::string source = "synthetic, NOT MovieLens: " + std::to_string(set.users) + " users, " +
+                             std::to_string(set.items) + " items, " + std::to_string(set.ratings) +
+                             " ratings, seed " + std::to_string(set.seed);
+  write_synthetic(options.directory, make_synthetic_ratings(set), source);
+  console.out << options.directory << ": " << source << '\n';
+}
+
+}  // namespace
+
+void add_synthesize(CLI::App& program, const Console& console) {
+  auto* command = program.add_subcommand(
+      "synthesize", "Make up ratings in MovieLens format, for places without network");
+  auto options = std::make_shared<SynthesizeOptions>();
+  command->add_option("DIR", options->directory, "directory for ratings.csv, movies.csv and SOURCE")
+      ->required();
+  command->add_option("--users", options->set.users, "number of users")->capture_default_str();
+  command->add_option("--items", options->set.items, "number of items")->capture_default_str();
+  command->add_option("--ratings", options->set.ratings, "number of ratings")
+      ->capture_default_str();
+  command->add_option("--seed", options->set.seed, "the ratings are a function of it")
+      ->capture_default_str();
+  command->callback([options, console] { synthesize(*options, console); });
+}
+
+}  // namespace movielens

@@ -1,0 +1,56 @@
+// SPDX-License-Identifier: MIT
+#include <movielens/program.hpp>
+
+#include <exception>
+#include <new>
+#include <ostream>
+#include <stdexcept>
+#include <string>
+#include <string_view>
+
+#include <CLI/CLI.hpp>
+
+#include <movielens/commands/commands.hpp>
+#include <movielens/file_error.hpp>
+
+namespace movielens {
+namespace {
+
+constexpr int success = 0;
+constexpr int unforeseen = 1;
+constexpr int bad_input = 2;
+
+int fail(const Console& console, int code, std::string_view reason) {
+  console.err << "movielens: ";
+  for (const char c : reason) console.err << (c == '\n' ? ' ' : c);
+  console.err << std::endl;
+  return code;
+}
+
+}  // namespace
+
+int run(int argc, const char* const* argv, const Console& console) {
+  CLI::App program("Trains sparse mixtures of experts on MovieLens ratings.", "movielens");
+  program.require_subcommand(1);
+  add_train(program, console);
+  add_synthesize(program, console);
+  try {
+    program.parse(argc, argv);
+    console.out.flush();
+    if (!console.out) return fail(console, unforeseen, "the results cannot be written");
+    return success;
+  } catch (const CLI::ParseError& error) {
+    if (error.get_exit_code() == 0) return program.exit(error, console.out, console.err);
+    return fail(console, bad_input, error.what());
+  } catch (const FileError& error) {
+    return fail(console, bad_input, error.what());
+  } catch (const std::invalid_argument& error) {
+    return fail(console, bad_input, error.what());
+  } catch (const std::bad_alloc&) {
+    return fail(console, bad_input, "not enough memory for a model or a data set of this size");
+  } catch (const std::exception& error) {
+    return fail(console, unforeseen, error.what());
+  }
+}
+
+}  // namespace movielens

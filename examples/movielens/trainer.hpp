@@ -1,0 +1,118 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+
+#include <comet/optimizers/adam.hpp>
+#include <comet/random.hpp>
+#include <comet/thread_pool.hpp>
+
+#include <movielens/batches.hpp>
+#include <movielens/evaluation.hpp>
+#include <movielens/model.hpp>
+#include <movielens/snapshot.hpp>
+#include <movielens/two_task.hpp>
+
+namespace movielens {
+
+struct TrainerOptions {
+  double learning_rate = 5e-4;
+  std::size_t batch_size = 512;
+  int epochs = 100;
+  int patience = 25;  ///< epochs without a better validation loss before the end
+  TaskWeights task_weights;
+};
+
+/// What is known after an epoch.
+struct EpochReport {
+  int epoch = 0;  ///< from 1
+  Loss training;  ///< mean over the batches, as they were trained
+  Figures validation;
+  double seconds = 0;  ///< training and validation
+  bool best = false;   ///< of all so far, by validation loss
+};
+
+struct TrainingResult {
+  int epochs = 0;
+  int best_epoch = 0;
+  double seconds = 0;            ///< all of it
+  double seconds_per_epoch = 0;  ///< mean
+  Figures test;                  ///< with the weights of the best epoch
+};
+
+/// \brief Sees a training go on. The default looks away.
+class Observer {
+ public:
+  virtual ~Observer() = default;
+  virtual void on_batch(int /*epoch*/, std::size_t /*done*/, std::size_t /*batches*/,
+                        const Loss& /*loss*/) {}
+  virtual void on_epoch(const EpochReport& /*report*/) {}
+};
+
+/// \brief Trains with Adam and early stopping, restores the best weights and tests them.
+///
+/// Batches, dropout and noise are functions of (key, epoch, batch), so the result is the same bits
+/// for any number of threads.
+/// \param pool  not owned, may be null
+template <class Gate>
+TrainingResult train(TwoTaskModel<Gate>& model, const TwoTaskData& data,
+                     const TrainerOptions& options, RandomKey key, comet::ThreadPool* pool,
+                     Observer& observer) {
+  using S = typename Gate::Scalar;
+  using Clock = std::chrono::steady_clock;
+  const auto seconds_since = [](Clock::time_point start) {
+    return std::chrono::duration<double>(Clock::now() - start).count();
+  };
+  const auto row = [](std::span<const float> values) {
+    return Eigen::Map<const Matrix<S>>(values.data(), 1, Index(values.size()));
+  };
+
+  typename TwoTaskModel<Gate>::Workspace workspace(pool);
+  comet::Adam<S> adam({.learning_rate = options.learning_rate}, pool);
+  Batches batches(data.train, options.batch_size);
+  Evaluator<Gate> validation(data.validation, options.batch_size);
+  Snapshot<S> best;
+  double best_loss = 0;
+  double epoch_seconds = 0;
+  TrainingResult result;
+  const auto start = Clock::now();
+  for (int epoch = 1; epoch <= options.epochs; ++epoch) {
+    const auto epoch_start = Clock::now();
+    const RandomKey epoch_key = key.fold(std::uint64_t(epoch));
+    batches.shuffle(epoch_key.fold(0));
+    EpochReport report;
+    report.epoch = epoch;
+    for (std::size_t b = 0; b < batches.size(); ++b) {
+      const Batch batch = batches[b];
+      const Loss loss =
+          model.accumulate_gradients(batch.user, batch.item, row(batch.watched), row(batch.rating),
+                                     options.task_weights, epoch_key.fold(1).fold(b), workspace);
+      adam.step(model);
+      report.training += loss;
+      observer.on_batch(epoch, b + 1, batches.size(), loss);
+    }
+    report.training /= double(batches.size());
+    report.validation = validation.evaluate(model, options.task_weights, workspace);
+    report.best = epoch == 1 || report.validation.loss.total < best_loss;
+    if (report.best) {
+      best_loss = report.validation.loss.total;
+      result.best_epoch = epoch;
+      best.take(model);
+    }
+    report.seconds = seconds_since(epoch_start);
+    epoch_seconds += report.seconds;
+    result.epochs = epoch;
+    observer.on_epoch(report);
+    if (epoch - result.best_epoch >= options.patience) break;
+  }
+  best.restore(model);
+  result.test = Evaluator<Gate>(data.test, options.batch_size)
+                    .evaluate(model, options.task_weights, workspace);
+  result.seconds = seconds_since(start);
+  result.seconds_per_epoch = epoch_seconds / result.epochs;
+  return result;
+}
+
+}  // namespace movielens
