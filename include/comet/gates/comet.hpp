@@ -5,6 +5,7 @@
 #include <bit>
 #include <cmath>
 #include <limits>
+#include <numeric>
 #include <span>
 #include <vector>
 
@@ -175,13 +176,19 @@ class CometGate<S>::Tile {
     for (Index lane = 0; lane < count; ++lane) x_[lane] = x.col(first + lane).data();
     const Index trees = gate.num_trees();
     const auto depth = Index(std::bit_width(std::size_t(gate.num_experts() - 1)));
-    reach_.resize(std::size_t((depth + 1) * trees * lanes));
-    share_.resize(std::size_t(depth * trees * lanes));
+    num_live_.resize(std::size_t((depth + 1) * trees));
+    live_.resize(std::size_t((depth + 1) * trees * lanes));
+    reach_.resize(live_.size());
+    share_.resize(live_.size());
     splits_.clear();
     leaves_.clear();
     visits_.clear();
     std::fill_n(sum_, count, S(0));
-    for (Index tree = 0; tree < trees; ++tree) std::fill_n(reach_at(0, tree, trees), count, S(1));
+    for (Index tree = 0; tree < trees; ++tree) {
+      num_live_[std::size_t(tree)] = count;
+      std::iota(live_.begin() + tree * lanes, live_.begin() + tree * lanes + count, 0);
+      std::fill_n(reach_.begin() + tree * lanes, count, S(1));
+    }
     visit(gate, 0, 0);
     normalize(where, sizes.subspan(std::size_t(first), std::size_t(count)));
   }
@@ -288,13 +295,6 @@ class CometGate<S>::Tile {
     bool is_leaf;
   };
 
-  S* reach_at(Index level, Index tree, Index trees) {
-    return reach_.data() + (level * trees + tree) * lanes;
-  }
-  S* share_at(Index level, Index tree, Index trees) {
-    return share_.data() + (level * trees + tree) * lanes;
-  }
-
   void visit(const CometGate& gate, Index node, Index level) {
     const Index n = gate.num_experts();
     const bool is_leaf = node >= n - 1;
@@ -314,39 +314,42 @@ class CometGate<S>::Tile {
     if (hand_down(gate, level, right)) visit(gate, 2 * node + 2, level + 1);
   }
 
-  /// Reach of a child from its parent's; false if no sample gets there in any tree.
+  /// Hands a child the samples that reach it; false if there is none in any tree.
   template <class Rule>
   bool hand_down(const CometGate& gate, Index level, Rule rule) {
     const Index trees = gate.num_trees();
-    bool live = false;
+    Index total = 0;
     for (Index tree = 0; tree < trees; ++tree) {
-      const S* reach = reach_at(level, tree, trees);
-      const S* share = share_at(level, tree, trees);
-      S* child = reach_at(level + 1, tree, trees);
-      for (Index lane = 0; lane < count_; ++lane) {
-        child[lane] = rule(reach[lane], share[lane]);
-        live |= child[lane] > S(0);
+      const Index parent = level * trees + tree;
+      const Index child = parent + trees;
+      Index live = 0;
+      for (Index i = 0; i < num_live_[std::size_t(parent)]; ++i) {
+        const auto from = std::size_t(parent * lanes + i);
+        const auto to = std::size_t(child * lanes + live);
+        live_[to] = live_[from];
+        reach_[to] = rule(reach_[from], share_[from]);
+        live += reach_[to] > S(0);
       }
+      num_live_[std::size_t(child)] = live;
+      total += live;
     }
-    return live;
+    return total > 0;
   }
 
   void visit_split(const CometGate& gate, Index node, Index level) {
     const Index trees = gate.num_trees();
     const S gamma = S(gate.options_.gamma);
     for (Index tree = 0; tree < trees; ++tree) {
-      const S* reach = reach_at(level, tree, trees);
-      S* share = share_at(level, tree, trees);
-      const Index live = gather_live(reach);
-      gate.splits_.logits(node * trees + tree, live_x_, live, logits_);
-      for (Index i = 0; i < live; ++i) {
-        const std::int32_t lane = live_[i];
-        share[lane] = smooth_step(logits_[i], gamma);
+      const std::size_t list = evaluate(gate.splits_, node * trees + tree, level * trees + tree);
+      for (std::size_t i = 0; i < num_evaluated_; ++i) {
+        const S share = smooth_step(logits_[i], gamma);
+        const std::int32_t lane = live_[list + i];
+        share_[list + i] = share;
         // Nothing below this node counts as reached then, but normalize() has to know.
-        if (std::isnan(share[lane])) [[unlikely]]
-          sum_[lane] = share[lane];
+        if (std::isnan(share)) [[unlikely]]
+          sum_[lane] = share;
         if (purpose_ == Purpose::training)
-          splits_.push_back({std::int32_t(tree), lane, logits_[i], share[lane], reach[lane]});
+          splits_.push_back({std::int32_t(tree), lane, logits_[i], share, reach_[list + i]});
       }
     }
   }
@@ -354,25 +357,23 @@ class CometGate<S>::Tile {
   void visit_leaf(const CometGate& gate, Index expert, Index level) {
     const Index trees = gate.num_trees();
     for (Index tree = 0; tree < trees; ++tree) {
-      const S* reach = reach_at(level, tree, trees);
-      const Index live = gather_live(reach);
       const Index plane = expert * trees + tree;
       const auto label = ExpertId(rows_ == Rows::slots ? plane : expert);
-      gate.leaves_.logits(plane, live_x_, live, logits_);
-      for (Index i = 0; i < live; ++i)
-        leaves_.push_back({std::int32_t(plane), label, std::int32_t(tree), live_[i], 0, false,
-                           reach[live_[i]], logits_[i]});
+      const std::size_t list = evaluate(gate.leaves_, plane, level * trees + tree);
+      for (std::size_t i = 0; i < num_evaluated_; ++i)
+        leaves_.push_back({std::int32_t(plane), label, std::int32_t(tree), live_[list + i], 0,
+                           false, reach_[list + i], logits_[i]});
     }
   }
 
-  Index gather_live(const S* reach) {
-    Index live = 0;
-    for (Index lane = 0; lane < count_; ++lane) {
-      live_[live] = std::int32_t(lane);
-      live_x_[live] = x_[lane];
-      live += reach[lane] > S(0);
-    }
-    return live;
+  /// Logits of one hyperplane for the samples that are live in a tree at a level.
+  /// \return where their list begins
+  std::size_t evaluate(const detail::Hyperplanes<S>& planes, Index plane, Index level_and_tree) {
+    const auto list = std::size_t(level_and_tree * lanes);
+    num_evaluated_ = std::size_t(num_live_[std::size_t(level_and_tree)]);
+    for (std::size_t i = 0; i < num_evaluated_; ++i) live_x_[i] = x_[live_[list + i]];
+    planes.logits(plane, live_x_, Index(num_evaluated_), logits_);
+    return list;
   }
 
   /// Position of a heap leaf from left to right: the deepest level comes first.
@@ -409,15 +410,18 @@ class CometGate<S>::Tile {
   Index count_ = 0;
   Purpose purpose_ = Purpose::inference;
   Rows rows_ = Rows::experts;
-  std::vector<S> reach_;     // level x tree x lane: the path that is open now
-  std::vector<S> share_;     // level x tree x lane
+  // The path that is open now: per level and tree, the samples that are live there.
+  std::vector<Index> num_live_;
+  std::vector<std::int32_t> live_;  // level x tree x up to `lanes` of them
+  std::vector<S> reach_;            // the same places
+  std::vector<S> share_;
+  std::size_t num_evaluated_ = 0;
   std::vector<S> by_reach_;  // level x side x tree x lane
   std::vector<Split> splits_;
   std::vector<Leaf> leaves_;
   std::vector<Visit> visits_;
   const S* x_[lanes];
   const S* live_x_[lanes];
-  std::int32_t live_[lanes];
   S logits_[lanes];
   S sum_[lanes];  // of reach * exp(logit) over a sample's leaves; nan if a split's logit is
 };
