@@ -116,7 +116,8 @@ build() {
   require $compiler cmake ninja eigen json cli11 catch2 benchmark
   if ! [ "build/$preset/CMakeCache.txt" -nt CMakePresets.json ]; then
     if has_command ninja; then export CMAKE_GENERATOR=Ninja; fi
-    cmake --preset "$preset" >/dev/null && touch "build/$preset/CMakeCache.txt"
+    cmake --preset "$preset" >/dev/null
+    touch "build/$preset/CMakeCache.txt"
   fi
   cmake --build --preset "$preset" -j "$(cores)" ${2:+--target "$2"}
 }

@@ -3,7 +3,8 @@
 # and writes ratings.csv and movies.csv, in the format of GroupLens, into the working directory.
 
 package <- commandArgs(trailingOnly = TRUE)[1]
-lazyLoad(file.path(package, "usr/lib/R/site-library/dslabs/data/Rdata"), envir = globalenv())
+invisible(lazyLoad(file.path(package, "usr/lib/R/site-library/dslabs/data/Rdata"),
+                   envir = globalenv()))
 
 write_lines <- function(path, lines) {
   con <- file(path, "wb")
@@ -23,7 +24,8 @@ write_lines("ratings.csv", c(
 movies <- movielens[!duplicated(movielens$movieId), ]
 movies <- movies[order(movies$movieId), ]
 # The package keeps the year apart; GroupLens writes "Toy Story (1995)".
-title <- ifelse(is.na(movies$year), movies$title, sprintf("%s (%d)", movies$title, as.integer(movies$year)))
+title <- ifelse(is.na(movies$year), movies$title,
+                sprintf("%s (%d)", movies$title, as.integer(movies$year)))
 write_lines("movies.csv", c(
   "movieId,title,genres",
   sprintf("%d,%s,%s", movies$movieId, quoted(title), quoted(as.character(movies$genres)))))

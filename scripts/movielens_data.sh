@@ -74,6 +74,7 @@ synthetic() {
 
 mkdir -p data
 directory=$(cached) || {
+  require cmake
   for source in from_grouplens from_debian synthetic; do
     rm -rf "$partial"
     "$source" && break
