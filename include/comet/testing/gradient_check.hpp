@@ -14,9 +14,10 @@
 namespace comet::testing {
 
 struct GradientCheckResult {
-  double largest_error = 0;  ///< largest |analytic - numeric| / max(1, |analytic|, |numeric|)
-  std::string where;         ///< the element with that error, e.g. "gates.0.split.weight(3, 1)"
-  double analytic = 0;       ///< its two derivatives
+  /// largest |analytic - numeric| / max(1, |analytic|, |numeric|), infinite if one is nan
+  double largest_error = 0;
+  std::string where;    ///< the element with that error, e.g. "gates.0.split.weight(3, 1)"
+  double analytic = 0;  ///< its two derivatives
   double numeric = 0;
   Index num_checked = 0;
 };
@@ -49,10 +50,11 @@ GradientCheckResult check_gradients(Model& model, Loss loss, Backward backward) 
         values(r, c) = value;
         const double numeric = (above - below) / (2 * double(step));
         const double analytic = double(gradients(r, c));
-        const double error =
+        double error =
             std::abs(analytic - numeric) / std::max({1.0, std::abs(analytic), std::abs(numeric)});
+        if (std::isnan(error)) error = std::numeric_limits<double>::infinity();
         ++result.num_checked;
-        if (!(error <= result.largest_error)) {
+        if (error > result.largest_error) {
           result.largest_error = error;
           result.where = name.str() + "(" + std::to_string(r) + ", " + std::to_string(c) + ")";
           result.analytic = analytic;

@@ -1,0 +1,78 @@
+// SPDX-License-Identifier: MIT
+#include <cmath>
+#include <limits>
+
+#include <comet/losses/mean_squared_error.hpp>
+#include <comet/testing/gradient_check.hpp>
+
+#include <support/catch.hpp>
+#include <support/losses.hpp>
+#include <support/model.hpp>
+
+using namespace comet;
+using comet::test::random_matrix;
+
+TEST_CASE("mean squared error counts what is observed") {
+  Matrix<double> p(1, 4), t(1, 4), observed(1, 4), gradient(1, 4), expected(1, 4);
+  p << 1, 2, 3, 4;
+  t << 2, 2, 100, 1;
+  observed << 1, 1, 0, 1;
+  CHECK(mean_squared_error<double>(p, t, observed, gradient) == Approx((1.0 + 0 + 9) / 3));
+  expected << -2.0 / 3, 0, 0, 2;
+  CHECK(gradient.isApprox(expected));
+}
+
+TEST_CASE("mean squared error's gradient agrees with finite differences", "[gradient]") {
+  test::MatrixModel model(random_matrix<double>(2, 5, 1, -3, 3));
+  const Matrix<double> t = random_matrix<double>(2, 5, 2);
+  const Matrix<double> observed =
+      (random_matrix<double>(2, 5, 3).array() > 0).cast<double>().matrix();
+  Matrix<double> scratch(2, 5);
+  const auto result = testing::check_gradients(
+      model, [&] { return mean_squared_error<double>(model.p.values, t, observed, scratch); },
+      [&] { mean_squared_error<double>(model.p.values, t, observed, model.p.gradients); });
+  CHECK(result.largest_error <= 1e-6);
+}
+
+TEST_CASE("mean squared error of nothing is 0, with gradient 0") {
+  Matrix<double> none(1, 0);
+  CHECK(mean_squared_error<double>(none, none, none, none) == 0.0);
+  const Matrix<double> p = Matrix<double>::Ones(1, 3), masked = Matrix<double>::Zero(1, 3);
+  Matrix<double> gradient = Matrix<double>::Ones(1, 3);
+  CHECK(mean_squared_error<double>(p, p, masked, gradient) == 0.0);
+  CHECK(gradient.isZero(0));
+}
+
+TEST_CASE("a masked value may be anything, a counted one may not") {
+  const double nan = std::nan("");
+  Matrix<double> p = Matrix<double>::Zero(1, 3), t = p, observed = Matrix<double>::Ones(1, 3);
+  Matrix<double> gradient(1, 3);
+  t(0, 1) = nan;
+  CHECK_THROWS_WITH(mean_squared_error<double>(p, t, observed, gradient),
+                    "comet::mean_squared_error: targets(0, 1) is nan, expected a finite number");
+  p(0, 2) = std::numeric_limits<double>::infinity();
+  CHECK_THROWS_WITH(
+      mean_squared_error<double>(p, t, observed, gradient),
+      "comet::mean_squared_error: predictions(0, 2) is inf, expected a finite number");
+  observed << 1, 0, 0;
+  CHECK(mean_squared_error<double>(p, t, observed, gradient) == 0.0);
+  CHECK(gradient.isZero(0));
+  p.setConstant(1e200);
+  t.setZero();
+  CHECK_THROWS_WITH(mean_squared_error<double>(p, t, observed, gradient),
+                    "comet::mean_squared_error: the loss overflows");
+}
+
+TEST_CASE("mean squared error refuses wrong shapes") {
+  Matrix<double> p = Matrix<double>::Zero(1, 3), gradient = p, other = Matrix<double>::Zero(1, 2),
+                 tall = Matrix<double>::Zero(2, 3);
+  CHECK_THROWS_WITH(
+      mean_squared_error<double>(p, other, p, gradient),
+      "comet::mean_squared_error: targets.cols() is 2, expected predictions.cols() = 3");
+  CHECK_THROWS_WITH(
+      mean_squared_error<double>(p, p, tall, gradient),
+      "comet::mean_squared_error: observed.rows() is 2, expected predictions.rows() = 1");
+  CHECK_THROWS_WITH(
+      mean_squared_error<double>(p, p, p, other),
+      "comet::mean_squared_error: gradient.cols() is 2, expected predictions.cols() = 3");
+}
