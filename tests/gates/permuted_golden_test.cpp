@@ -66,7 +66,7 @@ bool set(PermutedGate<G>& gate, const std::vector<Matrix<double>>& matrices) {
   if (all_hard) {
     gate.set_permutations(std::move(permutations));
   } else {
-    gate.set_soft(matrices, std::move(permutations));
+    gate.set_soft(matrices, permutations);
   }
   return all_hard;
 }

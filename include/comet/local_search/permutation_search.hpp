@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
+#include <algorithm>
 #include <cmath>
 #include <iterator>
 #include <span>
@@ -107,7 +108,7 @@ class PermutationSearch {
       input_ = logits_[i].values.template cast<double>();
       if (options_.noise > 0) add_noise(t, i, temperature);
       soft_[i] = sinkhorn_[i].forward(input_, sinkhorn);
-      hard_[i] = Permutation(std::vector<ExpertId>(assign(soft_[i])));
+      assign(soft_[i], hard_[i]);
     }
     Index g = 0;
     for (auto& gate : gates) {
@@ -130,7 +131,7 @@ class PermutationSearch {
       Index g = 0;
       for (const auto& gate : gates) {
         if (!options_.per_task || g == Index(i) / num_selectors_)
-          gradient_ += gate.soft_gradient(Index(i) % num_selectors_);
+          gate.add_soft_gradient(Index(i) % num_selectors_, gradient_);
         ++g;
       }
       if (options_.entropy > 0)
@@ -151,7 +152,10 @@ class PermutationSearch {
     ++step_;
     if (!finished()) return;
     Index g = 0;
-    for (auto& gate : gates) gate.set_permutations(permutations_of(g++));
+    for (auto& gate : gates) {
+      const auto list = permutations_of(g++);
+      gate.set_permutations({list.begin(), list.end()});
+    }
   }
 
   /// \brief zeta (H(P) + H(R)), summed over the permutations: part of the loss while soft.
@@ -185,7 +189,10 @@ class PermutationSearch {
     prepared_ = false;
     hard_ = std::move(permutations);
     Index g = 0;
-    for (auto& gate : gates) gate.set_permutations(permutations_of(g++));
+    for (auto& gate : gates) {
+      const auto list = permutations_of(g++);
+      gate.set_permutations({list.begin(), list.end()});
+    }
   }
 
  private:
@@ -209,14 +216,16 @@ class PermutationSearch {
   std::size_t first_of(Index gate) const {
     return std::size_t(options_.per_task ? gate * num_selectors_ : 0);
   }
-  std::vector<Permutation> permutations_of(Index gate) const {
-    const auto first = hard_.begin() + std::ptrdiff_t(first_of(gate));
-    return {first, first + num_selectors_};
+  std::span<const Permutation> permutations_of(Index gate) const {
+    return std::span(hard_).subspan(first_of(gate), std::size_t(num_selectors_));
   }
 
-  std::vector<ExpertId> assign(const Matrix<double>& soft) {
-    const Assignment& result = solver_.solve(soft, Goal::maximize);
-    return {result.row_to_column.begin(), result.row_to_column.end()};
+  // Allocates only if the assignment has changed.
+  void assign(const Matrix<double>& soft, Permutation& hard) {
+    const auto& experts = solver_.solve(soft, Goal::maximize).row_to_column;
+    const auto current = hard.as_span();
+    if (!std::equal(experts.begin(), experts.end(), current.begin(), current.end()))
+      hard = Permutation({experts.begin(), experts.end()});
   }
 
   // Noise is a property of the step, so that a resumed run draws the same.

@@ -122,7 +122,7 @@ class PermutedGate {
   /// that route() uses meanwhile. Clears their gradient.
   /// \param soft  one n x n matrix, or one per selector: row = slot, column = expert
   /// \throws std::invalid_argument if a size does not fit
-  void set_soft(std::span<const Matrix<double>> soft, std::vector<Permutation> hard) {
+  void set_soft(std::span<const Matrix<double>> soft, std::span<const Permutation> hard) {
     constexpr const char* where = "PermutedGate::set_soft";
     check_permutations(where, hard);
     detail::check_equal(where, "soft.size()", Index(soft.size()), "number of permutations",
@@ -132,7 +132,7 @@ class PermutedGate {
       detail::check_equal(where, "soft.rows()", matrix.rows(), "num_experts", n);
       detail::check_equal(where, "soft.cols()", matrix.cols(), "num_experts", n);
     }
-    permutations_ = std::move(hard);
+    permutations_.assign(hard.begin(), hard.end());
     const Index selectors = slots_per_expert();
     soft_.resize(n, n * selectors);
     soft_gradient_.setZero(n, n * selectors);
@@ -142,15 +142,21 @@ class PermutedGate {
     }
   }
 
-  /// \brief Gradient by the j-th soft permutation, n x n, as backward() has added it up since
-  /// set_soft().
-  [[nodiscard]] Matrix<double> soft_gradient(Index j) const {
+  /// \brief Adds to `gradient`, n x n, the gradient by the j-th soft permutation that backward()
+  /// has added up since set_soft(). \throws std::invalid_argument if P is not soft, j is not one of
+  /// its permutations, or the size
+  ///         does not fit
+  void add_soft_gradient(Index j, MatrixView<double> gradient) const {
+    constexpr const char* where = "PermutedGate::add_soft_gradient";
     const Index n = num_experts();
     const Index selectors = slots_per_expert();
-    Matrix<double> gradient(n, n);
+    if (!is_soft()) detail::raise(where, "the permutation is not soft");
+    detail::check_at_least(where, "j", j, 0);
+    detail::check_at_most(where, "j", j, "the number of permutations - 1", selectors - 1);
+    detail::check_equal(where, "gradient.rows()", gradient.rows(), "num_experts", n);
+    detail::check_equal(where, "gradient.cols()", gradient.cols(), "num_experts", n);
     for (Index i = 0; i < n; ++i)
-      gradient.row(i) = soft_gradient_.col(i * selectors + j).template cast<double>();
-    return gradient;
+      gradient.row(i) += soft_gradient_.col(i * selectors + j).template cast<double>();
   }
 
   /// \brief Routes by the permutation. \see Gate
@@ -227,7 +233,7 @@ class PermutedGate {
   }
 
  private:
-  void check_permutations(std::string_view where, const std::vector<Permutation>& list) const {
+  void check_permutations(std::string_view where, std::span<const Permutation> list) const {
     if (list.size() != 1 && Index(list.size()) != num_selectors()) [[unlikely]]
       detail::raise(where, "number of permutations", list.size(),
                     "1 or num_selectors = " + std::to_string(num_selectors()));
