@@ -32,6 +32,9 @@ int fail(const Console& console, int code, std::string_view reason) {
 int run(int argc, const char* const* argv, const Console& console) {
   CLI::App program("Trains sparse mixtures of experts on MovieLens ratings.", "movielens");
   program.require_subcommand(1);
+  // The last of repeated options counts, so that a script's can be overridden.
+  program.option_defaults()->multi_option_policy(CLI::MultiOptionPolicy::TakeLast);
+  program.get_formatter()->column_width(34);
   add_train(program, console);
   add_synthesize(program, console);
   try {

@@ -62,6 +62,7 @@ double fit(const std::array<double, rank>& a, const std::array<double, rank>& b)
 void check(const SyntheticOptions& o) {
   if (o.users < 2 || o.items < 2)
     throw std::invalid_argument("synthetic ratings need at least 2 users and 2 items");
+  if (o.seed < 0) throw std::invalid_argument("the seed of synthetic ratings is negative");
   const std::int64_t fewest = std::max(o.users, o.items);
   const std::int64_t most = std::int64_t{o.users} * o.items;
   if (o.ratings < fewest || o.ratings > most)
@@ -116,7 +117,7 @@ std::vector<std::string> numbers_from_1(std::int32_t count) {
 
 Ratings make_synthetic_ratings(const SyntheticOptions& options) {
   check(options);
-  const RandomKey key(options.seed);
+  const RandomKey key(static_cast<std::uint64_t>(options.seed));
   const auto users = static_cast<std::size_t>(options.users);
   const auto items = static_cast<std::size_t>(options.items);
   const std::vector<std::size_t> count = ratings_per_user(options, key.fold(activity));

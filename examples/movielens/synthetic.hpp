@@ -13,7 +13,7 @@ struct SyntheticOptions {
   std::int32_t users = 600;
   std::int32_t items = 2000;
   std::int64_t ratings = 60000;
-  std::uint64_t seed = 1;
+  std::int64_t seed = 1;  ///< >= 0
 };
 
 /// \brief Makes up ratings that behave like MovieLens, for places without network.

@@ -31,14 +31,16 @@ void add_synthesize(CLI::App& program, const Console& console) {
   auto* command = program.add_subcommand(
       "synthesize", "Make up ratings in MovieLens format, for places without network");
   auto options = std::make_shared<SynthesizeOptions>();
-  command->add_option("DIR", options->directory, "directory for ratings.csv, movies.csv and SOURCE")
+  const auto option = [&](const char* name, auto& value, const char* help) {
+    command->add_option(name, value, help)->type_name("N")->capture_default_str();
+  };
+  command->add_option("DIR", options->directory, "for ratings.csv, movies.csv and SOURCE")
+      ->type_name("")
       ->required();
-  command->add_option("--users", options->set.users, "number of users")->capture_default_str();
-  command->add_option("--items", options->set.items, "number of items")->capture_default_str();
-  command->add_option("--ratings", options->set.ratings, "number of ratings")
-      ->capture_default_str();
-  command->add_option("--seed", options->set.seed, "the ratings are a function of it")
-      ->capture_default_str();
+  option("--users", options->set.users, "number of users");
+  option("--items", options->set.items, "number of movies");
+  option("--ratings", options->set.ratings, "number of ratings");
+  option("--seed", options->set.seed, "the ratings are a function of it");
   command->callback([options, console] { synthesize(*options, console); });
 }
 

@@ -43,7 +43,7 @@ struct TrainOptions {
   std::int64_t batch_size = 512;
   int epochs = 6;
   int patience = 25;
-  std::uint64_t seed = 1;
+  std::int64_t seed = 1;
   int threads = 0;
   std::string out;
   bool quiet = false;
@@ -90,6 +90,7 @@ void check(const TrainOptions& o) {
   check_size("--expert-dim", o.model.expert_dim);
   check_size("--head-dim", o.model.head_dim);
   check(o.model.dropout >= 0 && o.model.dropout < 1, "--dropout", o.model.dropout, "in [0, 1)");
+  check(o.seed >= 0, "--seed", o.seed, "a whole number >= 0");
   check(o.threads >= 0 && o.threads <= 1024, "--threads", o.threads, "from 0 to 1024");
 }
 
@@ -166,7 +167,7 @@ class TrainingLog : public Observer {
 
 template <class Gate>
 void train_gate(TrainOptions o, const Console& console) {
-  const RandomKey key(o.seed);
+  const RandomKey key(static_cast<std::uint64_t>(o.seed));
   const Ratings ratings = read_ratings(o.data);
   const std::string source = source_of(ratings.file);
   const TwoTaskData data = make_two_task_data(ratings, key.fold(data_place));
@@ -232,35 +233,35 @@ void add_train(CLI::App& program, const Console& console) {
   auto* command = program.add_subcommand(
       "train", "Train the two-task model: has the user watched the movie, and how many stars?");
   auto o = std::make_shared<TrainOptions>();
-  const auto option = [&](const char* name, auto& value, const char* help) {
-    return command->add_option(name, value, help)->capture_default_str();
+  const auto option = [&](const char* name, auto& value, const char* type, const char* help) {
+    return command->add_option(name, value, help)->type_name(type)->capture_default_str();
   };
-  command
-      ->add_option("--data", o->data,
-                   "MovieLens ratings of any edition: a directory with ratings.csv, ratings.dat or "
-                   "u.data, or such a file")
+  option("--data", o->data, "PATH",
+         "MovieLens ratings of any edition: a file, or a directory with\n"
+         "ratings.csv, ratings.dat or u.data")
       ->required();
-  command->add_option("--out", o->out,
-                      "directory for metrics.jsonl and result.json [results/GATE]");
-  option("--gate", o->gate, "how experts are chosen")->check(CLI::IsMember({"comet", "top_k"}));
-  option("--experts", o->model.num_experts, "number of experts");
-  option("--k", o->k, "experts per sample: trees of comet, selected by top_k");
-  option("--gamma", o->gamma, "width of comet's smooth step, in units of its logits");
-  option("--entropy", o->entropy, "strength of comet's entropy penalty");
-  option("--task-weights", o->task_weights, "of the loss of watched and of the rating")
+  option("--out", o->out, "DIR", "for metrics.jsonl and result.json (default results/GATE)");
+  option("--gate", o->gate, "GATE", "how experts are chosen")
+      ->check(CLI::IsMember({"comet", "top_k"}));
+  option("--experts", o->model.num_experts, "N", "number of experts");
+  option("--k", o->k, "N", "experts per sample: trees of comet, selected by top_k");
+  option("--gamma", o->gamma, "X", "width of comet's smooth step, in units of its logits");
+  option("--entropy", o->entropy, "X", "strength of comet's entropy penalty");
+  option("--task-weights", o->task_weights, "X,X", "of the losses of watched and of rating")
       ->delimiter(',')
-      ->expected(2);
-  option("--learning-rate", o->learning_rate, "of Adam");
-  option("--batch-size", o->batch_size, "samples per step");
-  option("--epochs", o->epochs, "passes over the training rows, at most");
-  option("--patience", o->patience, "epochs without a better validation loss before stopping");
-  option("--embedding-dim", o->model.embedding_dim, "numbers per user and per item");
-  option("--expert-dim", o->model.expert_dim, "outputs of an expert");
-  option("--head-dim", o->model.head_dim, "hidden units of a task's head");
-  option("--dropout", o->model.dropout, "rate at which outputs of experts are dropped");
-  option("--seed", o->seed, "split, negatives, start and noise are functions of it");
-  option("--threads", o->threads, "0 for all cores; the results do not depend on it");
-  command->add_flag("--quiet", o->quiet, "no progress, only the result");
+      ->expected(2)
+      ->multi_option_policy(CLI::MultiOptionPolicy::Throw);
+  option("--learning-rate", o->learning_rate, "X", "of Adam");
+  option("--batch-size", o->batch_size, "N", "samples per step");
+  option("--epochs", o->epochs, "N", "passes over the training rows, at most");
+  option("--patience", o->patience, "N", "epochs without a better validation loss before the end");
+  option("--embedding-dim", o->model.embedding_dim, "N", "numbers per user and per movie");
+  option("--expert-dim", o->model.expert_dim, "N", "outputs of an expert");
+  option("--head-dim", o->model.head_dim, "N", "hidden units of a task's head");
+  option("--dropout", o->model.dropout, "X", "share of the experts' outputs dropped in training");
+  option("--seed", o->seed, "N", "split, negatives, start and noise are functions of it");
+  option("--threads", o->threads, "N", "0 for all cores; the figures do not depend on it");
+  command->add_flag("--quiet", o->quiet, "no progress, only the table");
   command->callback([o, console] { train_command(*o, console); });
 }
 
