@@ -3,9 +3,11 @@
 
 #include <algorithm>
 #include <concepts>
+#include <cstdlib>
 #include <iterator>
 #include <span>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -44,6 +46,21 @@ struct SwapSearchOptions {
   double tolerance = 0.0;  ///< a move must lower the loss by more than this, >= 0
 };
 
+/// \brief A move that was accepted.
+struct SwapMove {
+  enum class Kind { swap, block };
+  Index step;  ///< training step
+  Kind kind;
+  Index first;   ///< slot i, or the first slot of the block
+  Index second;  ///< slot j, or the slot the block moves to
+  Index length;  ///< of the block; 1 for a swap
+  double loss_before;
+  double loss_after;
+};
+
+/// \brief How a search ended.
+enum class SwapStatus { not_started, converged, budget_spent };
+
 /// \brief Local search over hard permutations: swaps of two experts, then moves of blocks, accepted
 /// by the exact change of a held-out loss.
 ///
@@ -57,18 +74,8 @@ struct SwapSearchOptions {
 template <class Objective>
 class SwapSearch {
  public:
-  struct Move {
-    enum class Kind { swap, block };
-    Index step;  ///< training step
-    Kind kind;
-    Index first;   ///< slot i, or the first slot of the block
-    Index second;  ///< slot j, or the slot the block moves to
-    Index length;  ///< of the block; 1 for a swap
-    double loss_before;
-    double loss_after;
-  };
-
-  enum class Status { not_started, converged, budget_spent };
+  using Move = SwapMove;
+  using Status = SwapStatus;
 
   /// \throws std::invalid_argument if an option is outside its bounds
   SwapSearch(SwapSearchOptions options, Objective objective)
@@ -89,16 +96,16 @@ class SwapSearch {
   /// \throws std::invalid_argument if the search has finished
   template <class Gates>
   void prepare(Gates& /*gates*/) {
-    if (finished())
-      detail::raise("SwapSearch::prepare", "the search finished at step " + std::to_string(step_) +
-                                               "; its permutation is fixed");
+    check_not_finished("SwapSearch::prepare");
   }
   template <class Gates>
   void backward(Gates& /*gates*/) {}
 
   /// \brief Ends a training step; searches when `interval` steps have passed, and at the last one.
+  /// \throws std::invalid_argument if the search has finished
   template <class Gates>
   void advance(Gates& gates) {
+    check_not_finished("SwapSearch::advance");
     ++step_;
     if (step_ % options_.interval == 0 || finished()) search(gates);
   }
@@ -129,6 +136,12 @@ class SwapSearch {
     return options;
   }
 
+  void check_not_finished(std::string_view where) const {
+    if (finished())
+      detail::raise(where, "the search finished at step " + std::to_string(step_) +
+                               "; its permutation is fixed");
+  }
+
   double evaluate(std::span<const ExpertId> candidate) {
     --budget_left_;
     ++num_evaluations_;
@@ -156,7 +169,7 @@ class SwapSearch {
   }
 
   template <class Neighbourhood>
-  bool pass(typename Move::Kind kind, Neighbourhood for_each_move) {
+  bool pass(Move::Kind kind, Neighbourhood for_each_move) {
     bool improved = false;
     Move best{step_, kind, 0, 0, 0, loss_, loss_ - options_.tolerance};
     for_each_move([&](Index i, Index j, Index length) {
@@ -180,8 +193,7 @@ class SwapSearch {
     return improved;
   }
 
-  void apply(typename Move::Kind kind, Index i, Index j, Index length,
-             std::vector<ExpertId>& result) const {
+  void apply(Move::Kind kind, Index i, Index j, Index length, std::vector<ExpertId>& result) const {
     result = current_;
     if (kind == Move::Kind::swap) {
       std::swap(result[std::size_t(i)], result[std::size_t(j)]);
