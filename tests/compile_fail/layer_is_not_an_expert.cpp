@@ -1,0 +1,9 @@
+// SPDX-License-Identifier: MIT
+// expect: comet::MoeLayer: the second argument is not an Expert
+#include <comet/gates/comet.hpp>
+#include <comet/layers/dense.hpp>
+#include <comet/moe_layer.hpp>
+
+void misuse(comet::MoeLayer<comet::CometGate<float>, comet::Dense<float>>& layer) {
+  (void)layer.num_tasks();
+}
