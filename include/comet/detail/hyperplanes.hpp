@@ -7,6 +7,7 @@
 
 #include <comet/detail/dots.hpp>
 #include <comet/parameters.hpp>
+#include <comet/permutation.hpp>
 #include <comet/random.hpp>
 #include <comet/thread_pool.hpp>
 #include <comet/types.hpp>
@@ -31,6 +32,16 @@ class Hyperplanes {
   [[nodiscard]] Index size() const { return weight_.values.cols(); }
   [[nodiscard]] const Matrix<S>& weight() const { return weight_.values; }  // d x H
   [[nodiscard]] const Matrix<S>& bias() const { return bias_.values; }      // H x 1
+
+  /// The same functions in another order: h-th becomes p(h)-th. Gradients are 0.
+  [[nodiscard]] Hyperplanes permuted(const Permutation& p) const {
+    Hyperplanes result(input_dim(), size());
+    for (Index h = 0; h < size(); ++h) {
+      result.weight_.values.col(p[h]) = weight_.values.col(h);
+      result.bias_.values(p[h], 0) = bias_.values(h, 0);
+    }
+    return result;
+  }
 
   /// out[i * out_stride] = w_h . x[i] + c_h; the same bits for any count.
   void logits(Index h, const S* const* x, Index count, S* out, Index out_stride = 1) const {

@@ -11,6 +11,7 @@
 #include <vector>
 
 #include <comet/detail/check.hpp>
+#include <comet/permutation.hpp>
 #include <comet/random.hpp>
 #include <comet/routing.hpp>
 #include <comet/types.hpp>
@@ -73,6 +74,15 @@ class HashGate {
   [[nodiscard]] Index max_active() const noexcept { return 1; }
   /// The expert of every id.
   [[nodiscard]] std::span<const ExpertId> table() const noexcept { return table_; }
+
+  /// \brief A gate that gives what this one gives to expert i to expert p(i).
+  /// \throws std::invalid_argument if p is not of num_experts() experts
+  [[nodiscard]] HashGate permuted(const Permutation& p) const {
+    detail::check_equal("HashGate::permuted", "p.size()", p.size(), "num_experts", num_experts());
+    HashGate result = *this;
+    for (ExpertId& expert : result.table_) expert = p[expert];
+    return result;
+  }
 
   /// \brief Routes a batch. \param ids  one per sample \param routing  resized here
   /// \throws std::invalid_argument naming the first id that is out of range

@@ -12,6 +12,7 @@
 #include <comet/detail/hyperplanes.hpp>
 #include <comet/detail/softmax.hpp>
 #include <comet/parameters.hpp>
+#include <comet/permutation.hpp>
 #include <comet/random.hpp>
 #include <comet/routing.hpp>
 #include <comet/thread_pool.hpp>
@@ -53,6 +54,17 @@ class SoftmaxGate {
   [[nodiscard]] Index num_experts() const noexcept { return options_.num_experts; }
   [[nodiscard]] Index max_active() const noexcept { return options_.num_experts; }
   [[nodiscard]] const SoftmaxGateOptions& options() const noexcept { return options_; }
+
+  /// \brief A gate that gives what this one gives to expert i to expert p(i), up to the order of a
+  /// sum.
+  /// \throws std::invalid_argument if p is not of num_experts() experts
+  [[nodiscard]] SoftmaxGate permuted(const Permutation& p) const {
+    detail::check_equal("SoftmaxGate::permuted", "p.size()", p.size(), "num_experts",
+                        num_experts());
+    SoftmaxGate result = *this;
+    result.logits_ = logits_.permuted(p);
+    return result;
+  }
 
   /// \brief Routes a batch. \param x  d x B \param routing  resized here
   /// \throws std::invalid_argument if x.rows() != input_dim(), or x or a logit is not finite

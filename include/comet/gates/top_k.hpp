@@ -17,6 +17,7 @@
 #include <comet/losses/load_balance.hpp>
 #include <comet/losses/router_z.hpp>
 #include <comet/parameters.hpp>
+#include <comet/permutation.hpp>
 #include <comet/random.hpp>
 #include <comet/routing.hpp>
 #include <comet/thread_pool.hpp>
@@ -83,6 +84,19 @@ class TopKGate {
   [[nodiscard]] Index num_experts() const noexcept { return options_.num_experts; }
   [[nodiscard]] Index max_active() const noexcept { return options_.k; }
   [[nodiscard]] const TopKGateOptions& options() const noexcept { return options_; }
+
+  /// \brief A gate that gives what this one gives to expert i to expert p(i).
+  ///
+  /// To the bit for k <= 2 over the selected logits, otherwise up to the order of a sum. Equal
+  /// logits are told apart by the new numbers.
+  /// \throws std::invalid_argument if p is not of num_experts() experts
+  [[nodiscard]] TopKGate permuted(const Permutation& p) const {
+    detail::check_equal("TopKGate::permuted", "p.size()", p.size(), "num_experts", num_experts());
+    TopKGate result = *this;
+    result.logits_ = logits_.permuted(p);
+    if (noise_) result.noise_ = noise_->permuted(p);
+    return result;
+  }
 
   /// \brief Routes a batch, without noise. \param x  d x B \param routing  resized here
   /// \throws std::invalid_argument if x.rows() != input_dim(), or x or a logit is not finite
