@@ -20,6 +20,7 @@
 #include <comet/layers/embedding.hpp>
 #include <comet/local_search/annealing.hpp>
 #include <comet/local_search/assignment.hpp>
+#include <comet/local_search/fold.hpp>
 #include <comet/local_search/mixture_objective.hpp>
 #include <comet/local_search/permutation_search.hpp>
 #include <comet/local_search/permuted_gate.hpp>
