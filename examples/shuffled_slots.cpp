@@ -1,0 +1,110 @@
+// SPDX-License-Identifier: MIT
+#include <algorithm>
+#include <cmath>
+#include <cstdio>
+#include <cstdlib>
+#include <string>
+#include <vector>
+
+#include "planted.hpp"
+
+/// \file
+/// \brief Does local search escape what first-order training cannot? Experts and gate are those
+/// that made the data, but the gate's slots are shuffled against the experts. Every strategy gets
+/// the same steps on the same batches.
+///
+///     shuffled_slots [--seeds 20] [--steps 600]
+
+namespace {
+
+using namespace planted;
+
+struct Strategy {
+  const char* name;
+  Search search;
+  comet::Annealing annealing;
+};
+
+/// The published schedule starts next to a hard permutation; the warm one near a uniform P.
+const std::vector<Strategy> strategies = {
+    {"none", Search::none, {}},
+    {"relaxed, published", Search::relaxed, {}},
+    {"relaxed, warm",
+     Search::relaxed,
+     {.first_temperature = 0.1,
+      .last_temperature = 1e-3,
+      .first_iterations = 20,
+      .last_iterations = 20}},
+    {"swap", Search::swap, {}},
+};
+
+/// Probability of at least `wins` of `pairs` if either outcome of a pair were as likely.
+double sign_test(int wins, int pairs) {
+  double sum = 0;
+  for (int w = wins; w <= pairs; ++w)
+    sum += std::exp(std::lgamma(pairs + 1.0) - std::lgamma(w + 1.0) - std::lgamma(pairs - w + 1.0) -
+                    pairs * std::log(2.0));
+  return std::min(sum, 1.0);
+}
+
+double median(std::vector<double> values) {
+  std::sort(values.begin(), values.end());
+  return (values[(values.size() - 1) / 2] + values[values.size() / 2]) / 2;
+}
+
+template <class Gate>
+void compare(const char* gate_name, bool train_experts, int seeds, Index steps) {
+  std::vector<std::vector<double>> losses(strategies.size());
+  std::vector<int> found(strategies.size());
+  for (int seed = 1; seed <= seeds; ++seed) {
+    const comet::RandomKey key{std::uint64_t(seed)};
+    const auto truth = make_truth<Gate>(key.fold(0));
+    const Data data = make_data(truth, 1024, key.fold(1));
+    const Data held_out = make_data(truth, 256, key.fold(2));
+    const Data test = make_data(truth, 1024, key.fold(3));
+    for (std::size_t i = 0; i < strategies.size(); ++i) {
+      auto layer = shuffled(truth);
+      train(layer, data, held_out,
+            {.search = strategies[i].search,
+             .steps = steps,
+             .search_steps = steps * 2 / 3,
+             .learning_rate = 0.01,
+             .train_experts = train_experts,
+             .annealing = strategies[i].annealing},
+            key.fold(4));
+      losses[i].push_back(loss(layer, test));
+      found[i] += layer.gates()[0].permutations() == truth.gates()[0].permutations();
+    }
+  }
+  for (std::size_t i = 0; i < strategies.size(); ++i) {
+    int wins = 0;
+    for (std::size_t s = 0; s < losses[i].size(); ++s) wins += losses[i][s] < losses[0][s];
+    std::printf("| %s | %s | %s | %.1e |", gate_name, train_experts ? "train" : "fixed",
+                strategies[i].name, median(losses[i]));
+    if (i == 0)
+      std::printf(" | | |\n");
+    else
+      std::printf(" %d of %d | %.1e | %d |\n", wins, seeds, sign_test(wins, seeds), found[i]);
+  }
+  std::fflush(stdout);
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  int seeds = 20;
+  Index steps = 600;
+  for (int i = 1; i + 1 < argc; i += 2) {
+    if (argv[i] == std::string("--seeds")) seeds = std::atoi(argv[i + 1]);
+    if (argv[i] == std::string("--steps")) steps = std::atoi(argv[i + 1]);
+  }
+  std::printf("| gate | experts | search | median loss | lower than none | p | order found |\n");
+  std::printf("|---|---|---|---|---|---|---|\n");
+  for (const bool train_experts : {false, true}) {
+    compare<comet::CometGate<S>>("COMET", train_experts, seeds, steps);
+    compare<comet::TopKGate<S>>("Top-k", train_experts, seeds, steps);
+    compare<comet::DSelectKGate<S>>("DSelect-k", train_experts, seeds, steps);
+    compare<comet::HashGate<S>>("Hash", train_experts, seeds, steps);
+    compare<comet::SoftmaxGate<S>>("Softmax", train_experts, seeds, steps);
+  }
+}
