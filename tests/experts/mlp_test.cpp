@@ -53,11 +53,11 @@ TEST_CASE("MLP expert gradients agree with differences in a layer, with and with
     for (const Index hidden : dropout > 0 ? std::vector<Index>{1, 5, 66} : std::vector<Index>{5}) {
       CAPTURE(dropout, hidden);
       auto layer = make_layer<double>(
-          {.input_dim = 3, .hidden_dim = hidden, .output_dim = 2, .dropout = dropout});
+          {.input_dim = 3, .hidden_dim = hidden, .output_dim = 2, .dropout = dropout}, 2);
       Layer<double>::Workspace workspace;
-      test::WithInput model(layer, test::random_matrix<double>(3, 6, 11));
-      const Matrix<double> dy = test::random_matrix<double>(2, 6, 2);
-      Matrix<double> y(2, 6);
+      test::WithInput model(layer, test::random_matrix<double>(3, 3, 11));
+      const Matrix<double> dy = test::random_matrix<double>(2, 3, 2);
+      Matrix<double> y(2, 3);
       const auto loss = [&] {
         layer.forward(model.x, y, RandomKey(4), workspace);
         return y.cwiseProduct(dy).sum();
