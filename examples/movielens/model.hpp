@@ -90,6 +90,7 @@ class TwoTaskModel {
   }
 
   [[nodiscard]] const Mixture& mixture() const noexcept { return mixture_; }
+  [[nodiscard]] Mixture& mixture() noexcept { return mixture_; }
 
   /// \brief Logits of "watched" in the first B columns, ratings in the other B.
   /// \return 1 x 2B, valid until the workspace is used again
