@@ -14,6 +14,7 @@
 #include <comet/gates/top_k.hpp>
 #include <comet/local_search/permuted_gate.hpp>
 #include <comet/permutation.hpp>
+#include <comet/testing/gate_laws.hpp>
 #include <comet/testing/gradient_check.hpp>
 #include <support/gates.hpp>
 #include <support/model.hpp>
@@ -235,6 +236,33 @@ TEMPLATE_TEST_CASE("a permuted gate keeps the training protocol", "", float, dou
   SECTION("soft") { gate.set_soft(rough_matrices(1), std::vector{Permutation::identity(n)}); }
   test::check_training_protocol(gate, x);
   test::check_batch_invariance(gate, x);
+}
+
+TEMPLATE_TEST_CASE("a permuted gate obeys the laws of gates", "", float, double) {
+  using S = TestType;
+  const auto check = [](const auto& inner, std::vector<Permutation> permutations, Index num_ids,
+                        bool sums_to_one) {
+    PermutedGate gate(inner);
+    using Wrapped = decltype(gate);
+    const bool shared = permutations.size() == 1;
+    gate.set_permutations(std::move(permutations));
+    testing::GateLawOptions<Wrapped> options{.num_ids = num_ids, .sums_to_one = sums_to_one};
+    if (shared)
+      options.relabel = [](Wrapped& g, const Permutation& p) {
+        g.set_permutation(compose(g.permutations().front(), p));
+      };
+    for (const auto& broken : testing::check_gate_laws(gate, options)) FAIL_CHECK(broken);
+  };
+  const auto p = Permutation::random(n, RandomKey(3));
+  const std::vector<Permutation> two = {p, Permutation::random(n, RandomKey(4))};
+  const CometGate<S> tree({.input_dim = d, .num_experts = n, .k = k, .entropy = 0.1}, RandomKey(1));
+  check(tree, {p}, 0, true);
+  check(tree, two, 0, true);
+  const DSelectKGate<S> code({.input_dim = d, .num_experts = n, .k = k}, RandomKey(1));
+  check(code, {p}, 0, false);
+  check(code, two, 0, false);
+  check(TopKGate<S>({.input_dim = d, .num_experts = n, .k = k}, RandomKey(1)), {p}, 0, true);
+  check(HashGate<S>({.num_ids = 30, .num_experts = n}, RandomKey(1)), {p}, 30, true);
 }
 
 TEST_CASE("a permuted gate gives the same bits for any number of threads") {

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <algorithm>
+#include <cstdint>
 #include <span>
 #include <string_view>
 #include <utility>
@@ -68,10 +69,10 @@ class PermutedGate {
    private:
     friend class PermutedGate;
     typename G::Workspace inner_;
-    Routing<S> slots_;                 // what the gate said
-    std::vector<std::int32_t> entry_;  // per slot entry, the entry of the row it went to
-    std::vector<std::int32_t> sizes_;  // entries of each sample
-    std::vector<std::pair<ExpertId, std::int32_t>> row_;
+    Routing<S> slots_;                  // what the gate said
+    std::vector<std::int32_t> entry_;   // per slot entry, the entry of the row it went to
+    std::vector<std::int32_t> sizes_;   // entries of each sample
+    std::vector<std::uint64_t> row_;    // of one sample: label and place
     std::vector<S> dslots_;             // one per slot entry
     detail::Buffer<S> dense_;           // slots x B
     detail::Buffer<S> dense_gradient_;  // slots x B
@@ -278,25 +279,32 @@ class PermutedGate {
   /// Rows in ascending order of the new labels; slots with the same label share an entry.
   void relabel(Routing<S>& routing, Workspace& ws) const {
     const Routing<S>& slots = ws.slots_;
+    const bool shared = permutations_.size() == 1;
+    const ExpertId* label_of = permutations_.front().as_span().data();
     ws.entry_.resize(std::size_t(slots.num_entries()));
     routing.clear();
     for (Index b = 0; b < slots.num_samples(); ++b) {
-      const auto begin = slots.offsets()[std::size_t(b)];
-      const auto end = slots.offsets()[std::size_t(b) + 1];
+      const auto begin = std::size_t(slots.offsets()[std::size_t(b)]);
+      const auto end = std::size_t(slots.offsets()[std::size_t(b) + 1]);
+      // A label above the entry's place in the row: sorts as a pair would, in one comparison.
       ws.row_.clear();
-      for (auto i = begin; i < end; ++i)
-        ws.row_.emplace_back(expert_of(slots.experts()[std::size_t(i)]), std::int32_t(i));
+      for (std::size_t i = begin; i < end; ++i) {
+        const ExpertId slot = slots.experts()[i];
+        const ExpertId label = shared ? label_of[slot] : expert_of(slot);
+        ws.row_.push_back((std::uint64_t(label) << 32) | std::uint64_t(i - begin));
+      }
       std::sort(ws.row_.begin(), ws.row_.end());
       ExpertId last = -1;
-      for (const auto& [expert, slot_entry] : ws.row_) {
-        const S weight = slots.weights()[std::size_t(slot_entry)];
+      for (const std::uint64_t key : ws.row_) {
+        const auto expert = ExpertId(key >> 32);
+        const std::size_t i = begin + std::size_t(key & 0xffffffffU);
         if (expert == last) {
-          routing.weights().back() += weight;
+          routing.weights().back() += slots.weights()[i];
         } else {
-          routing.push(expert, weight);
+          routing.push(expert, slots.weights()[i]);
           last = expert;
         }
-        ws.entry_[std::size_t(slot_entry)] = std::int32_t(routing.num_entries() - 1);
+        ws.entry_[i] = std::int32_t(routing.num_entries() - 1);
       }
       routing.end_sample();
     }
