@@ -14,15 +14,18 @@ namespace comet {
 /// \brief Smooth-step: 0 below -gamma/2, 1 above gamma/2, a cubic between; C1 everywhere.
 ///
 /// S(t) = -2 t^3 / gamma^3 + 3 t / (2 gamma) + 1/2     (Hazimeh et al., DSelect-k, Eq. (4))
+///
+/// computed as v^2 (3 - 2 v) from the nearer end, where v is the distance to it over gamma: the
+/// same cubic without the cancellation that costs digits next to 0 and 1.
 template <class S>
 [[nodiscard]] S smooth_step(S t, S gamma) {
   const S half = gamma / S(2);
   if (t <= -half) return S(0);
   if (t >= half) return S(1);
-  // -2 t^3/gamma^3 + 3 t/(2 gamma) + 1/2, factored: nothing cancels where it is close to 0.
-  // Rounding may overstep the interval by an ulp next to its upper end.
-  const S u = t / gamma + S(0.5);
-  return std::min(u * u * (S(3) - S(2) * u), S(1));
+  const S u = t / gamma;
+  const S v = S(0.5) - std::abs(u);
+  const S tail = v * v * (S(3) - S(2) * v);
+  return u < S(0) ? tail : S(1) - tail;
 }
 
 /// \brief S'(t): exactly 0 outside (-gamma/2, gamma/2).
@@ -30,8 +33,8 @@ template <class S>
 [[nodiscard]] S smooth_step_derivative(S t, S gamma) {
   const S half = gamma / S(2);
   if (t <= -half || t >= half) return S(0);
-  const S u = t / gamma + S(0.5);
-  return S(6) * u * (S(1) - u) / gamma;
+  const S u = t / gamma;
+  return S(6) * (S(0.5) - u) * (S(0.5) + u) / gamma;
 }
 
 /// \brief 1 / (1 + exp(-t)) without overflow.

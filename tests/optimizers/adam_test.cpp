@@ -171,12 +171,11 @@ TEST_CASE("Adam refuses a model whose size has changed, and leaves it as it is")
   larger.set_gradients(1);
   smaller.set_gradients(1);
   const auto before = test::values_of(larger);
-  CHECK_THROWS_WITH(adam.step(larger),
-                    "comet::Adam::step: the model has grown since the first step, at a");
+  const char* message =
+      "comet::Adam::step: the model's tensors have changed since the first step, from a on";
+  CHECK_THROWS_WITH(adam.step(larger), message);
   CHECK(test::same_bits(test::values_of(larger), before));
-  CHECK_THROWS_WITH(
-      adam.step(smaller),
-      "comet::Adam::step: number of parameters is 20, expected that of the first step = 26");
+  CHECK_THROWS_WITH(adam.step(smaller), message);
   CHECK(adam.num_steps() == 1);
   CHECK_NOTHROW(adam.step(model));
 }

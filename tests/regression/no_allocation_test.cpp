@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// Calls whose sizes were seen before allocate nothing, with and without threads. Sizes here keep
-// the operands that Eigen packs for a product below 128 KiB; beyond that it takes them from malloc.
+// Calls whose sizes were seen before allocate nothing, with and without threads, at sizes whose
+// operands Eigen would pack on the heap if they were not taken in pieces.
 #include <support/allocation_counter.hpp>
 
 #include <vector>
@@ -35,19 +35,19 @@ TEMPLATE_TEST_CASE("a second training step of the same sizes allocates nothing",
     std::vector<Gate> gates;
     for (std::uint64_t t = 0; t < 2; ++t) {
       if constexpr (std::is_same_v<Gate, CometGate<float>>) {
-        gates.emplace_back(CometGateOptions{.input_dim = 64, .num_experts = 8, .entropy = 0.1},
+        gates.emplace_back(CometGateOptions{.input_dim = 256, .num_experts = 8, .entropy = 0.1},
                            RandomKey(t));
       } else {
-        gates.emplace_back(TopKGateOptions{.input_dim = 64, .num_experts = 8, .noise = true},
+        gates.emplace_back(TopKGateOptions{.input_dim = 256, .num_experts = 8, .noise = true},
                            RandomKey(t));
       }
     }
     test::TwoTaskModel<Gate> model({.num_users = 50,
                                     .num_items = 40,
-                                    .embedding_dim = 32,
+                                    .embedding_dim = 128,
                                     .num_experts = 8,
-                                    .expert_dim = 80,
-                                    .head_dim = 20,
+                                    .expert_dim = 256,
+                                    .head_dim = 256,
                                     .dropout = 0.5},
                                    gates, RandomKey(1), &pool);
     Adam<float> adam({.learning_rate = 1e-3}, &pool);
@@ -77,11 +77,11 @@ TEMPLATE_TEST_CASE("a second predict() allocates nothing", "", float, double) {
     ThreadPool pool(threads);
     std::vector<DenseExpert<S>> experts;
     for (std::uint64_t e = 0; e < 8; ++e)
-      experts.emplace_back(DenseExpertOptions{.input_dim = 64, .output_dim = 80}, RandomKey(e));
-    const Layer layer({CometGate<S>({.input_dim = 64, .num_experts = 8}, RandomKey(1))}, experts);
+      experts.emplace_back(DenseExpertOptions{.input_dim = 256, .output_dim = 256}, RandomKey(e));
+    const Layer layer({CometGate<S>({.input_dim = 256, .num_experts = 8}, RandomKey(1))}, experts);
     typename Layer::Workspace workspace(&pool);
-    const Matrix<S> x = random_matrix<S>(64, 101, 2);
-    Matrix<S> y(80, 101);
+    const Matrix<S> x = random_matrix<S>(256, 101, 2);
+    Matrix<S> y(256, 101);
     layer.predict(x, y, workspace);
     CHECK(count_allocations([&] { layer.predict(x, y, workspace); }) == 0);
     // Fewer samples need no more.

@@ -5,6 +5,7 @@
 #include <cstdint>
 
 #include <comet/detail/dots.hpp>
+#include <comet/detail/product.hpp>
 #include <comet/random.hpp>
 #include <comet/types.hpp>
 
@@ -70,7 +71,7 @@ void affine_forward(const Matrix<S>& weight, const Matrix<S>& bias, Activation a
     // One output would take Eigen's matrix-vector path.
     dots(weight.data(), weight.rows(), x, S(0), y.data(), y.outerStride());
   } else {
-    y.noalias() = weight.transpose() * x;
+    product<false>(y, weight.transpose(), x);
   }
   if (activation == Activation::relu) {
     for (Index c = 0; c < y.cols(); ++c) y.col(c) = (y.col(c) + bias.col(0)).cwiseMax(S(0));
@@ -94,7 +95,7 @@ void affine_accumulate(const X& x, const DZ& dz, Index first_unit, Index num_uni
                        Matrix<S>& weight_gradient, Matrix<S>& bias_gradient) {
   if (dz.cols() == 0) return;
   const auto slice = dz.middleRows(first_unit, num_units);
-  weight_gradient.middleCols(first_unit, num_units).noalias() += x * slice.transpose();
+  product<true>(weight_gradient.middleCols(first_unit, num_units), x, slice.transpose());
   auto bias = bias_gradient.col(0).segment(first_unit, num_units);
   for (Index c = 0; c < slice.cols(); ++c) bias += slice.col(c);
 }

@@ -20,7 +20,10 @@ namespace comet::detail {
 template <class S>
 class Hyperplanes {
  public:
-  Hyperplanes(Index input_dim, Index count) : weight_(input_dim, count), bias_(count, 1) {}
+  enum class Offsets { trained, none };
+
+  Hyperplanes(Index input_dim, Index count, Offsets offsets = Offsets::trained)
+      : weight_(input_dim, count), bias_(offsets == Offsets::trained ? count : 0, 1) {}
 
   /// Weights and biases uniform in +-bound.
   void initialize(double bound, RandomKey key) {
@@ -35,31 +38,32 @@ class Hyperplanes {
 
   /// The same functions in another order: h-th becomes p(h)-th. Gradients are 0.
   [[nodiscard]] Hyperplanes permuted(const Permutation& p) const {
-    Hyperplanes result(input_dim(), size());
+    Hyperplanes result(input_dim(), size(), has_bias() ? Offsets::trained : Offsets::none);
     for (Index h = 0; h < size(); ++h) {
       result.weight_.values.col(p[h]) = weight_.values.col(h);
-      result.bias_.values(p[h], 0) = bias_.values(h, 0);
+      if (has_bias()) result.bias_.values(p[h], 0) = bias_.values(h, 0);
     }
     return result;
   }
 
   /// out[i * out_stride] = w_h . x[i] + c_h; the same bits for any count.
   void logits(Index h, const S* const* x, Index count, S* out, Index out_stride = 1) const {
-    dots(column(h), input_dim(), x, count, bias_.values(h, 0), out, out_stride);
+    dots(column(h), input_dim(), x, count, has_bias() ? bias_.values(h, 0) : S(0), out, out_stride);
   }
 
+  [[nodiscard]] bool has_bias() const { return bias_.values.size() > 0; }
   [[nodiscard]] const S* column(Index h) const { return weight_.values.col(h).data(); }
 
   template <class F>
   void visit(const char* group, F&& f) {
     const ParameterName weight("weight"), bias("bias");
     weight_.visit(ParameterName(group, weight), f);
-    bias_.visit(ParameterName(group, bias), f);
+    if (has_bias()) bias_.visit(ParameterName(group, bias), f);
   }
   template <class F>
   void visit(F&& f) {
     weight_.visit("weight", f);
-    bias_.visit("bias", f);
+    if (has_bias()) bias_.visit("bias", f);
   }
 
   S* weight_gradient(Index h) { return weight_.gradients.col(h).data(); }
@@ -104,8 +108,8 @@ class LogitGradients {
     pool = worth_threads(pool, double(grouped_.size()) * double(d));
     parallel_for(pool, chunks(planes.size()), [&](Index chunk, Index) {
       for_groups(chunk, planes.size(), [&](Index plane, std::span<const Entry> entries) {
-        S& bias = planes.bias_gradient(plane);
-        for (const Entry& e : entries) bias += e.value;
+        if (planes.has_bias())
+          for (const Entry& e : entries) planes.bias_gradient(plane) += e.value;
         add_all(planes.weight_gradient(plane), d, entries,
                 [&](const Entry& e) { return x.col(e.sample).data(); });
       });

@@ -70,7 +70,7 @@ class DenseExpert {
                         MatrixView<S> /*cache*/, MatrixView<S> dy, MatrixView<S> dx) const {
     detail::activation_backward(options_.activation,
                                 detail::Dropout(options_.dropout).template scale<S>(), y, dy);
-    if (dx.size() > 0) dx.noalias() = weight_.values * dy;
+    if (dx.size() > 0) detail::product<false>(dx, weight_.values, dy);
   }
 
   [[nodiscard]] Index num_slices() const { return detail::num_slices(output_dim()); }

@@ -80,10 +80,10 @@ class MlpExpert {
                         MatrixView<S> cache, MatrixView<S> dy, MatrixView<S> dx) const {
     const auto hidden = cache.topRows(hidden_dim());
     auto dhidden = cache.bottomRows(hidden_dim());
-    dhidden.noalias() = output_weight_.values * dy;
+    detail::product<false>(dhidden, output_weight_.values, dy);
     detail::activation_backward(
         Activation::relu, detail::Dropout(options_.dropout).template scale<S>(), hidden, dhidden);
-    if (dx.size() > 0) dx.noalias() = hidden_weight_.values * dhidden;
+    if (dx.size() > 0) detail::product<false>(dx, hidden_weight_.values, dhidden);
   }
 
   [[nodiscard]] Index num_slices() const { return hidden_slices() + output_slices(); }

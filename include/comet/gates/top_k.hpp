@@ -77,7 +77,8 @@ class TopKGate {
   TopKGate(TopKGateOptions options, RandomKey key)
       : options_(validated(options)), logits_(options.input_dim, options.num_experts) {
     logits_.initialize(1.0 / std::sqrt(double(options.input_dim)), key);
-    if (options.noise) noise_.emplace(options.input_dim, options.num_experts);
+    if (options.noise)
+      noise_.emplace(options.input_dim, options.num_experts, detail::Hyperplanes<S>::Offsets::none);
   }
 
   [[nodiscard]] Index input_dim() const noexcept { return options_.input_dim; }

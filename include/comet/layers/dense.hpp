@@ -103,7 +103,7 @@ class Dense {
       const Index width = std::min(block_columns, x.cols() - first);
       auto dz = dy.middleCols(first, width);
       detail::activation_backward(options_.activation, S(1), y.middleCols(first, width), dz);
-      if (dx.size() > 0) dx.middleCols(first, width).noalias() += weight_.values * dz;
+      if (dx.size() > 0) detail::product<true>(dx.middleCols(first, width), weight_.values, dz);
     });
     parallel_for(pool, detail::num_slices(output_dim()), [&](Index slice, Index) {
       const Index first = slice * detail::units_per_slice;

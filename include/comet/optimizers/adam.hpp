@@ -104,10 +104,17 @@ class Adam {
   /// Lists the model's tensors in chunks of whole columns where columns are short.
   template <class Model>
   void prepare(Model& model) {
+    constexpr const char* where = "Adam::step";
+    const bool first_step = sizes_.empty();
     chunks_.clear();
     Index total = 0;
     Index tensor = 0;
     model.visit_parameters([&](const ParameterName& name, auto& values, auto& gradients) {
+      if (first_step) sizes_.push_back(values.size());
+      if (tensor == Index(sizes_.size()) || sizes_[std::size_t(tensor)] != values.size())
+          [[unlikely]]
+        detail::raise(where, "the model's tensors have changed since the first step, from " +
+                                 name.str() + " on");
       const Index column = std::max(Index(1), values.rows());
       const Index stride =
           options_.lazy ? std::max(Index(1), chunk_size / column) * column : chunk_size;
@@ -115,16 +122,12 @@ class Adam {
         chunks_.push_back({values.data() + first, gradients.data() + first, total + first,
                            std::min(stride, values.size() - first), column, tensor, true});
       total += values.size();
-      if (num_steps_ > 0 && total > Index(mean_.size())) [[unlikely]]
-        detail::raise("Adam::step", "the model has grown since the first step, at " + name.str());
       ++tensor;
     });
-    if (num_steps_ == 0 && mean_.empty()) {
-      mean_.assign(std::size_t(total), S(0));
-      square_.assign(std::size_t(total), S(0));
-    }
-    detail::check_equal("Adam::step", "number of parameters", total, "that of the first step",
-                        Index(mean_.size()));
+    detail::check_equal(where, "number of tensors", tensor, "that of the first step",
+                        Index(sizes_.size()));
+    mean_.resize(std::size_t(total), S(0));
+    square_.resize(std::size_t(total), S(0));
   }
 
   void update(Chunk& chunk) {
@@ -170,8 +173,9 @@ class Adam {
   AdamOptions options_;
   ThreadPool* pool_;
   std::int64_t num_steps_ = 0;
-  std::vector<S> mean_;    // of the gradients, tensors in visiting order
-  std::vector<S> square_;  // of their squares
+  std::vector<Index> sizes_;  // of the tensors, in visiting order
+  std::vector<S> mean_;       // of the gradients, tensors in visiting order
+  std::vector<S> square_;     // of their squares
   std::vector<Chunk> chunks_;
   S rate_ = 0;   // learning rate over the bias correction of the mean
   S scale_ = 0;  // bias correction of the square root
