@@ -5,12 +5,7 @@
 # Installs what is missing, builds, obtains the data; a second run goes straight to the training.
 source "$(dirname "$0")/lib.sh"
 
-train() {
-  local gate
-  for gate in comet top_k; do
-    build/release/bin/movielens train --gate "$gate" "$@"
-  done
-}
+train() { build/release/bin/movielens compare "$@"; }
 
 build release movielens >&2
 case " $* " in

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
+#include <concepts>
 #include <cstddef>
 #include <cstdint>
 #include <span>
@@ -97,7 +98,11 @@ class TwoTaskModel {
   ConstMatrixView<S> predict(std::span<const std::int32_t> users,
                              std::span<const std::int32_t> items, Workspace& workspace) const {
     embed(users, items, workspace);
-    mixture_.predict(workspace.x(), workspace.mixed(), workspace.mixture_);
+    if constexpr (looks_at_features) {
+      mixture_.predict(workspace.x(), workspace.mixed(), workspace.mixture_);
+    } else {
+      mixture_.predict(workspace.x(), items, workspace.mixed(), workspace.mixture_);
+    }
     apply_heads(workspace);
     return workspace.outputs();
   }
@@ -110,28 +115,53 @@ class TwoTaskModel {
                             ConstMatrixView<S> rating, const TaskWeights& weights, RandomKey key,
                             Workspace& workspace) {
     embed(users, items, workspace);
-    mixture_.forward(workspace.x(), workspace.mixed(), key, workspace.mixture_);
+    if constexpr (looks_at_features) {
+      mixture_.forward(workspace.x(), workspace.mixed(), key, workspace.mixture_);
+    } else {
+      mixture_.forward(workspace.x(), items, workspace.mixed(), key, workspace.mixture_);
+    }
     apply_heads(workspace);
 
     const Index samples = workspace.samples_;
-    auto outputs = workspace.outputs();
-    auto doutputs = workspace.doutputs();
-    Loss loss;
-    loss.watched = double(comet::binary_cross_entropy<S>(outputs.leftCols(samples), watched,
-                                                         doutputs.leftCols(samples)));
-    loss.rating = double(comet::mean_squared_error<S>(outputs.rightCols(samples), rating, watched,
-                                                      doutputs.rightCols(samples)));
+    Loss loss = evaluate_losses(watched, rating, weights, workspace);
     loss.penalty = double(mixture_.regularization(workspace.mixture_));
-    loss.total = weights.watched * loss.watched + weights.rating * loss.rating + loss.penalty;
+    loss.total += loss.penalty;
+    auto doutputs = workspace.doutputs();
     doutputs.leftCols(samples) *= S(weights.watched);
     doutputs.rightCols(samples) *= S(weights.rating);
 
     workspace.dx().setZero();
     apply_heads_backward(workspace);
-    mixture_.backward(workspace.x(), workspace.dmixed(), workspace.dx(), workspace.mixture_);
+    if constexpr (looks_at_features) {
+      mixture_.backward(workspace.x(), workspace.dmixed(), workspace.dx(), workspace.mixture_);
+    } else {
+      Matrix<S> none;
+      mixture_.backward(workspace.x(), items, workspace.dmixed(), workspace.dx(), none,
+                        workspace.mixture_);
+    }
     users_.backward(users, workspace.dx().topRows(users_.output_dim()));
     items_.backward(items, workspace.dx().bottomRows(items_.output_dim()));
     return loss;
+  }
+
+  /// What experts and gates see of some samples: 2 embedding_dim x B.
+  [[nodiscard]] Matrix<S> features(std::span<const std::int32_t> users,
+                                   std::span<const std::int32_t> items) const {
+    Matrix<S> x(mixture_.input_dim(), Index(users.size()));
+    users_.forward(users, x.topRows(users_.output_dim()));
+    items_.forward(items, x.bottomRows(items_.output_dim()));
+    return x;
+  }
+
+  /// The loss, without penalty, that the heads make of given mixtures (expert_dim x 2B).
+  [[nodiscard]] double loss_of_mixtures(ConstMatrixView<S> mixtures, ConstMatrixView<S> watched,
+                                        ConstMatrixView<S> rating, const TaskWeights& weights,
+                                        Workspace& workspace) const {
+    workspace.resize(*this, watched.cols());
+    workspace.mixed() = mixtures;
+    apply_heads(workspace);
+    const Loss loss = evaluate_losses(watched, rating, weights, workspace);
+    return loss.total;
   }
 
   template <class F>
@@ -143,6 +173,9 @@ class TwoTaskModel {
   }
 
  private:
+  /// Or at the movie's number, as a hash gate does.
+  static constexpr bool looks_at_features = std::same_as<typename Gate::Input, ConstMatrixView<S>>;
+
   struct Head {
     comet::Dense<S> hidden;
     comet::Dense<S> output;
@@ -191,6 +224,21 @@ class TwoTaskModel {
       head.output.forward(columns(workspace.hidden()), columns(workspace.outputs()),
                           workspace.head_[task]);
     }
+  }
+
+  /// The losses of the workspace's outputs, and their gradients.
+  Loss evaluate_losses(ConstMatrixView<S> watched, ConstMatrixView<S> rating,
+                       const TaskWeights& weights, Workspace& workspace) const {
+    const Index samples = workspace.samples_;
+    auto outputs = workspace.outputs();
+    auto doutputs = workspace.doutputs();
+    Loss loss;
+    loss.watched = double(comet::binary_cross_entropy<S>(outputs.leftCols(samples), watched,
+                                                         doutputs.leftCols(samples)));
+    loss.rating = double(comet::mean_squared_error<S>(outputs.rightCols(samples), rating, watched,
+                                                      doutputs.rightCols(samples)));
+    loss.total = weights.watched * loss.watched + weights.rating * loss.rating;
+    return loss;
   }
 
   void apply_heads_backward(Workspace& workspace) {

@@ -36,6 +36,7 @@ int run(int argc, const char* const* argv, const Console& console) {
   program.option_defaults()->multi_option_policy(CLI::MultiOptionPolicy::TakeLast);
   program.get_formatter()->column_width(34);
   add_train(program, console);
+  add_compare(program, console);
   add_synthesize(program, console);
   try {
     program.parse(argc, argv);

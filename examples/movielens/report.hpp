@@ -2,10 +2,12 @@
 #pragma once
 
 #include <string>
+#include <vector>
 
 #include <nlohmann/json.hpp>
 
 #include <movielens/evaluation.hpp>
+#include <movielens/run.hpp>
 #include <movielens/trainer.hpp>
 
 /// \file
@@ -13,15 +15,26 @@
 
 namespace movielens {
 
-using Json = nlohmann::ordered_json;
-
 [[nodiscard]] Json to_json(const Figures& figures);
 [[nodiscard]] Json to_json(const EpochReport& report);
 
 /// "epoch 2/6  loss 0.61 ..." for people.
 [[nodiscard]] std::string progress_line(const EpochReport& report, int epochs);
 
-/// Two lines: what is in the columns, and the test figures of one training.
-[[nodiscard]] std::string result_table(const std::string& gate, const TrainingResult& result);
+/// \brief The runs of one gate with one local search: one per seed.
+struct ResultRow {
+  std::string gate;
+  std::string local_search;
+  std::vector<RunResult> runs;
+};
+
+/// Test figures as a table for a terminal; means and standard errors if there are several seeds.
+[[nodiscard]] std::string result_table(const std::vector<ResultRow>& rows);
+/// The same in Markdown.
+[[nodiscard]] std::string result_markdown(const std::vector<ResultRow>& rows);
+[[nodiscard]] Json to_json(const std::vector<ResultRow>& rows);
+
+/// What a table needs of a result.json.
+[[nodiscard]] RunResult run_result_from(const Json& json);
 
 }  // namespace movielens

@@ -4,8 +4,13 @@
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
+#include <vector>
 
+#include <comet/concepts.hpp>
+#include <comet/local_search/train_with_local_search.hpp>
 #include <comet/optimizers/adam.hpp>
+#include <comet/parameters.hpp>
+#include <comet/permutation.hpp>
 #include <comet/random.hpp>
 #include <comet/thread_pool.hpp>
 
@@ -51,15 +56,42 @@ class Observer {
   virtual void on_epoch(const EpochReport& /*report*/) {}
 };
 
+/// \brief The local search of a training without one.
+struct NoSearch {
+  template <class Gates>
+  void prepare(Gates&) {}
+  template <class Gates>
+  void backward(Gates&) {}
+  template <class Gates>
+  void advance(Gates&) {}
+  [[nodiscard]] bool finished() const { return true; }
+  [[nodiscard]] double regularization() const { return 0; }
+};
+
+/// A model and what its local search learns, as one model for the optimizer.
+template <class Model, class Search>
+struct Searched {
+  using Scalar = typename Model::S;
+  Model& model;
+  Search& search;
+
+  template <class F>
+  void visit_parameters(F&& f) {
+    model.visit_parameters(f);
+    if constexpr (comet::Parametric<Search>) comet::visit_part("search", search, f);
+  }
+};
+
 /// \brief Trains with Adam and early stopping, restores the best weights and tests them.
 ///
 /// Batches, dropout and noise are functions of (key, epoch, batch), so the result is the same bits
 /// for any number of threads.
-/// \param pool  not owned, may be null
-template <class Gate>
+/// \param pool    not owned, may be null
+/// \param search  a PermutationStrategy for the model's gates; takes part until it has finished
+template <class Gate, class Search>
 TrainingResult train(TwoTaskModel<Gate>& model, const TwoTaskData& data,
                      const TrainerOptions& options, RandomKey key, comet::ThreadPool* pool,
-                     Observer& observer) {
+                     Observer& observer, Search& search) {
   using S = typename Gate::Scalar;
   using Clock = std::chrono::steady_clock;
   const auto seconds_since = [](Clock::time_point start) {
@@ -73,7 +105,10 @@ TrainingResult train(TwoTaskModel<Gate>& model, const TwoTaskData& data,
   comet::Adam<S> adam({.learning_rate = options.learning_rate}, pool);
   Batches batches(data.train, options.batch_size);
   Evaluator<Gate> validation(data.validation, options.batch_size);
+  Searched<TwoTaskModel<Gate>, Search> searched{model, search};
+  auto& gates = model.mixture().gates();
   Snapshot<S> best;
+  std::vector<std::vector<comet::Permutation>> best_order;  // per gate
   double best_loss = 0;
   double epoch_seconds = 0;
   TrainingResult result;
@@ -86,10 +121,18 @@ TrainingResult train(TwoTaskModel<Gate>& model, const TwoTaskData& data,
     report.epoch = epoch;
     for (std::size_t b = 0; b < batches.size(); ++b) {
       const Batch batch = batches[b];
-      const Loss loss =
-          model.accumulate_gradients(batch.user, batch.item, row(batch.watched), row(batch.rating),
-                                     options.task_weights, epoch_key.fold(1).fold(b), workspace);
-      adam.step(model);
+      Loss loss;
+      comet::step_with_local_search(
+          search, gates,
+          [&] {
+            loss = model.accumulate_gradients(batch.user, batch.item, row(batch.watched),
+                                              row(batch.rating), options.task_weights,
+                                              epoch_key.fold(1).fold(b), workspace);
+            const double search_penalty = search.regularization();
+            loss.penalty += search_penalty;
+            loss.total += search_penalty;
+          },
+          [&] { adam.step(searched); });
       report.training += loss;
       observer.on_batch(epoch, b + 1, batches.size(), loss);
     }
@@ -100,6 +143,8 @@ TrainingResult train(TwoTaskModel<Gate>& model, const TwoTaskData& data,
       best_loss = report.validation.loss.total;
       result.best_epoch = epoch;
       best.take(model);
+      best_order.clear();
+      for (const Gate& gate : gates) best_order.push_back(gate.permutations());
     }
     report.seconds = seconds_since(epoch_start);
     epoch_seconds += report.seconds;
@@ -108,6 +153,8 @@ TrainingResult train(TwoTaskModel<Gate>& model, const TwoTaskData& data,
     if (epoch - result.best_epoch >= options.patience) break;
   }
   best.restore(model);
+  for (std::size_t task = 0; task < gates.size(); ++task)
+    gates[task].set_permutations(best_order[task]);
   result.test = Evaluator<Gate>(data.test, options.batch_size)
                     .evaluate(model, options.task_weights, workspace);
   result.seconds = seconds_since(start);

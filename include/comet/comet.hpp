@@ -2,8 +2,8 @@
 #pragma once
 
 /// \file
-/// \brief Everything but file input/output, which needs a JSON library. Optional: each header stands
-/// by itself.
+/// \brief Everything but file input/output, which needs a JSON library. Optional: each header
+/// stands by itself.
 
 #include <comet/concepts.hpp>
 #include <comet/dispatch_plan.hpp>

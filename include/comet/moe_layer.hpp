@@ -288,9 +288,9 @@ class MoeLayer<G, E>::Workspace {
     return serves_all(block.expert) && block.first + block.width <= plan_.num_samples();
   }
 
-  std::vector<typename G::Workspace> gates_;  // T
-  std::vector<Routing<S>> routings_;          // T
-  std::vector<std::vector<S>> dweights_;      // T, one per entry
+  std::vector<typename G::Workspace> gates_;        // T
+  std::vector<Routing<S>> routings_;                // T
+  std::vector<detail::AlignedVector<S>> dweights_;  // T, one per entry
   DispatchPlan plan_;
   std::vector<Block> blocks_;
   detail::Buffer<S> inputs_;           // d x columns: gathered samples

@@ -4,6 +4,7 @@
 #include <span>
 #include <vector>
 
+#include <comet/detail/buffer.hpp>
 #include <comet/detail/check.hpp>
 #include <comet/types.hpp>
 
@@ -104,7 +105,7 @@ class Routing {
 
   std::vector<Index> offsets_ = {0};  // B + 1
   std::vector<ExpertId> experts_;     // entries, sample by sample
-  std::vector<S> weights_;            // entries, same order
+  detail::AlignedVector<S> weights_;  // entries, same order
 };
 
 }  // namespace comet

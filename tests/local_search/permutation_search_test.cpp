@@ -276,8 +276,9 @@ TEST_CASE("misuse of the search is named") {
                     Catch::Contains("PermutationSearch: entropy is -1"));
   CHECK_THROWS_WITH(make({.steps = 5, .noise = std::nan("")}),
                     Catch::Contains("PermutationSearch: noise is "));
-  CHECK_THROWS_WITH(PermutationSearch<double>({.steps = 5}, std::vector<SearchedGate>(), RandomKey(1)),
-                    "comet::PermutationSearch: gates.size() is 0, expected at least 1");
+  CHECK_THROWS_WITH(
+      PermutationSearch<double>({.steps = 5}, std::vector<SearchedGate>(), RandomKey(1)),
+      "comet::PermutationSearch: gates.size() is 0, expected at least 1");
   auto search = make({.steps = 5});
   CHECK_THROWS_WITH(search.backward(layer.gates()),
                     "comet::PermutationSearch::backward: prepare() was not called for this step");

@@ -13,6 +13,7 @@ class App;
 namespace movielens {
 
 void add_train(CLI::App& program, const Console& console);
+void add_compare(CLI::App& program, const Console& console);
 void add_synthesize(CLI::App& program, const Console& console);
 
 }  // namespace movielens

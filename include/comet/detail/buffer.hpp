@@ -7,6 +7,14 @@
 
 namespace comet::detail {
 
+/// \brief Numbers whose memory is aligned as Eigen's own.
+///
+/// Eigen takes the elements before the first aligned one by another path, whose last bit can
+/// differ: memory from malloc, aligned to 16 bytes only, would tie results to where it happens to
+/// lie.
+template <class S>
+using AlignedVector = std::vector<S, Eigen::aligned_allocator<S>>;
+
 /// \brief Scratch that is shaped anew for every batch and only ever grows.
 ///
 /// Eigen's resize() allocates whenever the size changes, even to a smaller one; a batch's number
@@ -28,7 +36,7 @@ class Buffer {
   }
 
  private:
-  std::vector<S, Eigen::aligned_allocator<S>> storage_;
+  AlignedVector<S> storage_;
   Index rows_ = 0;
   Index cols_ = 0;
 };

@@ -14,6 +14,7 @@
 #include <comet/parameters.hpp>
 #include <comet/permutation.hpp>
 #include <comet/routing.hpp>
+#include <comet/thread_pool.hpp>
 #include <comet/types.hpp>
 
 namespace comet {
@@ -73,11 +74,11 @@ class PermutedGate {
     std::vector<std::int32_t> entry_;   // per slot entry, the entry of the row it went to
     std::vector<std::int32_t> sizes_;   // entries of each sample
     std::vector<std::uint64_t> row_;    // of one sample: label and place
-    std::vector<S> dslots_;             // one per slot entry
+    detail::AlignedVector<S> dslots_;   // one per slot entry
     detail::Buffer<S> dense_;           // slots x B
     detail::Buffer<S> dense_gradient_;  // slots x B
     detail::Buffer<S> moved_gradient_;  // n x B: derivative by the weights before they are scaled
-    std::vector<S> scales_;             // B
+    detail::AlignedVector<S> scales_;   // B
     Index num_samples_ = -1;            // of the forward() that backward() may follow
     bool soft_ = false;                 // in that forward()
   };

@@ -9,6 +9,7 @@
 
 #include <Eigen/Core>
 
+#include <comet/detail/buffer.hpp>
 #include <comet/detail/check.hpp>
 #include <comet/types.hpp>
 
@@ -155,8 +156,10 @@ class Sinkhorn {
   using VectorMap = Eigen::Map<Vector<double>>;
   using MatrixMap = Eigen::Map<Matrix<double>>;
 
-  MatrixMap square(std::vector<double>& storage) const { return {storage.data(), n_, n_}; }
-  VectorMap vector(std::vector<double>& storage) const { return {storage.data(), n_}; }
+  MatrixMap square(detail::AlignedVector<double>& storage) const {
+    return {storage.data(), n_, n_};
+  }
+  VectorMap vector(detail::AlignedVector<double>& storage) const { return {storage.data(), n_}; }
 
   static bool is_row_step(Index h) { return h % 2 == 0; }
   [[nodiscard]] Index reference_of(Index h) const {
@@ -233,18 +236,18 @@ class Sinkhorn {
   Index n_ = 0;
   double temperature_ = 1;
   Index half_steps_ = 0;
-  Index reference_ = -1;             ///< the reference of which kernel_ is built
-  std::vector<double> scaled_;       ///< A = U / tau
-  std::vector<double> kernel_;       ///< K of one reference
-  std::vector<double> soft_;         ///< P
-  std::vector<double> outer_;        ///< sum of outer products that K is yet to multiply
-  std::vector<double> scalings_;     ///< n per half-step
-  std::vector<double> references_;   ///< r and c, 2 n per reference
-  std::vector<Index> reference_of_;  ///< of every half-step
-  std::vector<double> grad_row_;
-  std::vector<double> grad_column_;
-  std::vector<double> scratch_;
-  std::vector<double> ones_;
+  Index reference_ = -1;                      ///< the reference of which kernel_ is built
+  detail::AlignedVector<double> scaled_;      ///< A = U / tau
+  detail::AlignedVector<double> kernel_;      ///< K of one reference
+  detail::AlignedVector<double> soft_;        ///< P
+  detail::AlignedVector<double> outer_;       ///< sum of outer products that K is yet to multiply
+  detail::AlignedVector<double> scalings_;    ///< n per half-step
+  detail::AlignedVector<double> references_;  ///< r and c, 2 n per reference
+  std::vector<Index> reference_of_;           ///< of every half-step
+  detail::AlignedVector<double> grad_row_;
+  detail::AlignedVector<double> grad_column_;
+  detail::AlignedVector<double> scratch_;
+  detail::AlignedVector<double> ones_;
 };
 
 namespace detail {

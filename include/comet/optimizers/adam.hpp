@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include <comet/detail/buffer.hpp>
 #include <comet/detail/check.hpp>
 #include <comet/parameters.hpp>
 #include <comet/thread_pool.hpp>
@@ -173,9 +174,9 @@ class Adam {
   AdamOptions options_;
   ThreadPool* pool_;
   std::int64_t num_steps_ = 0;
-  std::vector<Index> sizes_;  // of the tensors, in visiting order
-  std::vector<S> mean_;       // of the gradients, tensors in visiting order
-  std::vector<S> square_;     // of their squares
+  std::vector<Index> sizes_;         // of the tensors, in visiting order
+  detail::AlignedVector<S> mean_;    // of the gradients, tensors in visiting order
+  detail::AlignedVector<S> square_;  // of their squares
   std::vector<Chunk> chunks_;
   S rate_ = 0;   // learning rate over the bias correction of the mean
   S scale_ = 0;  // bias correction of the square root

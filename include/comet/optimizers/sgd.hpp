@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include <comet/detail/buffer.hpp>
 #include <comet/detail/check.hpp>
 #include <comet/parameters.hpp>
 #include <comet/types.hpp>
@@ -102,7 +103,7 @@ class Sgd {
   SgdOptions options_;
   std::int64_t num_steps_ = 0;
   Index num_parameters_ = 0;
-  std::vector<S> velocity_;  // tensors in visiting order
+  detail::AlignedVector<S> velocity_;  // tensors in visiting order
 };
 
 }  // namespace comet

@@ -1,0 +1,111 @@
+// SPDX-License-Identifier: MIT
+#include <cstdint>
+#include <filesystem>
+#include <fstream>
+#include <memory>
+#include <optional>
+#include <ostream>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include <CLI/CLI.hpp>
+
+#include <movielens/commands/commands.hpp>
+#include <movielens/files.hpp>
+#include <movielens/report.hpp>
+#include <movielens/run.hpp>
+#include <movielens/train_options.hpp>
+
+namespace movielens {
+namespace {
+
+struct CompareOptions {
+  TrainOptions train;
+  std::vector<std::string> gates = {"comet", "top_k"};
+  std::vector<std::string> searches = {"none"};
+  std::vector<std::int64_t> seeds = {1};
+  bool resume = false;
+};
+
+/// The figures of a run that was done before with the same options on the same data.
+std::optional<RunResult> finished_run(const TrainOptions& options, const Dataset& data) {
+  std::ifstream file(std::filesystem::path(options.out) / "result.json");
+  if (!file) return std::nullopt;
+  const Json json = Json::parse(file, nullptr, /*allow_exceptions=*/false);
+  if (json.is_discarded() || !json.contains("options") || json["options"] != to_json(options) ||
+      json.value("source", "") != data.source)
+    return std::nullopt;
+  return run_result_from(json);
+}
+
+void compare(CompareOptions o, const Console& console) {
+  const auto each_run = [&](auto&& use) {
+    for (const std::string& gate : o.gates)
+      for (const std::string& search : o.searches) {
+        o.train.gate = gate;
+        o.train.local_search = search;
+        use();
+      }
+  };
+  for (const std::int64_t seed : o.seeds) {
+    o.train.seed = seed;
+    each_run([&] { check(o.train); });
+  }
+  const std::filesystem::path out = o.train.out.empty() ? "results/compare" : o.train.out;
+
+  std::vector<ResultRow> rows;
+  each_run([&] { rows.push_back({o.train.gate, o.train.local_search, {}}); });
+  std::string source;
+  for (const std::int64_t seed : o.seeds) {
+    o.train.seed = seed;
+    const Dataset data = load(o.train.data, seed);
+    source = data.source;
+    std::size_t row = 0;
+    each_run([&] {
+      o.train.out =
+          (out / (o.train.gate + "-" + o.train.local_search + "-seed" + std::to_string(seed)))
+              .string();
+      auto result = o.resume ? finished_run(o.train, data) : std::nullopt;
+      if (!result) result = run(o.train, data, console);
+      rows[row++].runs.push_back(*result);
+    });
+  }
+  make_directories(out);
+  write_atomically(out / "compare.md", result_markdown(rows));
+  write_atomically(
+      out / "compare.json",
+      Json{{"source", source}, {"seeds", o.seeds}, {"rows", to_json(rows)}}.dump(2) + "\n");
+  console.out << "data: " << source << ", " << o.train.epochs << " epochs, seeds:";
+  for (const std::int64_t seed : o.seeds) console.out << ' ' << seed;
+  console.out << '\n' << result_table(rows);
+}
+
+}  // namespace
+
+void add_compare(CLI::App& program, const Console& console) {
+  auto* command =
+      program.add_subcommand("compare", "Train several gates on the same rows and print one table");
+  auto o = std::make_shared<CompareOptions>();
+  add_options(*command, o->train);
+  const auto list = [&](const char* name, auto& values, const char* type, const char* help) {
+    return command->add_option(name, values, help)
+        ->type_name(type)
+        ->delimiter(',')
+        ->capture_default_str()
+        ->multi_option_policy(CLI::MultiOptionPolicy::Throw);
+  };
+  list("--gates", o->gates, "GATE,...", "which gates")->check(CLI::IsMember(gate_names()));
+  list("--local-searches", o->searches, "SEARCH,...", "with which local searches")
+      ->check(CLI::IsMember(local_search_names()));
+  list("--seeds", o->seeds, "N,...", "each run once per seed; the table has means and errors");
+  command
+      ->add_option("--out", o->train.out,
+                   "for compare.md, compare.json and a directory per run (default results/compare)")
+      ->type_name("DIR");
+  command->add_flag("--resume", o->resume,
+                    "do not repeat runs that DIR holds already, made with the same options");
+  command->callback([o, console] { compare(*o, console); });
+}
+
+}  // namespace movielens

@@ -1,0 +1,20 @@
+// SPDX-License-Identifier: MIT
+#include <cstdint>
+#include <vector>
+
+#include <comet/gates/hash.hpp>
+
+#include <movielens/run_gate.hpp>
+
+namespace movielens {
+
+/// Movies are spread over the experts so that each serves as many training rows.
+RunResult run_hash(const TrainOptions& o, const Dataset& data, const Console& console) {
+  std::vector<std::int64_t> frequency(std::size_t(data.rows.num_items), 0);
+  for (const std::int32_t item : data.rows.train.item) ++frequency[std::size_t(item)];
+  return run_gate(o, data, console, [&](RandomKey) {
+    return comet::HashGate<float>::balanced(frequency, o.model.num_experts);
+  });
+}
+
+}  // namespace movielens

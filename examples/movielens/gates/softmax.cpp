@@ -1,0 +1,19 @@
+// SPDX-License-Identifier: MIT
+#include <comet/gates/softmax.hpp>
+
+#include <movielens/run_gate.hpp>
+
+namespace movielens {
+
+RunResult run_softmax(const TrainOptions& o, const Dataset& data, const Console& console) {
+  return run_gate(o, data, console, [&o](RandomKey key) {
+    return comet::SoftmaxGate<float>(
+        {
+            .input_dim = 2 * o.model.embedding_dim,
+            .num_experts = o.model.num_experts,
+        },
+        key);
+  });
+}
+
+}  // namespace movielens

@@ -1,0 +1,43 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+
+#include <cstddef>
+#include <string>
+
+#include <comet/types.hpp>
+
+#include <movielens/console.hpp>
+#include <movielens/train_options.hpp>
+#include <movielens/trainer.hpp>
+#include <movielens/two_task.hpp>
+
+namespace movielens {
+
+/// \brief Ratings made into the two tasks, and where they came from.
+struct Dataset {
+  std::string source;
+  std::size_t ratings = 0;
+  TwoTaskData rows;
+};
+
+/// \brief Reads the ratings and draws negatives and splits from the seed.
+/// \throws FileError for ratings that cannot be used
+[[nodiscard]] Dataset load(const std::string& path, std::int64_t seed);
+
+struct RunResult {
+  TrainingResult training;
+  Index parameters = 0;
+};
+
+/// \brief Trains one model; writes metrics.jsonl as it goes and result.json at the end to
+/// options.out.
+RunResult run(const TrainOptions& options, const Dataset& data, const Console& console);
+
+// One source file each, because each compiles a whole model.
+RunResult run_comet(const TrainOptions& options, const Dataset& data, const Console& console);
+RunResult run_dselect_k(const TrainOptions& options, const Dataset& data, const Console& console);
+RunResult run_top_k(const TrainOptions& options, const Dataset& data, const Console& console);
+RunResult run_hash(const TrainOptions& options, const Dataset& data, const Console& console);
+RunResult run_softmax(const TrainOptions& options, const Dataset& data, const Console& console);
+
+}  // namespace movielens
