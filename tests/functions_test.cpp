@@ -23,7 +23,7 @@ double central_difference(F f, double t, double step = 1e-6) {
 }  // namespace
 
 TEMPLATE_TEST_CASE("smooth-step is exactly 0 and 1 outside its width, and 1/2 in the middle", "",
-                   float, double) {
+                   COMET_TEST_SCALARS) {
   using S = TestType;
   for (const S gamma : {S(0.01), S(0.5), S(1), S(10)}) {
     CAPTURE(gamma);

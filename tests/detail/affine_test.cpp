@@ -19,7 +19,7 @@ TEST_CASE("blocks are as wide as it takes for every column to go the same way") 
     }
 }
 
-TEMPLATE_TEST_CASE("affine_forward is the formula", "", float, double) {
+TEMPLATE_TEST_CASE("affine_forward is the formula", "", COMET_TEST_SCALARS) {
   using S = TestType;
   const double tolerance = std::is_same_v<S, double> ? 1e-13 : 1e-5;
   for (const Index in : {1, 3, 20})

@@ -40,8 +40,8 @@ TEST_CASE("bounds of real numbers hold against nan and infinity") {
   CHECK_NOTHROW(detail::check_rate("A", "p", 0));
 }
 
-TEMPLATE_TEST_CASE("the first element that is not finite is named with its place", "", float,
-                   double) {
+TEMPLATE_TEST_CASE("the first element that is not finite is named with its place", "",
+                   COMET_TEST_SCALARS) {
   using S = TestType;
   const S infinity = std::numeric_limits<S>::infinity();
   Matrix<S> x = Matrix<S>::Constant(5, 7, std::numeric_limits<S>::max());  // whose sum overflows

@@ -10,8 +10,8 @@
 using namespace comet;
 using comet::test::random_matrix;
 
-TEMPLATE_TEST_CASE("dots are inner products, the same bits however many at a time", "", float,
-                   double) {
+TEMPLATE_TEST_CASE("dots are inner products, the same bits however many at a time", "",
+                   COMET_TEST_SCALARS) {
   using S = TestType;
   const double tolerance = std::is_same_v<S, double> ? 1e-14 : 1e-6;
   for (const Index d : {0, 1, 2, 3, 4, 5, 7, 8, 9, 16, 31, 100}) {
@@ -51,7 +51,7 @@ TEMPLATE_TEST_CASE("dots are inner products, the same bits however many at a tim
   }
 }
 
-TEMPLATE_TEST_CASE("add_scaled adds any number of vectors", "", float, double) {
+TEMPLATE_TEST_CASE("add_scaled adds any number of vectors", "", COMET_TEST_SCALARS) {
   using S = TestType;
   const double tolerance = std::is_same_v<S, double> ? 1e-14 : 1e-6;
   for (const Index size : {1, 3, 8, 21})

@@ -28,7 +28,7 @@ void saturate(CometGate<S>& gate) {
 
 }  // namespace
 
-TEMPLATE_TEST_CASE("COMET matches the reference", "[golden]", float, double) {
+TEMPLATE_TEST_CASE("COMET matches the reference", "[golden]", COMET_TEST_SCALARS) {
   using S = TestType;
   const double tolerance = std::is_same_v<S, double> ? 1e-9 : 1e-4;
   int cases = 0;
@@ -107,7 +107,8 @@ TEST_CASE("COMET's gradients agree with finite differences", "[gradient]") {
       }
 }
 
-TEMPLATE_TEST_CASE("COMET's rows obey the laws of a gate, for any n, k and B", "", float, double) {
+TEMPLATE_TEST_CASE("COMET's rows obey the laws of a gate, for any n, k and B", "",
+                   COMET_TEST_SCALARS) {
   using S = TestType;
   for (const Index n : {1, 2, 3, 5, 8, 16, 33})
     for (const Index k : std::set<Index>{1, std::min(n, Index(2)), n})
@@ -192,7 +193,8 @@ TEST_CASE("what a sample does not reach in COMET has exactly no gradient") {
   CHECK(dx.isZero(0));
 }
 
-TEMPLATE_TEST_CASE("COMET routes a sample alone as in a batch, bit by bit", "", float, double) {
+TEMPLATE_TEST_CASE("COMET routes a sample alone as in a batch, bit by bit", "",
+                   COMET_TEST_SCALARS) {
   using S = TestType;
   for (const Index d : {1, 3, 8, 33})
     for (const double steep : {1.0, 40.0}) {
@@ -210,7 +212,7 @@ TEST_CASE("COMET computes the same bits for any number of threads") {
   test::check_thread_invariance(gate, random_matrix<float>(64, 1000, 7));
 }
 
-TEMPLATE_TEST_CASE("COMET keeps forward and backward together", "", float, double) {
+TEMPLATE_TEST_CASE("COMET keeps forward and backward together", "", COMET_TEST_SCALARS) {
   using S = TestType;
   const CometGate<S> gate({.input_dim = 4, .num_experts = 6, .k = 2, .entropy = 0.1}, RandomKey(3));
   test::check_training_protocol(gate, random_matrix<S>(4, 9, 4));

@@ -44,7 +44,7 @@ double selector(Index code, Index bits, const double* z, double gamma) {
 
 }  // namespace
 
-TEMPLATE_TEST_CASE("DSelect-k matches the golden numbers", "", double, float) {
+TEMPLATE_TEST_CASE("DSelect-k matches the golden numbers", "", COMET_TEST_SCALARS) {
   using S = TestType;
   const double tolerance = std::is_same_v<S, double> ? 1e-9 : 1e-4;
   // One case has a bit that is only 4e-5 gamma away from saturation, where the entropy's derivative

@@ -24,7 +24,7 @@ namespace test = comet::test;
 static_assert(comet::Gate<HashGate<float>>);
 static_assert(!comet::Parametric<HashGate<float>>);
 
-TEMPLATE_TEST_CASE("the hash gate matches the golden numbers", "", double, float) {
+TEMPLATE_TEST_CASE("the hash gate matches the golden numbers", "", COMET_TEST_SCALARS) {
   using S = TestType;
   Index num_cases = 0;
   for (const auto& golden : test::golden("hash_gate.json")) {

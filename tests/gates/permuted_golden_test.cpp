@@ -118,8 +118,8 @@ class ReplayedTopK : public TopKGate<S> {
 
 }  // namespace
 
-TEMPLATE_TEST_CASE("COMET with a permutation per tree matches the reference", "[golden]", float,
-                   double) {
+TEMPLATE_TEST_CASE("COMET with a permutation per tree matches the reference", "[golden]",
+                   COMET_TEST_SCALARS) {
   using S = TestType;
   int hard_cases = 0;
   int soft_cases = 0;
@@ -155,7 +155,7 @@ TEMPLATE_TEST_CASE("COMET with a permutation per tree matches the reference", "[
 }
 
 TEMPLATE_TEST_CASE("DSelect-k with a permutation per selector matches the reference", "[golden]",
-                   float, double) {
+                   COMET_TEST_SCALARS) {
   using S = TestType;
   int hard_cases = 0;
   int soft_cases = 0;
@@ -186,8 +186,8 @@ TEMPLATE_TEST_CASE("DSelect-k with a permutation per selector matches the refere
   CHECK(soft_cases == 14);
 }
 
-TEMPLATE_TEST_CASE("Top-k with the mean of permutations matches the reference", "[golden]", float,
-                   double) {
+TEMPLATE_TEST_CASE("Top-k with the mean of permutations matches the reference", "[golden]",
+                   COMET_TEST_SCALARS) {
   using S = TestType;
   int hard_cases = 0;
   int soft_cases = 0;
@@ -225,7 +225,8 @@ TEMPLATE_TEST_CASE("Top-k with the mean of permutations matches the reference", 
   CHECK(hard_cases + soft_cases == 28);
 }
 
-TEMPLATE_TEST_CASE("Hash with a permutation matches the reference", "[golden]", float, double) {
+TEMPLATE_TEST_CASE("Hash with a permutation matches the reference", "[golden]",
+                   COMET_TEST_SCALARS) {
   using S = TestType;
   int hard_cases = 0;
   int soft_cases = 0;

@@ -21,7 +21,7 @@ namespace test = comet::test;
 
 static_assert(comet::TrainableGate<SoftmaxGate<float>>);
 
-TEMPLATE_TEST_CASE("the softmax gate is Top-k with k = n", "", double, float) {
+TEMPLATE_TEST_CASE("the softmax gate is Top-k with k = n", "", COMET_TEST_SCALARS) {
   using S = TestType;
   const Index d = 6, samples = 70;
   const double tolerance = std::is_same_v<S, double> ? 1e-12 : 1e-5;

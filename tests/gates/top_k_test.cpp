@@ -42,7 +42,7 @@ std::vector<ExpertId> experts_of(const Routing<double>& routing) {
 
 }  // namespace
 
-TEMPLATE_TEST_CASE("Top-k matches the reference", "[golden]", float, double) {
+TEMPLATE_TEST_CASE("Top-k matches the reference", "[golden]", COMET_TEST_SCALARS) {
   using S = TestType;
   const double tolerance = std::is_same_v<S, double> ? 1e-9 : 1e-4;
   int plain_cases = 0;
@@ -116,7 +116,8 @@ TEST_CASE("Top-k's gradients agree with finite differences", "[gradient]") {
       }
 }
 
-TEMPLATE_TEST_CASE("Top-k's rows obey the laws of a gate, for any n, k and B", "", float, double) {
+TEMPLATE_TEST_CASE("Top-k's rows obey the laws of a gate, for any n, k and B", "",
+                   COMET_TEST_SCALARS) {
   using S = TestType;
   for (const Index n : {1, 2, 3, 5, 8, 16, 33})
     for (const Index k : std::set<Index>{1, std::min(n, Index(2)), n})
@@ -217,7 +218,8 @@ TEST_CASE("Top-k's noise is drawn from the key, sample by sample, in training on
   CHECK(test::same_bits(noisy.dense(6), again.dense(6)));
 }
 
-TEMPLATE_TEST_CASE("Top-k routes a sample alone as in a batch, bit by bit", "", float, double) {
+TEMPLATE_TEST_CASE("Top-k routes a sample alone as in a batch, bit by bit", "",
+                   COMET_TEST_SCALARS) {
   using S = TestType;
   for (const Index d : {1, 3, 8, 33}) {
     CAPTURE(d);
@@ -234,7 +236,7 @@ TEST_CASE("Top-k computes the same bits for any number of threads") {
   test::check_thread_invariance(gate, random_matrix<float>(64, 600, 7));
 }
 
-TEMPLATE_TEST_CASE("Top-k keeps forward and backward together", "", float, double) {
+TEMPLATE_TEST_CASE("Top-k keeps forward and backward together", "", COMET_TEST_SCALARS) {
   using S = TestType;
   for (const bool noise : {false, true}) {
     const TopKGate<S> gate({.input_dim = 4, .num_experts = 6, .k = 3, .noise = noise},

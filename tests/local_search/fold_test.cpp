@@ -56,7 +56,7 @@ void check_fold(const G& inner, const typename G::Input& input, bool to_the_bit)
 
 }  // namespace
 
-TEMPLATE_TEST_CASE("a folded gate is the wrapped one", "", float, double) {
+TEMPLATE_TEST_CASE("a folded gate is the wrapped one", "", COMET_TEST_SCALARS) {
   using S = TestType;
   const Matrix<S> x = random_matrix<S>(d, samples, 1);
   for (const Index k : {1, 2, 5}) {

@@ -223,7 +223,7 @@ TEST_CASE("a soft permutation moves weight but makes none, and route() stays har
   CHECK_FALSE(gate.is_soft());
 }
 
-TEMPLATE_TEST_CASE("a permuted gate keeps the training protocol", "", float, double) {
+TEMPLATE_TEST_CASE("a permuted gate keeps the training protocol", "", COMET_TEST_SCALARS) {
   using S = TestType;
   PermutedGate gate(
       CometGate<S>({.input_dim = d, .num_experts = n, .k = k, .entropy = 0.2}, RandomKey(1)));
@@ -238,7 +238,7 @@ TEMPLATE_TEST_CASE("a permuted gate keeps the training protocol", "", float, dou
   test::check_batch_invariance(gate, x);
 }
 
-TEMPLATE_TEST_CASE("a permuted gate obeys the laws of gates", "", float, double) {
+TEMPLATE_TEST_CASE("a permuted gate obeys the laws of gates", "", COMET_TEST_SCALARS) {
   using S = TestType;
   const auto check = [](const auto& inner, std::vector<Permutation> permutations, Index num_ids,
                         bool sums_to_one) {

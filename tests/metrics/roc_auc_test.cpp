@@ -43,7 +43,7 @@ TEST_CASE("roc_auc: small cases by hand", "[metrics][roc_auc]") {
 }
 
 TEMPLATE_TEST_CASE("roc_auc: equals the count over all pairs, ties included", "[metrics][roc_auc]",
-                   float, double) {
+                   COMET_TEST_SCALARS) {
   // Few distinct values make many ties, many make few.
   for (const std::uint64_t distinct : {1U, 2U, 5U, 50U, 1000000U})
     for (const std::size_t size : {2U, 3U, 17U, 200U}) {

@@ -50,7 +50,7 @@ struct Scalar {
 
 }  // namespace
 
-TEMPLATE_TEST_CASE("Adam follows the formula", "", float, double) {
+TEMPLATE_TEST_CASE("Adam follows the formula", "", COMET_TEST_SCALARS) {
   using S = TestType;
   const double tolerance = std::is_same_v<S, double> ? 1e-14 : 1e-6;
   for (const AdamOptions options :

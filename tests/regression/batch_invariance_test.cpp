@@ -116,7 +116,8 @@ void check_mixture(Index d, Index m, Index k, Index num_samples, const std::vect
 
 }  // namespace
 
-TEMPLATE_TEST_CASE("Dense: a sample's bits do not depend on its batch", "[bits]", float, double) {
+TEMPLATE_TEST_CASE("Dense: a sample's bits do not depend on its batch", "[bits]",
+                   COMET_TEST_SCALARS) {
   for (const Index d : dims)
     for (const Index m : dims) {
       CAPTURE(d, m);
@@ -124,8 +125,8 @@ TEMPLATE_TEST_CASE("Dense: a sample's bits do not depend on its batch", "[bits]"
     }
 }
 
-TEMPLATE_TEST_CASE("MoeLayer: a sample's bits do not depend on its batch", "[bits]", float,
-                   double) {
+TEMPLATE_TEST_CASE("MoeLayer: a sample's bits do not depend on its batch", "[bits]",
+                   COMET_TEST_SCALARS) {
   for (const Index d : dims)
     for (const Index m : dims) {
       CAPTURE(d, m);
@@ -136,7 +137,7 @@ TEMPLATE_TEST_CASE("MoeLayer: a sample's bits do not depend on its batch", "[bit
 }
 
 TEMPLATE_TEST_CASE("large batches: a sample's bits do not depend on what is beside it", "[bits]",
-                   float, double) {
+                   COMET_TEST_SCALARS) {
 #ifdef NDEBUG
   const std::vector<Index> shapes{1, 3, 17, 100, 256};
 #else

@@ -68,7 +68,7 @@ TEMPLATE_TEST_CASE("a second training step of the same sizes allocates nothing",
   }
 }
 
-TEMPLATE_TEST_CASE("a second predict() allocates nothing", "", float, double) {
+TEMPLATE_TEST_CASE("a second predict() allocates nothing", "", COMET_TEST_SCALARS) {
   if (!test::can_count_allocations) return;
   using S = TestType;
   using Layer = MoeLayer<CometGate<S>, DenseExpert<S>>;

@@ -94,8 +94,8 @@ void check_case(const Json& c, Gate gate) {
 
 }  // namespace
 
-TEMPLATE_TEST_CASE("two-task training matches the reference for five Adam steps", "[golden]", float,
-                   double) {
+TEMPLATE_TEST_CASE("two-task training matches the reference for five Adam steps", "[golden]",
+                   COMET_TEST_SCALARS) {
   using S = TestType;
   int comet_cases = 0;
   int top_k_cases = 0;

@@ -73,7 +73,7 @@ void for_sizes(F use) {
 
 }  // namespace
 
-TEMPLATE_TEST_CASE("COMET obeys the laws of gates", "", float, double) {
+TEMPLATE_TEST_CASE("COMET obeys the laws of gates", "", COMET_TEST_SCALARS) {
   using Gate = comet::CometGate<TestType>;
   for_sizes([](Index n, Index k, Index samples) {
     const Gate gate({.input_dim = 3, .num_experts = n, .k = k, .gamma = 0.1, .entropy = 0.1},
@@ -83,7 +83,7 @@ TEMPLATE_TEST_CASE("COMET obeys the laws of gates", "", float, double) {
   });
 }
 
-TEMPLATE_TEST_CASE("Top-k obeys the laws of gates", "", float, double) {
+TEMPLATE_TEST_CASE("Top-k obeys the laws of gates", "", COMET_TEST_SCALARS) {
   using Gate = comet::TopKGate<TestType>;
   for_sizes([](Index n, Index k, Index samples) {
     CHECK(check<Gate>(Gate({.input_dim = 3, .num_experts = n, .k = k}, RandomKey(1)),
@@ -102,7 +102,7 @@ TEMPLATE_TEST_CASE("Top-k obeys the laws of gates", "", float, double) {
   });
 }
 
-TEMPLATE_TEST_CASE("DSelect-k obeys the laws of gates", "", float, double) {
+TEMPLATE_TEST_CASE("DSelect-k obeys the laws of gates", "", COMET_TEST_SCALARS) {
   using Gate = comet::DSelectKGate<TestType>;
   using Static = comet::StaticDSelectKGate<TestType>;
   for_sizes([](Index n, Index k, Index samples) {
@@ -124,7 +124,7 @@ TEMPLATE_TEST_CASE("DSelect-k obeys the laws of gates", "", float, double) {
   });
 }
 
-TEMPLATE_TEST_CASE("Hash and softmax obey the laws of gates", "", float, double) {
+TEMPLATE_TEST_CASE("Hash and softmax obey the laws of gates", "", COMET_TEST_SCALARS) {
   using Softmax = comet::SoftmaxGate<TestType>;
   using Hash = comet::HashGate<TestType>;
   for (const Index n : {1, 2, 3, 5, 8, 16, 33})

@@ -295,3 +295,86 @@ TEST_CASE("movielens --help: on standard output, with success", "[movielens][pro
   }
   CHECK_THAT(run({"train", "--help"}).out, Catch::Contains("--entropy"));
 }
+
+TEST_CASE("movielens compare: every gate with every search in one table", "[movielens][program]") {
+  const Training training;
+  const std::vector<std::string> arguments = {"compare",
+                                              "--data",
+                                              training.data(),
+                                              "--out",
+                                              training.out().string(),
+                                              "--gates",
+                                              "comet,dselect_k,top_k,hash,softmax",
+                                              "--local-searches",
+                                              "none,relaxed,swap",
+                                              "--search-epochs",
+                                              "1",
+                                              "--seeds",
+                                              "1,2",
+                                              "--embedding-dim",
+                                              "4",
+                                              "--experts",
+                                              "5",
+                                              "--expert-dim",
+                                              "6",
+                                              "--head-dim",
+                                              "6",
+                                              "--epochs",
+                                              "2",
+                                              "--batch-size",
+                                              "64",
+                                              "--quiet"};
+  const Outcome first = run(arguments);
+  INFO(first.err);
+  REQUIRE(first.code == 0);
+  CHECK(first.err.empty());
+  CHECK(lines_in(first.out) == 2 + 5 * 3);
+  CHECK_THAT(first.out,
+             Catch::Contains("synthetic, NOT MovieLens") && Catch::Contains("seeds: 1 2"));
+
+  const Json table = Json::parse(content_of(training.out() / "compare.json"));
+  REQUIRE(table.at("rows").size() == 15);
+  for (const Json& row : table.at("rows")) {
+    REQUIRE(row.at("runs").size() == 2);
+    // Seeds are different runs, and the table's figures are those of result.json.
+    CHECK(row.at("runs")[0].at("test") != row.at("runs")[1].at("test"));
+    const std::string directory = row.at("gate").get<std::string>() + "-" +
+                                  row.at("local_search").get<std::string>() + "-seed2";
+    const Json result = Json::parse(content_of(training.out() / directory / "result.json"));
+    CHECK(result.at("test") == row.at("runs")[1].at("test"));
+    // Of a gate's experts at most k are live for top_k, one for hash, all for softmax.
+    const double experts = result.at("test").at("experts_per_sample");
+    if (row.at("gate") == "top_k") CHECK(experts == Approx(2));
+    if (row.at("gate") == "hash") CHECK(experts == Approx(1));
+    if (row.at("gate") == "softmax") CHECK(experts == Approx(5));
+  }
+  CHECK(lines_in(content_of(training.out() / "compare.md")) == 2 + 15);
+
+  // Nothing is trained again: times would differ.
+  std::vector<std::string> again = arguments;
+  again.push_back("--resume");
+  const std::string before = content_of(training.out() / "comet-none-seed1" / "result.json");
+  REQUIRE(run(again).code == 0);
+  CHECK(content_of(training.out() / "comet-none-seed1" / "result.json") == before);
+  CHECK(Json::parse(content_of(training.out() / "compare.json")) == table);
+}
+
+TEST_CASE("movielens compare: refuses what does not exist before it reads anything",
+          "[movielens][program]") {
+  const Training training;
+  for (const std::vector<std::string>& wrong :
+       {std::vector<std::string>{"--gates", "comet,nearest"},
+        std::vector<std::string>{"--local-searches", "genetic"},
+        std::vector<std::string>{"--seeds", "1,-2"},
+        std::vector<std::string>{"--search-temperatures", "1e-7,1e-3"}}) {
+    std::vector<std::string> arguments = {"compare", "--data", "missing", "--out",
+                                          training.out().string()};
+    arguments.insert(arguments.end(), wrong.begin(), wrong.end());
+    const Outcome outcome = run(arguments);
+    INFO(outcome.err);
+    CHECK(outcome.code == 2);
+    CHECK(lines_in(outcome.err) == 1);
+    CHECK_THAT(outcome.err, !Catch::Contains("missing"));
+    CHECK_FALSE(std::filesystem::exists(training.out()));
+  }
+}
