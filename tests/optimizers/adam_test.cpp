@@ -147,7 +147,8 @@ TEST_CASE("the state of Adam can be taken and given, to resume") {
   model.set_gradients(1);
   adam.step(model);
   std::vector<std::vector<double>> state;
-  adam.visit_state([&](const char*, std::vector<double>& values) { state.push_back(values); });
+  adam.visit_state(
+      [&](const char*, auto& values) { state.emplace_back(values.begin(), values.end()); });
   REQUIRE(state.size() == 2);
   CHECK(state[0].size() == 26);
 
@@ -155,7 +156,10 @@ TEST_CASE("the state of Adam can be taken and given, to resume") {
   Adam<double> resumed;
   resumed.set_num_steps(adam.num_steps());
   std::size_t i = 0;
-  resumed.visit_state([&](const char*, std::vector<double>& values) { values = state[i++]; });
+  resumed.visit_state([&](const char*, auto& values) {
+    values.assign(state[i].begin(), state[i].end());
+    ++i;
+  });
   model.set_gradients(2);
   adam.step(model);
   resumed_model.set_gradients(2);
