@@ -121,3 +121,28 @@ TEST_CASE("misuse of the softmax gate is named") {
                       "is not finite");
   }
 }
+
+TEST_CASE("Softmax: backward refuses arguments that do not belong together", "[error]") {
+  SoftmaxGate<double> gate({.input_dim = 3, .num_experts = 4}, RandomKey(1));
+  SoftmaxGate<double>::Workspace workspace;
+  Routing<double> routing;
+  const Matrix<double> x = Matrix<double>::Ones(3, 5);
+  const std::vector<double> dweights(20, 1.0);
+  const auto backward = [&](Index rows, Index cols, std::size_t count) {
+    Matrix<double> dx = Matrix<double>::Zero(rows, cols);
+    gate.backward(x, routing, std::span<const double>(dweights).first(count), dx, workspace);
+  };
+  CHECK_THROWS_WITH(
+      backward(3, 5, 20),
+      "comet::SoftmaxGate::backward: the workspace holds no forward(); call it first");
+  gate.forward(x, routing, RandomKey(2), workspace);
+  CHECK_THROWS_WITH(backward(2, 5, 20),
+                    "comet::SoftmaxGate::backward: dx.rows() is 2, expected x.rows() = 3");
+  CHECK_THROWS_WITH(backward(3, 4, 20),
+                    "comet::SoftmaxGate::backward: dx.cols() is 4, expected x.cols() = 5");
+  CHECK_THROWS_WITH(
+      backward(3, 5, 19),
+      "comet::SoftmaxGate::backward: dweights.size() is 19, expected routing.num_entries() = 20");
+  CHECK_NOTHROW(backward(3, 5, 20));
+  CHECK_NOTHROW(backward(0, 0, 20));
+}

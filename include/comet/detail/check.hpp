@@ -72,6 +72,21 @@ void check_input_gradient(std::string_view where, const DX& dx, const X& x) {
   check_equal(where, "dx.cols()", dx.cols(), "x.cols()", x.cols());
 }
 
+/// What every feature gate's backward() asks of its arguments. `num_samples` is that of the
+/// forward() in the workspace, negative if there is none.
+template <class X, class Routing, class Weights, class DX>
+void check_backward(std::string_view where, const X& x, Index input_dim, const Routing& routing,
+                    const Weights& dweights, const DX& dx, Index num_samples) {
+  if (num_samples < 0) [[unlikely]]
+    raise(where, "the workspace holds no forward(); call it first");
+  check_equal(where, "x.rows()", x.rows(), "input_dim", input_dim);
+  check_equal(where, "x.cols()", x.cols(), "samples of the last forward()", num_samples);
+  check_equal(where, "routing.num_samples()", routing.num_samples(), "x.cols()", x.cols());
+  check_equal(where, "dweights.size()", Index(dweights.size()), "routing.num_entries()",
+              routing.num_entries());
+  check_input_gradient(where, dx, x);
+}
+
 /// Names the first element that is nan or infinite. Cost: one pass, vectorised.
 template <class S>
 void check_finite(std::string_view where, std::string_view name, const ConstMatrixView<S>& x) {

@@ -286,14 +286,9 @@ template <class S>
 void DSelectKGate<S>::backward(const ConstMatrixView<S>& x, const Routing<S>& routing,
                                std::span<const S> dweights, MatrixView<S> dx,
                                Workspace& workspace) {
-  constexpr const char* where = "DSelectKGate::backward";
   auto& ws = workspace;
-  if (ws.num_samples_ < 0) detail::raise(where, "the workspace holds no forward(); call it first");
-  detail::check_equal(where, "x.cols()", x.cols(), "samples of the last forward()",
-                      ws.num_samples_);
-  detail::check_equal(where, "routing.num_samples()", routing.num_samples(), "x.cols()", x.cols());
-  detail::check_equal(where, "dweights.size()", Index(dweights.size()), "routing.num_entries()",
-                      routing.num_entries());
+  detail::check_backward("DSelectKGate::backward", x, input_dim(), routing, dweights, dx,
+                         ws.num_samples_);
   if (x.cols() == 0) return;
   const auto bits = ws.bits_.matrix();
   const auto mixture = ws.mixture_.matrix();
@@ -397,17 +392,10 @@ class StaticDSelectKGate {
   /// \param dx          left alone: nothing depends on x
   /// \throws std::invalid_argument if the workspace holds no forward() of this batch
   void backward(const ConstMatrixView<S>& x, const Routing<S>& routing, std::span<const S> dweights,
-                MatrixView<S> /*dx*/, Workspace& workspace) {
-    constexpr const char* where = "StaticDSelectKGate::backward";
+                MatrixView<S> dx, Workspace& workspace) {
     auto& ws = workspace;
-    if (ws.num_samples_ < 0)
-      detail::raise(where, "the workspace holds no forward(); call it first");
-    detail::check_equal(where, "x.cols()", x.cols(), "samples of the last forward()",
-                        ws.num_samples_);
-    detail::check_equal(where, "routing.num_samples()", routing.num_samples(), "x.cols()",
-                        x.cols());
-    detail::check_equal(where, "dweights.size()", Index(dweights.size()), "routing.num_entries()",
-                        routing.num_entries());
+    detail::check_backward("StaticDSelectKGate::backward", x, x.rows(), routing, dweights, dx,
+                           ws.num_samples_);
     if (x.cols() == 0) return;
     const std::size_t row = ws.selectors_.codes().size();
     ws.dweights_.assign(row, S(0));

@@ -164,14 +164,9 @@ void SoftmaxGate<S>::evaluate(std::string_view where, const ConstMatrixView<S>& 
 template <class S>
 void SoftmaxGate<S>::backward(const ConstMatrixView<S>& x, const Routing<S>& routing,
                               std::span<const S> dweights, MatrixView<S> dx, Workspace& workspace) {
-  constexpr const char* where = "SoftmaxGate::backward";
   auto& ws = workspace;
-  if (ws.num_samples_ < 0) detail::raise(where, "the workspace holds no forward(); call it first");
-  detail::check_equal(where, "x.cols()", x.cols(), "samples of the last forward()",
-                      ws.num_samples_);
-  detail::check_equal(where, "routing.num_samples()", routing.num_samples(), "x.cols()", x.cols());
-  detail::check_equal(where, "dweights.size()", Index(dweights.size()), "routing.num_entries()",
-                      routing.num_entries());
+  detail::check_backward("SoftmaxGate::backward", x, input_dim(), routing, dweights, dx,
+                         ws.num_samples_);
   if (x.cols() == 0) return;
   const Index d = input_dim();
   const Index n = num_experts();
