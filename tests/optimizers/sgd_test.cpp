@@ -59,7 +59,8 @@ TEST_CASE("momentum accumulates and goes on without a gradient; state goes by or
   CHECK(moved.a.values(0, 0) == -4.75);
 
   std::vector<double> velocity;
-  sgd.visit_state([&](const char*, auto& values) { velocity = values; });
+  sgd.visit_state(
+      [&](const char*, auto& values) { velocity.assign(values.begin(), values.end()); });
   CHECK(velocity == std::vector<double>{1.25, 1.25, 1.25, 1.25, 2, 2, 2});
 }
 
