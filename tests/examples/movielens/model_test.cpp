@@ -124,17 +124,15 @@ void check_training(const Json& c, double tolerance) {
 
 }  // namespace
 
-TEST_CASE("TwoTaskModel: five Adam steps as an independent reference takes them",
-          "[movielens][model][golden]") {
+TEMPLATE_TEST_CASE("TwoTaskModel: five Adam steps as an independent reference takes them",
+                   "[movielens][model][golden]", COMET_TEST_SCALARS) {
+  const double tolerance = std::is_same_v<TestType, double> ? 1e-9 : 1e-4;
   for (const Json& c : comet::test::golden("two_task_training.json")) {
     const std::string gate = c.at("gate");
     INFO("gate " << gate);
-    if (gate == "comet") {
-      check_training<comet::CometGate<double>>(c, 1e-9);
-      check_training<comet::CometGate<float>>(c, 1e-4);
-    } else {
-      check_training<comet::TopKGate<double>>(c, 1e-9);
-      check_training<comet::TopKGate<float>>(c, 1e-4);
-    }
+    if (gate == "comet")
+      check_training<comet::CometGate<TestType>>(c, tolerance);
+    else
+      check_training<comet::TopKGate<TestType>>(c, tolerance);
   }
 }
