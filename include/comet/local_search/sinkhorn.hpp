@@ -195,7 +195,7 @@ class Sinkhorn {
       sums.noalias() = square(kernel_).transpose() * opposite(h);
     const bool in_range =
         n_ == 0 || (sums.minCoeff() >= 1 / scaling_limit && sums.maxCoeff() <= scaling_limit);
-    sums = sums.cwiseInverse();
+    if (in_range) sums = sums.cwiseInverse();
     return in_range;
   }
 
