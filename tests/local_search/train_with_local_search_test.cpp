@@ -8,7 +8,7 @@
 #include <comet/local_search/permutation_search.hpp>
 #include <comet/local_search/train_with_local_search.hpp>
 
-#include "../../examples/planted.hpp"
+#include <planted.hpp>
 
 using namespace comet;
 
