@@ -9,6 +9,7 @@
 #include <comet/dispatch_plan.hpp>
 #include <comet/experts/dense.hpp>
 #include <comet/experts/mlp.hpp>
+#include <comet/explain.hpp>
 #include <comet/functions.hpp>
 #include <comet/gates/comet.hpp>
 #include <comet/gates/dselect_k.hpp>
