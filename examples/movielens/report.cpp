@@ -94,7 +94,24 @@ Json to_json(const EpochReport& report) {
             {"penalty", report.training.penalty}}},
           {"validation", to_json(report.validation)},
           {"best", report.best},
+          {"permutations", to_json(report.permutations)},
           {"seconds", report.seconds}};
+}
+
+Json to_json(const StepReport& report) {
+  return {{"step", report.step},
+          {"loss", report.loss.total},
+          {"experts_per_sample", report.experts_per_sample}};
+}
+
+Json to_json(const std::vector<std::vector<comet::Permutation>>& permutations) {
+  Json gates = Json::array();
+  for (const auto& of_gate : permutations) {
+    Json list = Json::array();
+    for (const comet::Permutation& p : of_gate) list.push_back(Json(p.as_span()));
+    gates.push_back(std::move(list));
+  }
+  return gates;
 }
 
 std::string progress_line(const EpochReport& report, int epochs) {

@@ -22,17 +22,19 @@
 
 namespace movielens {
 
-/// Writes every epoch to a file and, unless it is to be quiet, to the console.
+/// Writes every epoch and every tenth step to files and, unless it is to be quiet, both to the
+/// console.
 class TrainingLog : public Observer {
  public:
-  TrainingLog(LineLog& file, const Console& console, const TrainOptions& options)
-      : file_(file), console_(console), options_(options) {}
+  TrainingLog(LineLog& epochs, LineLog& steps, const Console& console, const TrainOptions& options)
+      : epochs_(epochs), steps_(steps), console_(console), options_(options) {}
 
-  void on_batch(int epoch, std::size_t done, std::size_t batches, const Loss& loss) override;
+  void on_step(const StepReport& report) override;
   void on_epoch(const EpochReport& report) override;
 
  private:
-  LineLog& file_;
+  LineLog& epochs_;
+  LineLog& steps_;
   const Console& console_;
   const TrainOptions& options_;
   std::chrono::steady_clock::time_point next_update_;
@@ -58,7 +60,8 @@ RunResult run_gate(const TrainOptions& o, const Dataset& data, const Console& co
   const std::filesystem::path out = o.out;
   make_directories(out);
   std::filesystem::remove(out / "result.json");  // of an earlier training, if any
-  LineLog metrics(out / "metrics.jsonl", LineLog::Open::fresh);
+  LineLog epochs(out / "metrics.jsonl", LineLog::Open::fresh);
+  LineLog steps(out / "steps.jsonl", LineLog::Open::fresh);
   if (!o.quiet)
     console.err << "data: " << data.source << ": " << data.ratings << " ratings, "
                 << data.rows.num_users << " users, " << data.rows.num_items << " items\n"
@@ -68,7 +71,7 @@ RunResult run_gate(const TrainOptions& o, const Dataset& data, const Console& co
                 << std::endl;
 
   comet::ThreadPool pool(o.threads);
-  TrainingLog log(metrics, console, o);
+  TrainingLog log(epochs, steps, console, o);
   const TaskWeights weights{.watched = o.task_weights[0], .rating = o.task_weights[1]};
   const TrainerOptions trainer{.learning_rate = o.learning_rate,
                                .batch_size = std::size_t(o.batch_size),

@@ -37,6 +37,18 @@ struct EpochReport {
   Figures validation;
   double seconds = 0;  ///< training and validation
   bool best = false;   ///< of all so far, by validation loss
+  std::vector<std::vector<comet::Permutation>>
+      permutations;  ///< per gate: one, or one per selector
+};
+
+/// What is known after a training step.
+struct StepReport {
+  int epoch = 0;            ///< from 1
+  std::size_t batch = 0;    ///< of the epoch, from 1
+  std::size_t batches = 0;  ///< in an epoch
+  std::int64_t step = 0;    ///< from 1, through all epochs
+  Loss loss;
+  double experts_per_sample = 0;  ///< of the batch as it was trained, mean over the gates
 };
 
 struct TrainingResult {
@@ -51,8 +63,7 @@ struct TrainingResult {
 class Observer {
  public:
   virtual ~Observer() = default;
-  virtual void on_batch(int /*epoch*/, std::size_t /*done*/, std::size_t /*batches*/,
-                        const Loss& /*loss*/) {}
+  virtual void on_step(const StepReport& /*report*/) {}
   virtual void on_epoch(const EpochReport& /*report*/) {}
 };
 
@@ -81,6 +92,17 @@ struct Searched {
     if constexpr (comet::Parametric<Search>) comet::visit_part("search", search, f);
   }
 };
+
+/// Of the workspace's last batch, mean over the gates.
+template <class Gate>
+double experts_per_sample(const typename TwoTaskModel<Gate>::Workspace& workspace) {
+  double sum = 0;
+  for (Index task = 0; task < Index(TwoTaskModel<Gate>::num_tasks); ++task) {
+    const auto& routing = workspace.mixture().routing(task);
+    sum += double(routing.num_entries()) / double(routing.num_samples());
+  }
+  return sum / double(TwoTaskModel<Gate>::num_tasks);
+}
 
 /// \brief Trains with Adam and early stopping, restores the best weights and tests them.
 ///
@@ -134,17 +156,22 @@ TrainingResult train(TwoTaskModel<Gate>& model, const TwoTaskData& data,
           },
           [&] { adam.step(searched); });
       report.training += loss;
-      observer.on_batch(epoch, b + 1, batches.size(), loss);
+      observer.on_step({.epoch = epoch,
+                        .batch = b + 1,
+                        .batches = batches.size(),
+                        .step = adam.num_steps(),
+                        .loss = loss,
+                        .experts_per_sample = experts_per_sample<Gate>(workspace)});
     }
     report.training /= double(batches.size());
     report.validation = validation.evaluate(model, options.task_weights, workspace);
+    for (const Gate& gate : gates) report.permutations.push_back(gate.permutations());
     report.best = epoch == 1 || report.validation.loss.total < best_loss;
     if (report.best) {
       best_loss = report.validation.loss.total;
       result.best_epoch = epoch;
       best.take(model);
-      best_order.clear();
-      for (const Gate& gate : gates) best_order.push_back(gate.permutations());
+      best_order = report.permutations;
     }
     report.seconds = seconds_since(epoch_start);
     epoch_seconds += report.seconds;

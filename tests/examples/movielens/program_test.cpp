@@ -78,11 +78,15 @@ class Training {
   TemporaryDirectory directory_;
 };
 
+std::vector<Json> lines_of(const std::filesystem::path& file) {
+  std::istringstream lines(content_of(file));
+  std::vector<Json> objects;
+  for (std::string line; std::getline(lines, line);) objects.push_back(Json::parse(line));
+  return objects;
+}
+
 std::vector<Json> epochs_in(const std::filesystem::path& directory) {
-  std::istringstream lines(content_of(directory / "metrics.jsonl"));
-  std::vector<Json> epochs;
-  for (std::string line; std::getline(lines, line);) epochs.push_back(Json::parse(line));
-  return epochs;
+  return lines_of(directory / "metrics.jsonl");
 }
 
 std::vector<Json> without_times(std::vector<Json> epochs) {
@@ -132,7 +136,18 @@ TEST_CASE("movielens train: writes metrics, result and table", "[movielens][prog
         for (const double share : task) load += share;
       }
       CHECK(load / 2 == Approx(experts));
+      // No search, no permutation but the identity.
+      CHECK(epoch.at("permutations") == Json::parse("[[[0,1,2,3,4]],[[0,1,2,3,4]]]"));
     }
+    // 9 batches of up to 64 in three epochs, every tenth from the first on.
+    const std::vector<Json> steps = lines_of(training.out(gate) / "steps.jsonl");
+    REQUIRE(steps.size() == 3);
+    for (std::size_t i = 0; i < 3; ++i) {
+      CHECK(steps[i].at("step") == 10 * i + 1);
+      CHECK(steps[i].at("loss") > 0);
+      CHECK(steps[i].at("experts_per_sample") >= 1);
+    }
+    CHECK(steps[0].at("experts_per_sample") == (gate == "comet" ? 5 : 2));
     CHECK(epochs[2].at("training").at("loss") < epochs[0].at("training").at("loss"));
 
     const Json result = Json::parse(content_of(training.out(gate) / "result.json"));
@@ -147,7 +162,7 @@ TEST_CASE("movielens train: writes metrics, result and table", "[movielens][prog
     // user and item embeddings, experts, heads, gates
     const int gates = gate == "comet" ? 2 * 2 * (4 + 5) * 9 : 2 * 5 * 9;
     CHECK(result.at("parameters") == 70 * 4 + 5 * 9 * 6 + 2 * (7 * 6 + 7) + gates);
-    CHECK(std::distance(std::filesystem::directory_iterator(training.out(gate)), {}) == 2);
+    CHECK(std::distance(std::filesystem::directory_iterator(training.out(gate)), {}) == 3);
   }
 }
 
