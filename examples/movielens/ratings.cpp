@@ -13,12 +13,12 @@
 
 #include <movielens/file_error.hpp>
 #include <movielens/line_reader.hpp>
+#include <movielens/rating_table.hpp>
 #include <movielens/row_splitter.hpp>
+#include <movielens/titles.hpp>
 
 namespace movielens {
 namespace {
-
-constexpr std::size_t num_columns = 4;
 
 /// Numbers ids in the order of their first appearance.
 class IdIndex {
@@ -45,7 +45,7 @@ class IdIndex {
     std::vector<std::int32_t> final_number(ids_.size());
     for (std::size_t i = 0; i < order.size(); ++i) {
       const auto provisional = static_cast<std::size_t>(order[i]);
-      ids[i] = std::move(ids_[provisional]);
+      ids[i] = to_utf8(ids_[provisional]);
       final_number[provisional] = static_cast<std::int32_t>(i);
     }
     return {std::move(ids), std::move(final_number)};
@@ -68,25 +68,98 @@ struct Row {
 
 std::filesystem::path ratings_file(const std::filesystem::path& path) {
   if (!std::filesystem::is_directory(path)) return path;
-  for (const char* name : {"ratings.csv", "ratings.dat", "u.data"})
+  for (const char* name :
+       {"ratings.csv", "ratings.dat", "u.data", "jester-data-1.csv", "BX-Book-Ratings.csv"})
     if (std::filesystem::exists(path / name)) return path / name;
-  throw FileError(path, "holds none of ratings.csv, ratings.dat and u.data");
+  throw FileError(path,
+                  "holds none of ratings.csv, ratings.dat, u.data, jester-data-1.csv and "
+                  "BX-Book-Ratings.csv");
 }
 
-bool is_header(std::span<const std::string_view> fields) {
-  constexpr std::string_view name = "rating";
-  return fields.size() == num_columns &&
-         std::equal(fields[2].begin(), fields[2].end(), name.begin(), name.end(),
-                    [](char a, char b) { return (a | 0x20) == b; });
+/// "3", "-10", "3.4e+38".
+std::string shortest(float value) {
+  char text[32];
+  const auto end = std::to_chars(text, text + sizeof text, value).ptr;
+  return {text, end};
 }
 
-/// The number in the whole of `text`, or nothing.
-std::optional<float> number_in(std::string_view text) {
-  float value = 0;
-  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
-  if (error != std::errc() || end != text.data() + text.size()) return std::nullopt;
-  return value;
-}
+/// Reads the rows of a file into ratings with provisional numbers of users and items.
+class RowReader {
+ public:
+  RowReader(const std::filesystem::path& file, std::span<const std::string> columns)
+      : file_(file), columns_(columns) {}
+
+  void read() {
+    LineReader reader(file_);
+    std::optional<RowSplitter> splitter;
+    while (reader.next()) {
+      if (reader.line().empty()) continue;
+      line_ = reader.number();
+      const bool is_first = !splitter;
+      if (is_first) splitter = RowSplitter::for_first_line(reader.line());
+      const auto fields = splitter->split(reader.line());
+      if (is_first) {
+        table_ = RatingTable::of(fields, columns_);
+        if (table_.has_header) continue;
+      }
+      if (fields.size() != table_.num_columns)
+        refuse(std::to_string(fields.size()) + (fields.size() == 1 ? " column" : " columns") +
+               ", expected " + std::to_string(table_.num_columns) + ": " + table_.column_names);
+      if (table_.rows == RatingTable::Rows::users)
+        add_user(fields);
+      else
+        add_rating(fields);
+    }
+  }
+
+  std::vector<Row> rows;
+  IdIndex users;
+  IdIndex items;
+  [[nodiscard]] const RatingTable& table() const noexcept { return table_; }
+
+ private:
+  void add_rating(std::span<const std::string_view> fields) {
+    if (fields[table_.user].empty()) refuse("the user is empty");
+    if (fields[table_.item].empty()) refuse("the item is empty");
+    const std::string_view text = fields[table_.rating];
+    if (table_.zero_is_implicit && number_in(text) == 0.0F) return;
+    add(users.number_of(fields[table_.user]), items.number_of(fields[table_.item]), stars_in(text));
+  }
+
+  void add_user(std::span<const std::string_view> fields) {
+    const std::int32_t user = users.number_of(std::to_string(++num_users_));
+    float rated = 0;
+    for (std::size_t i = 1; i < fields.size(); ++i) {
+      if (number_in(fields[i]) == jester_not_rated) continue;
+      add(user, items.number_of(std::to_string(i)), stars_in(fields[i]));
+      ++rated;
+    }
+    if (number_in(fields[0]) != rated)
+      refuse("the row has " + shortest(rated) + " ratings, and says " + in_quotes(fields[0]));
+  }
+
+  float stars_in(std::string_view text) const {
+    const std::optional<float> stars = number_in(text);
+    if (!stars || !(*stars >= table_.lowest && *stars <= table_.highest))
+      refuse("the rating is " + in_quotes(text) + ", expected a number from " +
+             shortest(table_.lowest) + " to " + shortest(table_.highest));
+    return *stars;
+  }
+
+  void add(std::int32_t user, std::int32_t item, float stars) {
+    rows.push_back({user, item, stars, static_cast<std::uint32_t>(line_)});
+  }
+
+  [[noreturn]] void refuse(const std::string& reason) const {
+    throw FileError(file_, line_, reason);
+  }
+
+  const std::filesystem::path& file_;
+  std::span<const std::string> columns_;
+  RatingTable table_;
+  std::size_t line_ = 0;
+  std::size_t num_users_ = 0;  // of a table with a row per user
+};
 
 /// Throws at the second of two rows with the same user and item, naming the first.
 void refuse_duplicates(const Ratings& ratings, const std::vector<Row>& rows) {
@@ -102,40 +175,18 @@ void refuse_duplicates(const Ratings& ratings, const std::vector<Row>& rows) {
 
 }  // namespace
 
-Ratings read_ratings(const std::filesystem::path& path) {
+Ratings read_ratings(const std::filesystem::path& path, std::span<const std::string> columns) {
   Ratings ratings;
   ratings.file = ratings_file(path);
-  LineReader reader(ratings.file);
-  IdIndex users;
-  IdIndex items;
-  std::vector<Row> rows;
-  std::optional<RowSplitter> splitter;
-  while (reader.next()) {
-    if (reader.line().empty()) continue;
-    const auto refuse = [&](const std::string& reason) {
-      throw FileError(ratings.file, reader.number(), reason);
-    };
-    const bool is_first = !splitter;
-    if (is_first) splitter = RowSplitter::for_first_line(reader.line());
-    const auto fields = splitter->split(reader.line());
-    if (is_first && is_header(fields)) continue;
-    if (fields.size() != num_columns)
-      refuse(std::to_string(fields.size()) + (fields.size() == 1 ? " column" : " columns") +
-             ", expected 4: user, item, rating, time");
-    if (fields[0].empty()) refuse("the user is empty");
-    if (fields[1].empty()) refuse("the item is empty");
-    const std::optional<float> stars = number_in(fields[2]);
-    if (!stars || !(*stars >= fewest_stars && *stars <= most_stars))
-      refuse("the rating is " + in_quotes(fields[2]) + ", expected a number from 0.5 to 5");
-    rows.push_back({users.number_of(fields[0]), items.number_of(fields[1]), *stars,
-                    static_cast<std::uint32_t>(reader.number())});
-  }
+  RowReader reader(ratings.file, columns);
+  reader.read();
+  std::vector<Row>& rows = reader.rows;
   if (rows.empty()) throw FileError(ratings.file, "no ratings in it");
 
   std::vector<std::int32_t> user_number;
   std::vector<std::int32_t> item_number;
-  std::tie(ratings.user_ids, user_number) = std::move(users).sorted();
-  std::tie(ratings.item_ids, item_number) = std::move(items).sorted();
+  std::tie(ratings.user_ids, user_number) = std::move(reader.users).sorted();
+  std::tie(ratings.item_ids, item_number) = std::move(reader.items).sorted();
   for (Row& row : rows) {
     row.user = user_number[static_cast<std::size_t>(row.user)];
     row.item = item_number[static_cast<std::size_t>(row.item)];
@@ -143,6 +194,11 @@ Ratings read_ratings(const std::filesystem::path& path) {
   std::sort(rows.begin(), rows.end(), [](const Row& a, const Row& b) {
     return std::tuple(a.user, a.item, a.line) < std::tuple(b.user, b.item, b.line);
   });
+  if (reader.table().may_repeat)
+    rows.erase(std::unique(
+                   rows.begin(), rows.end(),
+                   [](const Row& a, const Row& b) { return a.user == b.user && a.item == b.item; }),
+               rows.end());
   refuse_duplicates(ratings, rows);
 
   ratings.offsets.assign(ratings.user_ids.size() + 1, 0);

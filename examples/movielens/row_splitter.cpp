@@ -21,7 +21,7 @@ RowSplitter RowSplitter::for_first_line(std::string_view line) {
   const std::size_t from = line.starts_with('"') ? std::min(line.find('"', 1), line.size()) : 0;
   std::string_view separator = ",";
   std::size_t place = line.find(separator, from);
-  for (const std::string_view candidate : std::array<std::string_view, 3>{"::", "\t", "|"}) {
+  for (const std::string_view candidate : std::array<std::string_view, 4>{"::", "\t", "|", ";"}) {
     const std::size_t found = line.find(candidate, from);
     if (found < place) {
       separator = candidate;
@@ -33,7 +33,7 @@ RowSplitter RowSplitter::for_first_line(std::string_view line) {
 
 std::span<const std::string_view> RowSplitter::split(std::string_view line) {
   fields_.clear();
-  if (separator_ == "," && line.find('"') != std::string_view::npos) {
+  if ((separator_ == "," || separator_ == ";") && line.find('"') != std::string_view::npos) {
     split_quoted(line);
     return fields_;
   }
@@ -63,7 +63,7 @@ void RowSplitter::split_quoted(std::string_view line) {
         unquoted_ += line[++i];
       else
         inside = !inside;
-    } else if (line[i] == ',' && !inside) {
+    } else if (line[i] == separator_.front() && !inside) {
       end_field();
     } else {
       unquoted_ += line[i];

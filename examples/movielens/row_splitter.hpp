@@ -8,10 +8,11 @@
 
 namespace movielens {
 
-/// \brief Splits the rows of every MovieLens edition into fields.
+/// \brief Splits the rows of every MovieLens edition, and of Book-Crossing, into fields.
 ///
-/// Separators: `::` (1M, 10M), tab (100K ratings), `|` (100K titles), `,` (all later editions).
-/// Only `,` knows quotes, as in RFC 4180: `"a, b"` is one field and `""` inside it is a quote.
+/// Separators: `::` (1M, 10M), tab (100K ratings), `|` (100K titles), `,` (all later editions), `;`
+/// (Book-Crossing). Only `,` and `;` know quotes, as in RFC 4180: `"a, b"` is one field and `""`
+/// inside it is a quote.
 /// Blanks around a field are dropped.
 class RowSplitter {
  public:

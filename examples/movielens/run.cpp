@@ -6,11 +6,12 @@
 
 namespace movielens {
 
-Dataset load(const std::string& path, std::int64_t seed) {
-  const Ratings ratings = read_ratings(path);
+Dataset load(const TrainOptions& options) {
+  const Ratings ratings = read_ratings(options.data, options.columns);
+  const auto seed = static_cast<std::uint64_t>(options.split_seed.value_or(options.seed));
   return {.source = source_of(ratings.file),
           .ratings = ratings.size(),
-          .rows = make_two_task_data(ratings, RandomKey(std::uint64_t(seed)).fold(places::data))};
+          .rows = make_two_task_data(ratings, RandomKey(seed).fold(places::data))};
 }
 
 RunResult run(const TrainOptions& options, const Dataset& data, const Console& console) {

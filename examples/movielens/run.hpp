@@ -20,9 +20,9 @@ struct Dataset {
   TwoTaskData rows;
 };
 
-/// \brief Reads the ratings and draws negatives and splits from the seed.
+/// \brief Reads the ratings of options.data and draws negatives and splits from the split's seed.
 /// \throws FileError for ratings that cannot be used
-[[nodiscard]] Dataset load(const std::string& path, std::int64_t seed);
+[[nodiscard]] Dataset load(const TrainOptions& options);
 
 struct RunResult {
   TrainingResult training;

@@ -64,6 +64,7 @@ void check(const TrainOptions& o) {
   check_size("--head-dim", o.model.head_dim);
   check(o.model.dropout >= 0 && o.model.dropout < 1, "--dropout", o.model.dropout, "in [0, 1)");
   check(o.seed >= 0, "--seed", o.seed, "a whole number >= 0");
+  if (o.split_seed) check(*o.split_seed >= 0, "--split-seed", *o.split_seed, "a whole number >= 0");
   check(o.threads >= 0 && o.threads <= 1024, "--threads", o.threads, "from 0 to 1024");
 }
 
@@ -78,9 +79,16 @@ void add_options(CLI::App& command, TrainOptions& o) {
         ->multi_option_policy(CLI::MultiOptionPolicy::Throw);
   };
   option("--data", o.data, "PATH",
-         "MovieLens ratings of any edition: a file, or a directory with\n"
-         "ratings.csv, ratings.dat or u.data")
+         "ratings: a file, or a directory with ratings.csv, ratings.dat or u.data\n"
+         "(MovieLens), BX-Book-Ratings.csv (Book-Crossing) or jester-data-1.csv")
       ->required();
+  command
+      .add_option("--columns", o.columns,
+                  "of any other table: user, item and rating, by name or number")
+      ->type_name("USER,ITEM,RATING")
+      ->delimiter(',')
+      ->expected(3)
+      ->multi_option_policy(CLI::MultiOptionPolicy::Throw);
   option("--experts", o.model.num_experts, "N", "number of experts");
   option("--k", o.k, "N", "experts per sample of comet, dselect_k and top_k");
   option("--gamma", o.gamma, "X", "width of the smooth step of comet and dselect_k");
@@ -114,7 +122,8 @@ Json to_json(const TrainOptions& o) {
                {"expert_dim", o.model.expert_dim},
                {"head_dim", o.model.head_dim},
                {"dropout", o.model.dropout},
-               {"seed", o.seed}};
+               {"seed", o.seed},
+               {"split_seed", o.split_seed.value_or(o.seed)}};
   const bool is_smooth = o.gate == "comet" || o.gate == "dselect_k";
   if (is_smooth || o.gate == "top_k") json["k"] = o.k;
   if (is_smooth) {

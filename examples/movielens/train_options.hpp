@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -22,6 +23,7 @@ using Json = nlohmann::ordered_json;
 /// \brief All that a training run is a function of, and where it goes.
 struct TrainOptions {
   std::string data;
+  std::vector<std::string> columns;  ///< user, item and rating, by name or number; else recognised
   std::string gate = "comet";
   std::string local_search = "none";
   ModelOptions model;
@@ -36,6 +38,7 @@ struct TrainOptions {
   int search_epochs = 2;
   std::vector<double> search_temperatures = {1e-3, 1e-7};
   std::int64_t seed = 1;
+  std::optional<std::int64_t> split_seed;  ///< of negatives and split; else `seed`
   int threads = 0;
   std::string out;
   bool quiet = false;

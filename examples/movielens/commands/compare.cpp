@@ -59,7 +59,7 @@ void compare(CompareOptions o, const Console& console) {
   std::string source;
   for (const std::int64_t seed : o.seeds) {
     o.train.seed = seed;
-    const Dataset data = load(o.train.data, seed);
+    const Dataset data = load(o.train);
     source = data.source;
     std::size_t row = 0;
     each_run([&] {

@@ -15,7 +15,7 @@ namespace {
 void train_command(TrainOptions options, const Console& console) {
   check(options);
   if (options.out.empty()) options.out = "results/" + options.gate;
-  const RunResult result = run(options, load(options.data, options.seed), console);
+  const RunResult result = run(options, load(options), console);
   console.out << result_table({{options.gate, options.local_search, {result}}});
 }
 
@@ -33,6 +33,7 @@ void add_train(CLI::App& program, const Console& console) {
   option("--local-search", o->local_search, "SEARCH", "over the order of the experts")
       ->check(CLI::IsMember(local_search_names()));
   option("--seed", o->seed, "N", "split, negatives, start and noise are functions of it");
+  option("--split-seed", o->split_seed, "N", "of split and negatives, if not that of --seed");
   option("--out", o->out, "DIR", "for metrics.jsonl and result.json (default results/GATE)");
   command->callback([o, console] { train_command(*o, console); });
 }

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: MIT
+#include <algorithm>
 #include <cstdint>
 #include <string>
 #include <vector>
@@ -74,7 +75,8 @@ TEST_CASE("read_ratings: ids of any kind are numbered alike for any order of row
 }
 
 TEST_CASE("read_ratings: finds the file in a directory", "[movielens][ratings]") {
-  for (const char* name : {"ratings.csv", "ratings.dat", "u.data"}) {
+  for (const char* name :
+       {"ratings.csv", "ratings.dat", "u.data", "jester-data-1.csv", "BX-Book-Ratings.csv"}) {
     const TemporaryDirectory directory;
     const auto file = directory.write(name, "1\t1\t5\t0\n");
     CHECK(read_ratings(directory.path()).file == file);
@@ -149,7 +151,75 @@ TEST_CASE("read_ratings: missing files", "[movielens][ratings][error]") {
   CHECK_THROWS_WITH(read_ratings(directory.path() / "none"),
                     path + "/none: cannot be opened: No such file or directory");
   CHECK_THROWS_WITH(read_ratings(directory.path()),
-                    path + ": holds none of ratings.csv, ratings.dat and u.data");
+                    path +
+                        ": holds none of ratings.csv, ratings.dat, u.data, jester-data-1.csv and "
+                        "BX-Book-Ratings.csv");
+}
+
+TEST_CASE("read_ratings: Book-Crossing, ISBNs and implicit rows", "[movielens][ratings]") {
+  // Latin-1 in an id, an id of another length, a pair that comes twice, and rows without a rating.
+  const Strings rows = {"7 12345678 10",
+                        "7 034X\xC3\xA9"
+                        "45104 100",
+                        "12 12345678 50"};
+  const std::string separators = ";,";
+  for (const char s : separators) {
+    std::string text;
+    for (const char* row :
+         {"\"User-ID\";\"ISBN\";\"Book-Rating\"\r\n", "\"12\";\"12345678\";\"5\"\r\n",
+          "\"7\";\"034X\xE9"
+          "45104\";\"10\"\r\n",
+          "\"7\";\"99\";\"0\"\r\n", "\"7\";\"12345678\";\"1\"\r\n", "\"7\";\"12345678\";\"3\"\r\n",
+          "\"9\";\"12345678\";\"0\"\r\n"})
+      text += row;
+    std::replace(text.begin(), text.end(), ';', s);
+    CHECK(rows_in(text) == rows);
+    std::erase(text, '"');
+    CHECK(rows_in(text) == rows);
+  }
+  const TemporaryDirectory directory;
+  const auto file = directory.write("b", "User-ID;ISBN;Rating\n1;a;11\n");
+  CHECK_THROWS_WITH(read_ratings(file), file.string() +
+                                            ":2: the rating is \"11\", expected a number from 1 "
+                                            "to 10");
+}
+
+TEST_CASE("read_ratings: Jester, a row per user", "[movielens][ratings]") {
+  CHECK(rows_in("3,99,-9.95,99,0,99,99,99,10\n1,2.5,99,99,99,99,99,99,99\n") ==
+        Strings{"1 2 -99", "1 4 0", "1 8 100", "2 1 25"});
+  const TemporaryDirectory directory;
+  const auto refused = [&](std::string_view content, const std::string& ending) {
+    const auto file = directory.write("j", content);
+    CHECK_THROWS_WITH(read_ratings(file), file.string() + ending);
+  };
+  const std::string good = "1,2.5,99,99,99,99,99,99,99\n";
+  refused(good + "1,10.5,99,99,99,99,99,99,99\n",
+          ":2: the rating is \"10.5\", expected a number from -10 to 10");
+  refused(good + "2,1.5,99,99,99,99,99,99,99\n", ":2: the row has 1 ratings, and says \"2\"");
+  refused(good + "1,1.5,99,99\n", ":2: 4 columns, expected 9: as many as in the first line");
+}
+
+TEST_CASE("read_ratings: any table, by the names or the numbers of its columns",
+          "[movielens][ratings]") {
+  const TemporaryDirectory directory;
+  const auto with_names = directory.write(
+      "n", "when,Score,book,reader\n1,-3.5,\"War, and Peace\",Ann\n2,40,Emma,Ann\n3,0,Emma,Bo\n");
+  const Strings rows = {"Bo Emma 0", "Ann Emma 400", "Ann War, and Peace -35"};
+  const Strings names = {"reader", "book", "score"};
+  const Strings numbers = {"4", "3", "2"};
+  CHECK(rows_of(read_ratings(with_names, names)) == rows);
+  CHECK(rows_of(read_ratings(with_names, numbers)) == rows);
+  const auto without_names =
+      directory.write("w", "1|-3.5|War, and Peace|Ann\n2|40|Emma|Ann\n3|0|Emma|Bo\n");
+  CHECK(rows_of(read_ratings(without_names, numbers)) == rows);
+
+  CHECK_THROWS_WITH(read_ratings(with_names, Strings{"reader", "title", "score"}),
+                    "--columns: no column \"title\", the first line has \"when\", \"Score\", "
+                    "\"book\", \"reader\"");
+  CHECK_THROWS_WITH(read_ratings(with_names, Strings{"4", "3", "5"}),
+                    "--columns: no column 5, the table has 4");
+  const auto endless = directory.write("e", "u,i,r\na,b,inf\n");
+  CHECK_THROWS_AS(read_ratings(endless, Strings{"1", "2", "3"}), FileError);
 }
 
 TEST_CASE("source_of: the note beside the data, else the path", "[movielens][ratings]") {
