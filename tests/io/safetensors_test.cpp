@@ -1,0 +1,303 @@
+// SPDX-License-Identifier: MIT
+#include <cstdint>
+#include <cstring>
+#include <filesystem>
+#include <fstream>
+#include <iterator>
+#include <string>
+#include <vector>
+
+#include <Eigen/Core>
+
+#include <comet/experts/dense.hpp>
+#include <comet/gates/comet.hpp>
+#include <comet/io/safetensors.hpp>
+#include <comet/moe_layer.hpp>
+
+#include <examples/movielens/temporary_directory.hpp>
+#include <support/catch.hpp>
+#include <support/model.hpp>
+
+using namespace comet;
+using movielens::test::content_of;
+using movielens::test::TemporaryDirectory;
+
+namespace {
+
+using Layer = MoeLayer<CometGate<float>, DenseExpert<float>>;
+
+Layer make_layer(std::uint64_t seed, Index num_experts = 3) {
+  const RandomKey key(seed);
+  std::vector<DenseExpert<float>> experts;
+  for (Index i = 0; i < num_experts; ++i)
+    experts.emplace_back(DenseExpertOptions{.input_dim = 4, .output_dim = 2}, key.fold(i));
+  return Layer({CometGate<float>({.input_dim = 4, .num_experts = num_experts}, key.fold(9))},
+               std::move(experts));
+}
+
+struct OneBias {
+  Parameter<float> bias{1, 1};
+  template <class F>
+  void visit_parameters(F&& f) {
+    bias.visit("bias", f);
+  }
+};
+
+/// A file as any program may write it.
+std::string raw_file(const std::string& header, const std::string& data) {
+  const std::uint64_t length = header.size();
+  std::string text(sizeof length, '\0');
+  std::memcpy(text.data(), &length, sizeof length);
+  return text + header + data;
+}
+
+std::size_t files_in(const std::filesystem::path& directory) {
+  return std::size_t(std::distance(std::filesystem::directory_iterator(directory), {}));
+}
+
+}  // namespace
+
+TEST_CASE("the parameters of a model go into a file and come back, bit for bit") {
+  const TemporaryDirectory directory;
+  const auto path = directory.path() / "model.safetensors";
+  Layer model = make_layer(1);
+  Layer other = make_layer(2);
+  REQUIRE(!test::same_bits(test::values_of(model), test::values_of(other)));
+  save_parameters(path, model, {{"note", "Gr\u00fc\u00dfe\n"}});
+  const TensorFile file(path);
+  load_parameters(file, other);
+  CHECK(test::same_bits(test::values_of(model), test::values_of(other)));
+  CHECK(file.metadata() == Metadata{{"comet_format", "1"}, {"note", "Gr\u00fc\u00dfe\n"}});
+  // Copies share the memory and outlive the original.
+  auto copy = TensorFile(path);
+  copy = TensorFile(copy);
+  CHECK(copy.values<float>("experts.0.weight") == file.values<float>("experts.0.weight"));
+  // Nothing is left beside it, and the same model makes the same bytes again.
+  const std::string before = content_of(path);
+  save_parameters(path, other, {{"note", "Gr\u00fc\u00dfe\n"}});
+  CHECK(content_of(path) == before);
+  CHECK(files_in(directory.path()) == 1);
+}
+
+TEST_CASE("weights of in x out are C-order arrays [out, in], biases are vectors") {
+  const TemporaryDirectory directory;
+  Layer model = make_layer(1);
+  save_parameters(directory.path() / "model", model);
+  const TensorFile file(directory.path() / "model");
+  const Tensor& weight = file.tensor("experts.2.weight");
+  CHECK(weight.dtype == "F32");
+  CHECK(weight.shape == std::vector<Index>{2, 4});
+  const auto values = file.values<float>("experts.2.weight");
+  for (Index out = 0; out < 2; ++out)
+    for (Index in = 0; in < 4; ++in)
+      CHECK(values[std::size_t(out * 4 + in)] == model.experts()[2].weight()(in, out));
+  CHECK(file.tensor("experts.2.bias").shape == std::vector<Index>{2});
+  CHECK(file.tensor("gates.0.split.weight").shape == std::vector<Index>{4, 4});
+}
+
+TEST_CASE("the bytes of a file are those that the format describes") {
+  const TemporaryDirectory directory;
+  const auto path = directory.path() / "file";
+  const std::vector<std::uint8_t> bytes = {1, 2, 3};
+  const std::vector<double> numbers = {1, -2};
+  save_tensors(
+      path, {make_tensor<std::uint8_t>("b", {3}, bytes), make_tensor<double>("a", {2, 1}, numbers),
+             make_tensor<float>("empty", {0, 7}, {})});
+  std::string header = R"({"__metadata__":{"comet_format":"1"},)"
+                       R"("a":{"dtype":"F64","shape":[2,1],"data_offsets":[0,16]},)"
+                       R"("empty":{"dtype":"F32","shape":[0,7],"data_offsets":[16,16]},)"
+                       R"("b":{"dtype":"U8","shape":[3],"data_offsets":[16,19]}})";
+  header.resize((header.size() + 7) / 8 * 8, ' ');
+  std::string data(16, '\0');
+  std::memcpy(data.data(), numbers.data(), 16);
+  CHECK(content_of(path) == raw_file(header, data + "\1\2\3"));
+  const TensorFile file(path);
+  CHECK(file.values<std::uint8_t>("b") == bytes);
+  CHECK(file.values<double>("a") == numbers);
+  CHECK(file.values<float>("empty").empty());
+}
+
+TEST_CASE("files of other writers: no metadata, numbers out of line, columns as matrices") {
+  const TemporaryDirectory directory;
+  // The number begins at an odd address.
+  const float number = 1.5F;
+  std::string data = "x";
+  data.append(reinterpret_cast<const char*>(&number), sizeof number);
+  const auto path = directory.write(
+      "file", raw_file(R"({"b":{"dtype":"I8","shape":[1],"data_offsets":[0,1]},)"
+                       R"("bias":{"shape":[1,1],"dtype":"F32","data_offsets":[1,5]}} )",
+                       data));
+  const TensorFile file(path);
+  CHECK(file.metadata().empty());
+  OneBias model;
+  load_parameters(file, model, "", {"b"});
+  CHECK(model.bias.values(0, 0) == number);
+  CHECK_THROWS_WITH(load_parameters(file, model),
+                    path.string() + ": tensor \"b\" is none of the model's");
+}
+
+TEST_CASE("a file that does not fit the model is refused and leaves it as it is") {
+  const TemporaryDirectory directory;
+  const auto path = directory.path() / "model";
+  Layer model = make_layer(1);
+  const auto refused = [&](std::vector<Tensor> tensors, const std::string& reason) {
+    save_tensors(path, std::move(tensors));
+    Layer other = make_layer(2);
+    const auto before = test::values_of(other);
+    CHECK_THROWS_WITH(load_parameters(TensorFile(path), other), path.string() + ": " + reason);
+    CHECK(test::same_bits(test::values_of(other), before));
+  };
+  const auto tensors = parameter_tensors(model);
+  auto fewer = tensors;
+  fewer.pop_back();
+  refused(fewer, "tensor \"" + tensors.back().name + "\" is missing");
+  auto more = tensors;
+  more.push_back(make_tensor<float>("experts.3.weight", {0}, {}));
+  refused(more, "tensor \"experts.3.weight\" is none of the model's");
+  auto turned = tensors;
+  turned.front().shape = {4, 2};
+  refused(turned, "tensor \"experts.0.weight\" has shape [4, 2], expected [2, 4]");
+  const std::vector<double> twice(8);
+  auto wide = tensors;
+  wide.front() = make_tensor<double>("experts.0.weight", {2, 4}, twice);
+  refused(wide, "tensor \"experts.0.weight\" has numbers of type F64, expected F32");
+  // Under a prefix, only what begins with it is looked at.
+  std::vector<Tensor> prefixed = parameter_tensors(model, "model.");
+  prefixed.push_back(make_tensor<double>("adam.mean", {8}, twice));
+  save_tensors(path, prefixed);
+  Layer other = make_layer(2);
+  load_parameters(TensorFile(path), other, "model.");
+  CHECK(test::same_bits(test::values_of(other), test::values_of(model)));
+}
+
+TEST_CASE("what is not a whole, consistent file is refused with one line") {
+  const TemporaryDirectory directory;
+  const auto refused = [&](const std::string& content, const std::string& reason) {
+    const auto path = directory.write("file", content);
+    try {
+      (void)TensorFile(path);
+      FAIL("not refused: " << reason);
+    } catch (const FileError& error) {
+      CHECK(error.what() == path.string() + ": " + reason);
+    }
+  };
+  const auto header = [&](const std::string& text, const std::string& reason) {
+    refused(raw_file(text, "12345678"), reason);
+  };
+  CHECK_THROWS_WITH(TensorFile("no/such/file"), "no/such/file: cannot be read");
+  CHECK_THROWS_AS(TensorFile(directory.path()), FileError);
+  refused("", "is no safetensors file, or truncated: 0 bytes");
+  refused("1234567", "is no safetensors file, or truncated: 7 bytes");
+  refused(raw_file(R"({"a":)", "").substr(0, 10),
+          "is no safetensors file, or truncated: a header of 5 bytes in a file of 10");
+  // A number that would be an absurd amount of memory.
+  refused("\xff\xff\xff\xff\xff\xff\xff\xff{}",
+          "is no safetensors file, or truncated: a header of 18446744073709551615 bytes in a file "
+          "of 10");
+  header("", "the header is not JSON, from byte 1 on");
+  header("{\"a\":", "the header is not JSON, from byte 6 on");
+  header("[1]", "the header is not a JSON object");
+  header("{}", "the tensors end at byte 0 of 8");
+  header(R"({"a":{"b":[[[[1]]]]}})", "the header is nested too deeply");
+  header(R"({"__metadata__":{"a":1}})", "the metadata are not texts by name");
+  header(R"({"__metadata__":{"comet_format":"2"},"a":{"dtype":"F32","shape":[2],)"
+         R"("data_offsets":[0,8]}})",
+         "is of format \"2\", this program reads format 1: it was written by another version");
+
+  const auto a = [](const std::string& dtype, const std::string& shape, const std::string& places) {
+    return R"("a":{"dtype":")" + dtype + R"(","shape":)" + shape + R"(,"data_offsets":)" + places +
+           "}";
+  };
+  const auto one = [&](const std::string& dtype, const std::string& shape,
+                       const std::string& places, const std::string& reason) {
+    header("{" + a(dtype, shape, places) + "}", "tensor \"a\" " + reason);
+  };
+  const std::string bare = "is not described by dtype, shape and data_offsets";
+  header(R"({"a":3})", "tensor \"a\" " + bare);
+  header(R"({"a":{"dtype":"F32","shape":[2]}})", "tensor \"a\" " + bare);
+  one("F32", "[-2]", "[0,8]", bare);
+  one("F32", "[2.0]", "[0,8]", bare);
+  one("F32", "2", "[0,8]", bare);
+  one("F32", "[2]", "[0,8,8]", bare);
+  one("F32", "[2]", "[0,99999999999999999999]", bare);
+  one("Q4", "[2]", "[0,8]", "has numbers of type \"Q4\", not known here");
+  one("F32", "[2]", "[0,16]", "lies at bytes 0 to 16 of 8: truncated or damaged");
+  one("F32", "[2]", "[8,0]", "lies at bytes 8 to 0 of 8: truncated or damaged");
+  one("F32", "[3]", "[0,8]", "has 8 bytes, which is not F32 [3]");
+  // 2^62 numbers of 4 bytes: 0 modulo 2^64.
+  one("F32", "[4611686018427387904]", "[0,0]",
+      "has 0 bytes, which is not F32 [4611686018427387904]");
+  header("{" + a("F32", "[1]", "[0,4]") + "," + a("F32", "[1]", "[4,8]") + "}",
+         "the header has \"a\" twice");
+  const auto two = [&](const std::string& first, const std::string& second) {
+    return R"({"b":{"dtype":"I8","shape":[4],"data_offsets":)" + second + "}," +
+           a("F32", "[1]", first) + "}";
+  };
+  header(two("[0,4]", "[2,6]"), "the tensors overlap at byte 2 of the data");
+  header(two("[0,4]", "[0,4]"), "the tensors overlap at byte 0 of the data");
+  refused(raw_file(two("[0,4]", "[5,9]"), "123456789"),
+          "the tensors leave a hole at byte 4 of the data");
+  // Names cannot break the line, however they are written.
+  header(R"({"a\nb":3})", "tensor \"a\\nb\" " + bare);
+}
+
+TEST_CASE("every file that is cut short is refused") {
+  const TemporaryDirectory directory;
+  Layer model = make_layer(1);
+  save_parameters(directory.path() / "model", model);
+  const std::string content = content_of(directory.path() / "model");
+  for (std::size_t length = 0; length < content.size(); length += 7) {
+    const auto path = directory.write("cut", content.substr(0, length));
+    CHECK_THROWS_AS(TensorFile(path), FileError);
+  }
+}
+
+TEST_CASE("a file with any byte changed is refused or gives tensors of its size") {
+  const TemporaryDirectory directory;
+  Layer model = make_layer(1);
+  save_parameters(directory.path() / "model", model);
+  const std::string content = content_of(directory.path() / "model");
+  const RandomKey key(5);
+  for (std::uint64_t i = 0; i < 300; ++i) {
+    std::string changed = content;
+    changed[std::size_t(key.index(2 * i, 400))] = char(key.index(2 * i + 1, 256));
+    const auto path = directory.write("changed", changed);
+    try {
+      const TensorFile file(path);
+      for (const Tensor& tensor : file.tensors()) CHECK(tensor.bytes.size() <= content.size());
+    } catch (const FileError& error) {
+      CHECK(std::string(error.what()).find('\n') == std::string::npos);
+    }
+  }
+}
+
+TEST_CASE("a file that cannot be written leaves the old one and no other") {
+  const TemporaryDirectory directory;
+  Layer model = make_layer(1);
+  const auto blocked = directory.path() / "blocked";
+  std::filesystem::create_directories(blocked / "inside");
+  CHECK_THROWS_AS(save_parameters(blocked, model), FileError);
+  CHECK_THROWS_WITH(save_parameters(directory.path() / "none" / "model", model),
+                    (directory.path() / "none" / "model").string() +
+                        ": cannot be written: No such file or directory");
+  CHECK(files_in(directory.path()) == 1);
+  CHECK(files_in(blocked) == 1);
+}
+
+TEST_CASE("tensors that contradict themselves are not written") {
+  const TemporaryDirectory directory;
+  const auto path = directory.path() / "file";
+  const std::vector<float> two = {1, 2};
+  CHECK_THROWS_WITH(make_tensor<float>("a", {3}, two),
+                    "comet::make_tensor: values.size() is 2, expected the product of [3] = 3");
+  const Tensor a = make_tensor<float>("a", {2}, two);
+  Tensor wrong = a;
+  wrong.shape = {2, 2};
+  CHECK_THROWS_WITH(save_tensors(path, {a, a}),
+                    "comet::save_tensors: the name \"a\" is taken already");
+  CHECK_THROWS_WITH(save_tensors(path, {wrong}),
+                    "comet::save_tensors: the bytes of \"a\" is 8, expected those of F32 [2, 2]");
+  CHECK_THROWS_WITH(save_tensors(path, {a}, {{"note", "\xff"}}),
+                    "comet::save_tensors: a name or a text of the metadata is not UTF-8");
+  CHECK(files_in(directory.path()) == 0);
+}
