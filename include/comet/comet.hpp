@@ -16,6 +16,11 @@
 #include <comet/gates/hash.hpp>
 #include <comet/gates/softmax.hpp>
 #include <comet/gates/top_k.hpp>
+#include <comet/inference/emit_cpp.hpp>
+#include <comet/inference/freeze.hpp>
+#include <comet/inference/frozen_comet_gate.hpp>
+#include <comet/inference/frozen_dselect_k_gate.hpp>
+#include <comet/inference/frozen_top_k_gate.hpp>
 #include <comet/layers/dense.hpp>
 #include <comet/layers/dropout.hpp>
 #include <comet/layers/embedding.hpp>

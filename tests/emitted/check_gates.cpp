@@ -1,0 +1,53 @@
+// SPDX-License-Identifier: MIT
+// Compiles emitted gates without the library and compares what they route with what it did.
+#include <cstdio>
+#include <cstring>
+#include <limits>
+
+#include "gates.hpp"
+
+namespace {
+
+int failures = 0;
+
+void expect(bool holds, const char* gate, const char* what, int sample) {
+  if (holds) return;
+  std::printf("%s: sample %d: %s\n", gate, sample, what);
+  ++failures;
+}
+
+template <class S>
+bool same_bits(const S* a, const S* b, int size) {
+  return std::memcmp(a, b, static_cast<std::size_t>(size) * sizeof(S)) == 0;
+}
+
+#define CHECK_GATE(gate)                                                                       \
+  {                                                                                            \
+    constexpr int samples = static_cast<int>(sizeof(gate##_cases::offsets) / sizeof(int)) - 1; \
+    std::int32_t experts[gate::max_entries];                                                   \
+    gate::Scalar weights[gate::max_entries];                                                   \
+    for (int b = 0; b < samples; ++b) {                                                        \
+      const int begin = gate##_cases::offsets[b];                                              \
+      const int expected = gate##_cases::offsets[b + 1] - begin;                               \
+      const int size = gate::route(gate##_cases::x + b * gate::input_dim, experts, weights);   \
+      expect(size == expected, #gate, "number of entries", b);                                 \
+      if (size != expected) continue;                                                          \
+      expect(same_bits(experts, gate##_cases::experts + begin, size), #gate, "experts", b);    \
+      expect(same_bits(weights, gate##_cases::weights + begin, size), #gate, "weights", b);    \
+    }                                                                                          \
+    gate::Scalar x[gate::input_dim] = {};                                                      \
+    x[gate::input_dim - 1] = std::numeric_limits<gate::Scalar>::quiet_NaN();                   \
+    expect(gate::route(x, experts, weights) == -1, #gate, "takes nan", 0);                     \
+    expect(samples == 40, #gate, "number of samples", samples);                                \
+  }
+
+}  // namespace
+
+int main() {
+  CHECK_ALL_GATES
+  const int table[] = {4, 0, 3, 3, 1};
+  for (int id = 0; id < 5; ++id) expect(tables::hash::route(id) == table[id], "hash", "expert", id);
+  expect(tables::hash::route(5) == -1 && tables::hash::route(-1) == -1, "hash", "unknown id", 5);
+  if (failures == 0) std::puts("all gates route to the same bits");
+  return failures == 0 ? 0 : 1;
+}

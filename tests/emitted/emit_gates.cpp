@@ -1,0 +1,104 @@
+// SPDX-License-Identifier: MIT
+// emit_gates FILE: writes gates as plain C++, and random samples with what the library routes them
+// to.
+#include <cstdint>
+#include <fstream>
+#include <string>
+#include <type_traits>
+#include <vector>
+
+#include <comet/inference/emit_cpp.hpp>
+#include <comet/inference/freeze.hpp>
+
+using namespace comet;
+
+namespace {
+
+constexpr Index d = 43;  // whole and broken packets, for every size of packet
+constexpr Index samples = 40;
+
+std::string checks;
+
+template <class G>
+void write(const std::string& name, const G& gate, std::ostream& out) {
+  using S = typename G::Scalar;
+  const auto frozen = freeze(gate);
+  emit_cpp(frozen, out, {.name = name});
+
+  Matrix<S> x(d, samples);
+  RandomKey(9).fill_uniform(x, -1, 1);
+  Routing<S> routing;
+  typename G::Workspace workspace;
+  gate.route(x, routing, workspace);
+  detail::CppWriter<S> cpp(out, name + "_cases", "What the library says");
+  cpp << "using Scalar = " << (std::is_same_v<S, float> ? "float" : "double") << ";\n";
+  cpp.array("Scalar", "x", x.reshaped());
+  cpp.array("int", "offsets", routing.offsets());
+  cpp.array("std::int32_t", "experts", routing.experts());
+  cpp.array("Scalar", "weights", routing.weights());
+  cpp.end();
+  checks += "CHECK_GATE(" + name + ")\n";
+}
+
+template <class G>
+void write_permuted(const std::string& name, const G& gate, bool each, std::ostream& out) {
+  PermutedGate permuted(gate);
+  std::vector<Permutation> permutations;
+  for (Index j = 0; j < (each ? permuted.num_selectors() : 1); ++j)
+    permutations.push_back(Permutation::random(gate.num_experts(), RandomKey(8).fold(j)));
+  permuted.set_permutations(permutations);
+  write(name, permuted, out);
+}
+
+/// Parameters far from the start, so that some splits are saturated and some are not.
+template <class G>
+G scattered(G gate) {
+  std::uint64_t seed = 50;
+  gate.visit_parameters([&](const ParameterName&, auto& values, auto&) {
+    RandomKey(seed++).fill_uniform(values, -1, 1);
+  });
+  return gate;
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  if (argc != 2) return 2;
+  std::ofstream out(argv[1]);
+  using Comet = CometGateOptions;
+  using DSelect = DSelectKGateOptions;
+  const auto key = RandomKey(1);
+  write("comet_plain",
+        scattered(
+            CometGate<float>(Comet{.input_dim = d, .num_experts = 11, .k = 3, .gamma = 3}, key)),
+        out);
+  write_permuted("comet_one",
+                 scattered(CometGate<double>(
+                     Comet{.input_dim = d, .num_experts = 16, .k = 2, .gamma = 20}, key)),
+                 false, out);
+  write_permuted(
+      "comet_each",
+      scattered(CometGate<float>(Comet{.input_dim = d, .num_experts = 6, .k = 3, .gamma = 8}, key)),
+      true, out);
+  write("comet_single", CometGate<float>(Comet{.input_dim = d, .num_experts = 1, .k = 1}, key),
+        out);
+  write_permuted("top_k", TopKGate<float>({.input_dim = d, .num_experts = 20, .k = 4}, key), false,
+                 out);
+  write("top_k_all",
+        TopKGate<double>({.input_dim = d, .num_experts = 20, .k = 2, .softmax = TopKSoftmax::all},
+                         key),
+        out);
+  write_permuted("dselect_one",
+                 scattered(DSelectKGate<float>(
+                     DSelect{.input_dim = d, .num_experts = 11, .k = 2, .gamma = 8}, key)),
+                 false, out);
+  write_permuted("dselect_each",
+                 scattered(DSelectKGate<double>(
+                     DSelect{.input_dim = d, .num_experts = 8, .k = 3, .gamma = 8}, key)),
+                 true, out);
+  emit_cpp(HashGate<float>({4, 0, 3, 3, 1}, 5), out, {.name = "tables::hash"});
+  out << "#define CHECK_ALL_GATES ";
+  for (const char c : checks) out << (c == '\n' ? ' ' : c);
+  out << '\n';
+  return out ? 0 : 1;
+}
