@@ -37,6 +37,7 @@ int run(int argc, const char* const* argv, const Console& console) {
   program.get_formatter()->column_width(34);
   add_train(program, console);
   add_compare(program, console);
+  add_tune(program, console);
   add_synthesize(program, console);
   try {
     program.parse(argc, argv);

@@ -4,20 +4,21 @@
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
-#include <vector>
+#include <filesystem>
+#include <span>
+#include <string>
+#include <utility>
 
-#include <comet/concepts.hpp>
 #include <comet/local_search/train_with_local_search.hpp>
 #include <comet/optimizers/adam.hpp>
-#include <comet/parameters.hpp>
-#include <comet/permutation.hpp>
 #include <comet/random.hpp>
 #include <comet/thread_pool.hpp>
 
 #include <movielens/batches.hpp>
+#include <movielens/checkpoint.hpp>
 #include <movielens/evaluation.hpp>
+#include <movielens/interrupt.hpp>
 #include <movielens/model.hpp>
-#include <movielens/snapshot.hpp>
 #include <movielens/two_task.hpp>
 
 namespace movielens {
@@ -56,6 +57,7 @@ struct TrainingResult {
   int best_epoch = 0;
   double seconds = 0;            ///< all of it
   double seconds_per_epoch = 0;  ///< mean
+  Figures validation;            ///< of the best epoch
   Figures test;                  ///< with the weights of the best epoch
 };
 
@@ -65,6 +67,23 @@ class Observer {
   virtual ~Observer() = default;
   virtual void on_step(const StepReport& /*report*/) {}
   virtual void on_epoch(const EpochReport& /*report*/) {}
+  /// \return what a checkpoint of now should remember for on_resume()
+  virtual Json on_checkpoint() { return {}; }
+  virtual void on_resume(const Json& /*remembered*/) {}
+};
+
+/// Seconds, from those that an earlier part of the training took on.
+class Stopwatch {
+ public:
+  explicit Stopwatch(double seconds) : before_(seconds), start_(Clock::now()) {}
+  [[nodiscard]] double seconds() const {
+    return before_ + std::chrono::duration<double>(Clock::now() - start_).count();
+  }
+
+ private:
+  using Clock = std::chrono::steady_clock;
+  double before_;
+  Clock::time_point start_;
 };
 
 /// \brief The local search of a training without one.
@@ -77,20 +96,6 @@ struct NoSearch {
   void advance(Gates&) {}
   [[nodiscard]] bool finished() const { return true; }
   [[nodiscard]] double regularization() const { return 0; }
-};
-
-/// A model and what its local search learns, as one model for the optimizer.
-template <class Model, class Search>
-struct Searched {
-  using Scalar = typename Model::S;
-  Model& model;
-  Search& search;
-
-  template <class F>
-  void visit_parameters(F&& f) {
-    model.visit_parameters(f);
-    if constexpr (comet::Parametric<Search>) comet::visit_part("search", search, f);
-  }
 };
 
 /// Of the workspace's last batch, mean over the gates.
@@ -107,85 +112,103 @@ double experts_per_sample(const typename TwoTaskModel<Gate>::Workspace& workspac
 /// \brief Trains with Adam and early stopping, restores the best weights and tests them.
 ///
 /// Batches, dropout and noise are functions of (key, epoch, batch), so the result is the same bits
-/// for any number of threads.
+/// for any number of threads, and for a training that was ended and goes on from a checkpoint.
 /// \param pool    not owned, may be null
 /// \param search  a PermutationStrategy for the model's gates; takes part until it has finished
+/// \throws Interrupted between two steps if an orderly end was asked for, after a checkpoint
 template <class Gate, class Search>
 TrainingResult train(TwoTaskModel<Gate>& model, const TwoTaskData& data,
                      const TrainerOptions& options, RandomKey key, comet::ThreadPool* pool,
-                     Observer& observer, Search& search) {
+                     Observer& observer, Search& search, const Checkpoints& checkpoints) {
   using S = typename Gate::Scalar;
-  using Clock = std::chrono::steady_clock;
-  const auto seconds_since = [](Clock::time_point start) {
-    return std::chrono::duration<double>(Clock::now() - start).count();
-  };
   const auto row = [](std::span<const float> values) {
     return Eigen::Map<const Matrix<S>>(values.data(), 1, Index(values.size()));
   };
 
   typename TwoTaskModel<Gate>::Workspace workspace(pool);
-  comet::Adam<S> adam({.learning_rate = options.learning_rate}, pool);
   Batches batches(data.train, options.batch_size);
   Evaluator<Gate> validation(data.validation, options.batch_size);
-  Searched<TwoTaskModel<Gate>, Search> searched{model, search};
   auto& gates = model.mixture().gates();
-  Snapshot<S> best;
-  std::vector<std::vector<comet::Permutation>> best_order;  // per gate
-  double best_loss = 0;
-  double epoch_seconds = 0;
-  TrainingResult result;
-  const auto start = Clock::now();
-  for (int epoch = 1; epoch <= options.epochs; ++epoch) {
-    const auto epoch_start = Clock::now();
+  TrainingState<Gate, Search> state{
+      .searched = {model, search},
+      .adam = comet::Adam<S>({.learning_rate = options.learning_rate}, pool)};
+  Progress& progress = state.progress;
+  if (checkpoints.resume && std::filesystem::exists(checkpoints.file))
+    observer.on_resume(load_checkpoint(checkpoints, state));
+  const Stopwatch stopwatch(progress.seconds);
+  const auto leave_checkpoint = [&] {
+    progress.seconds = stopwatch.seconds();
+    save_checkpoint(checkpoints, observer.on_checkpoint(), state);
+  };
+  const auto is_over = [&] {
+    const int done = progress.epoch - 1;
+    return done == options.epochs || done - progress.best_epoch >= options.patience;
+  };
+  while (!is_over()) {
+    const int epoch = progress.epoch;
     const RandomKey epoch_key = key.fold(std::uint64_t(epoch));
     batches.shuffle(epoch_key.fold(0));
-    EpochReport report;
-    report.epoch = epoch;
-    for (std::size_t b = 0; b < batches.size(); ++b) {
-      const Batch batch = batches[b];
+    while (progress.batch < batches.size()) {
+      const Batch batch = batches[progress.batch];
       Loss loss;
       comet::step_with_local_search(
           search, gates,
           [&] {
             loss = model.accumulate_gradients(batch.user, batch.item, row(batch.watched),
                                               row(batch.rating), options.task_weights,
-                                              epoch_key.fold(1).fold(b), workspace);
+                                              epoch_key.fold(1).fold(progress.batch), workspace);
             const double search_penalty = search.regularization();
             loss.penalty += search_penalty;
             loss.total += search_penalty;
           },
-          [&] { adam.step(searched); });
-      report.training += loss;
+          [&] { state.adam.step(state.searched); });
+      progress.training += loss;
+      ++progress.batch;
       observer.on_step({.epoch = epoch,
-                        .batch = b + 1,
+                        .batch = progress.batch,
                         .batches = batches.size(),
-                        .step = adam.num_steps(),
+                        .step = state.adam.num_steps(),
                         .loss = loss,
                         .experts_per_sample = experts_per_sample<Gate>(workspace)});
+      const bool is_interrupted = movielens::is_interrupted();
+      if (checkpoints.due_after_step(state.adam.num_steps()) ||
+          (is_interrupted && checkpoints.any()))
+        leave_checkpoint();
+      if (is_interrupted)
+        throw Interrupted(checkpoints.any() ? "the same command with --resume goes on from step " +
+                                                  std::to_string(state.adam.num_steps())
+                                            : "there is no checkpoint to go on from");
     }
+    EpochReport report{.epoch = epoch, .training = progress.training};
     report.training /= double(batches.size());
     report.validation = validation.evaluate(model, options.task_weights, workspace);
-    for (const Gate& gate : gates) report.permutations.push_back(gate.permutations());
-    report.best = epoch == 1 || report.validation.loss.total < best_loss;
+    report.permutations = order_of(gates);
+    report.best =
+        progress.best_epoch == 0 || report.validation.loss.total < progress.validation.loss.total;
     if (report.best) {
-      best_loss = report.validation.loss.total;
-      result.best_epoch = epoch;
-      best.take(model);
-      best_order = report.permutations;
+      progress.best_epoch = epoch;
+      progress.validation = report.validation;
+      progress.best_order = report.permutations;
+      state.best.take(model);
     }
-    report.seconds = seconds_since(epoch_start);
-    epoch_seconds += report.seconds;
-    result.epochs = epoch;
+    const double now = stopwatch.seconds();
+    report.seconds = now - std::exchange(progress.epoch_start, now);
     observer.on_epoch(report);
-    if (epoch - result.best_epoch >= options.patience) break;
+    ++progress.epoch;
+    progress.batch = 0;
+    progress.training = {};
+    if (checkpoints.due_after_epoch() && !is_over()) leave_checkpoint();
   }
-  best.restore(model);
-  for (std::size_t task = 0; task < gates.size(); ++task)
-    gates[task].set_permutations(best_order[task]);
+  state.best.restore(model);
+  set_order(gates, progress.best_order);
+  TrainingResult result;
+  result.epochs = progress.epoch - 1;
+  result.best_epoch = progress.best_epoch;
+  result.validation = progress.validation;
+  result.seconds_per_epoch = progress.epoch_start / result.epochs;
   result.test = Evaluator<Gate>(data.test, options.batch_size)
                     .evaluate(model, options.task_weights, workspace);
-  result.seconds = seconds_since(start);
-  result.seconds_per_epoch = epoch_seconds / result.epochs;
+  result.seconds = stopwatch.seconds();
   return result;
 }
 

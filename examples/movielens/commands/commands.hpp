@@ -14,6 +14,7 @@ namespace movielens {
 
 void add_train(CLI::App& program, const Console& console);
 void add_compare(CLI::App& program, const Console& console);
+void add_tune(CLI::App& program, const Console& console);
 void add_synthesize(CLI::App& program, const Console& console);
 
 }  // namespace movielens
