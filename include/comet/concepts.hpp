@@ -76,7 +76,9 @@ struct TrainingTile {
 ///
 /// The layer calls it on blocks of columns: x is d x width, y is m x width. `cache` is cache_dim()
 /// x width: forward() fills it, backward finds it again; predict() may use it as scratch. Columns
-/// may be padding: finite in, anything finite out.
+/// may be padding: finite in, anything finite out. An expert whose result for a column does not
+/// depend on the width of the block, bit for bit, can say `static constexpr bool
+/// independent_columns = true;` and gets no padding; a product by Eigen does depend on it.
 template <class E>
 concept ExpertFunction = std::copyable<E> && Parametric<E> &&
     std::floating_point<typename E::Scalar> &&

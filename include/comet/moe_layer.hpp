@@ -10,6 +10,8 @@
 #include <comet/detail/affine.hpp>
 #include <comet/detail/buffer.hpp>
 #include <comet/detail/check.hpp>
+#include <comet/detail/dots.hpp>
+#include <comet/detail/padding.hpp>
 #include <comet/dispatch_plan.hpp>
 #include <comet/parameters.hpp>
 #include <comet/random.hpp>
@@ -44,9 +46,9 @@ template <class Part>
 /// that several tasks use is evaluated once. Outputs and gradients equal those of evaluating every
 /// expert for every sample, to rounding, whatever the routing: rows may be empty or full.
 ///
-/// Samples are gathered per expert (counting sort), experts run on blocks of columns of fixed
-/// padding, and every sum over experts runs in ascending order of the expert. So results are the
-/// same bits for any number of threads, and in predict() a sample's bits do not depend on its
+/// Samples are gathered per expert (counting sort), experts run on blocks of columns, padded if
+/// they need it, and every sum over experts runs in ascending order of the expert. So results are
+/// the same bits for any number of threads, and in predict() a sample's bits do not depend on its
 /// batch. An expert that serves the whole batch reads x as it stands, without a gather.
 ///
 /// \par Cost     experts: d m multiply-adds per active pair (dense expert), twice that backward;
@@ -191,8 +193,8 @@ class MoeLayer {
   }
 
  private:
-  /// Columns per block: wide enough to make up for Eigen packing the weights once per block,
-  /// narrow enough to share out. Any multiple of column_multiple gives the same bits.
+  /// Columns per block: wide enough to read the weights seldom, narrow enough to share out. Any
+  /// multiple of column_multiple gives the same bits.
   static constexpr Index block_columns = 128;
   static constexpr Index samples_per_chunk = 64;
 
@@ -309,7 +311,7 @@ void MoeLayer<G, E>::mix(std::string_view where, const ConstMatrixView<S>& x, Ma
   detail::check_finite(where, "x", x);
   for (const Routing<S>& routing : ws.routings_) routing.validate(where, num_experts(), x.cols());
   const Index d = input_dim();
-  const Index multiple = detail::column_multiple(d, output_dim());
+  const Index multiple = detail::column_multiple(experts_.front());
   ws.plan_.build(std::span<const Routing<S>>(ws.routings_), num_experts(), x.cols(), multiple);
   ws.cut_blocks(multiple);
   const Index columns = ws.plan_.num_columns();
@@ -420,14 +422,22 @@ void MoeLayer<G, E>::backward_experts(const ConstMatrixView<S>& x, const ConstMa
     const auto samples = plan.samples(block.expert);
     for (Index i = 0; i < block.width; ++i) {
       auto doutput = doutputs.col(column + i);
-      doutput.setZero();
-      if (block.first + i >= Index(samples.size())) continue;  // padding
+      if (block.first + i >= Index(samples.size())) {  // padding
+        doutput.setZero();
+        continue;
+      }
       const SampleId sample = samples[std::size_t(block.first + i)];
+      bool first = true;
       for (Index t = 0; t < num_tasks(); ++t) {
         const S weight = column_weights(t, column + i);
         if (weight == S(0)) continue;
         const auto dy_sample = dy.col(t * num_samples + sample);
-        doutput += weight * dy_sample;
+        if (first) {
+          doutput = weight * dy_sample;
+        } else {
+          doutput += weight * dy_sample;
+        }
+        first = false;
         column_dweights(t, column + i) = dy_sample.dot(outputs.col(column + i));
       }
     }

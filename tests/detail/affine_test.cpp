@@ -10,15 +10,6 @@
 using namespace comet;
 using comet::test::random_matrix;
 
-TEST_CASE("blocks are as wide as it takes for every column to go the same way") {
-  for (const Index in : {1, 2, 7, 15, 256})
-    for (const Index out : {1, 2, 8, 16, 256}) {
-      const Index width = detail::column_multiple(in, out);
-      CHECK(width % 4 == 0);
-      CHECK(in + out + width >= 20);  // below that Eigen takes its path for small products
-    }
-}
-
 TEMPLATE_TEST_CASE("affine_forward is the formula", "", COMET_TEST_SCALARS) {
   using S = TestType;
   const double tolerance = std::is_same_v<S, double> ? 1e-13 : 1e-5;

@@ -4,19 +4,13 @@
 #include <algorithm>
 #include <cstdint>
 
-#include <comet/detail/dots.hpp>
 #include <comet/detail/product.hpp>
+#include <comet/detail/simd.hpp>
 #include <comet/random.hpp>
 #include <comet/types.hpp>
 
 /// \file
-/// \brief Affine maps with activation on blocks of columns: the products behind layers and experts.
-///
-/// Eigen's result for a column depends on the shape of the product it is part of: one column takes
-/// the matrix-vector path, a column beyond the last multiple of 4 a scalar path, a product whose
-/// three sizes sum to less than 20 a third one (Eigen 3.4). `column_multiple` is the block width
-/// that keeps every column on the same path, so that its bits do not depend on its neighbours:
-/// callers pad blocks to a multiple of it.
+/// \brief Affine maps with activation on blocks of columns: behind layers and experts.
 
 namespace comet {
 
@@ -24,13 +18,6 @@ namespace comet {
 enum class Activation { identity, relu };
 
 namespace detail {
-
-/// Width that blocks of columns are padded to for an in x out map.
-inline Index column_multiple(Index in, Index out) {
-  constexpr Index kernel_columns = 4;
-  constexpr Index small_product = 20;
-  return in + out + kernel_columns >= small_product ? kernel_columns : small_product;
-}
 
 /// Dropout of one block of columns, keyed by sample and unit so that it does not depend on how
 /// samples are grouped into blocks.
@@ -61,22 +48,27 @@ struct Dropout {
   std::uint32_t dropped;  ///< of 2^16
 };
 
-/// y = activation(weight^T x + bias) for a block of columns.
+/// y = activation(weight^T x + bias) for a block of columns; a column's bits do not depend on the
+/// others.
 /// \param weight  in x out    \param bias  out x 1
-/// \param x  in x width       \param y  out x width, width a multiple of column_multiple(in, out)
+/// \param x  in x width       \param y  out x width
 template <class S, class X, class Y>
 void affine_forward(const Matrix<S>& weight, const Matrix<S>& bias, Activation activation,
                     const X& x, Y&& y) {
-  if (weight.cols() == 1) {
-    // One output would take Eigen's matrix-vector path.
-    dots(weight.data(), weight.rows(), x, S(0), y.data(), y.outerStride());
-  } else {
-    product<false>(y, weight.transpose(), x);
-  }
-  if (activation == Activation::relu) {
-    for (Index c = 0; c < y.cols(); ++c) y.col(c) = (y.col(c) + bias.col(0)).cwiseMax(S(0));
-  } else {
-    for (Index c = 0; c < y.cols(); ++c) y.col(c) += bias.col(0);
+  // A strip of x stays in the first-level cache while all weights pass by, and its y is still hot
+  // for bias and activation.
+  constexpr Index strip = 24;
+  for (Index first = 0; first < x.cols(); first += strip) {
+    const Index width = std::min(strip, x.cols() - first);
+    auto y_strip = y.middleCols(first, width);
+    transposed_product(weight, x.middleCols(first, width), y_strip);
+    for (Index c = 0; c < width; ++c) {
+      if (activation == Activation::relu) {
+        y_strip.col(c) = (y_strip.col(c) + bias.col(0)).cwiseMax(S(0));
+      } else {
+        y_strip.col(c) += bias.col(0);
+      }
+    }
   }
 }
 
@@ -85,8 +77,19 @@ void affine_forward(const Matrix<S>& weight, const Matrix<S>& bias, Activation a
 template <class S, class Y, class DY>
 void activation_backward(Activation activation, S scale, const Y& y, DY&& dy) {
   if (activation == Activation::identity) return;
-  for (Index c = 0; c < dy.cols(); ++c)
-    dy.col(c).array() *= (y.col(c).array() > S(0)).template cast<S>() * scale;
+  for (Index c = 0; c < dy.cols(); ++c) {
+    const S* output = y.col(c).data();
+    S* gradient = dy.col(c).data();
+    Index i = 0;
+    for (; i + lanes<S> <= dy.rows(); i += lanes<S>) {
+      const auto on =
+          simd::pcmp_lt(simd::pset1<Packet<S>>(S(0)), simd::ploadu<Packet<S>>(output + i));
+      const auto scaled =
+          simd::pmul(simd::ploadu<Packet<S>>(gradient + i), simd::pset1<Packet<S>>(scale));
+      simd::pstoreu(gradient + i, simd::pand(on, scaled));
+    }
+    for (; i < dy.rows(); ++i) gradient[i] = S(0) < output[i] ? gradient[i] * scale : S(0);
+  }
 }
 
 /// gradient(:, units) += x dz^T and bias gradient, for a slice of the output units.
@@ -100,8 +103,7 @@ void affine_accumulate(const X& x, const DZ& dz, Index first_unit, Index num_uni
   for (Index c = 0; c < slice.cols(); ++c) bias += slice.col(c);
 }
 
-/// Output units per slice of a weight gradient. A multiple of 4 keeps Eigen's kernel full; the
-/// size is fixed because it decides the order of sums and so the bits.
+/// Output units per slice of a weight gradient: a task for a thread.
 inline constexpr Index units_per_slice = 128;
 
 inline Index num_slices(Index out) { return (out + units_per_slice - 1) / units_per_slice; }

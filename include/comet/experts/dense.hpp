@@ -28,6 +28,7 @@ template <class S>
 class DenseExpert {
  public:
   using Scalar = S;
+  static constexpr bool independent_columns = true;
   using Options = DenseExpertOptions;
 
   /// Weights uniform in +-sqrt(6 / (d + m)) (Glorot and Bengio, 2010), bias 0.

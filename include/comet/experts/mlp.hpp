@@ -8,7 +8,6 @@
 #include <comet/concepts.hpp>
 #include <comet/detail/affine.hpp>
 #include <comet/detail/check.hpp>
-#include <comet/detail/dots.hpp>
 #include <comet/parameters.hpp>
 #include <comet/random.hpp>
 #include <comet/types.hpp>
@@ -34,6 +33,7 @@ template <class S>
 class MlpExpert {
  public:
   using Scalar = S;
+  static constexpr bool independent_columns = true;
 
   /// Weights uniform in +-sqrt(6 / (in + out)) of their map (Glorot and Bengio, 2010), biases 0.
   /// \throws std::invalid_argument if a size is < 1 or the dropout rate is outside [0, 1)
@@ -131,22 +131,10 @@ class MlpExpert {
   [[nodiscard]] Index hidden_slices() const { return detail::num_slices(hidden_dim()); }
   [[nodiscard]] Index output_slices() const { return detail::num_slices(output_dim()); }
 
-  /// Blocks are padded for a d x m map; one of these two may be so small that its bits would still
-  /// depend on the block's width as a product. As inner products they do not.
   template <class X, class Y>
   static void map(const Parameter<S>& weight, const Parameter<S>& bias, Activation activation,
                   const X& x, Y&& y) {
-    const Index in = weight.values.rows();
-    const Index out = weight.values.cols();
-    constexpr Index narrowest_block = 4;
-    if (detail::column_multiple(in, out) <= narrowest_block) {
-      detail::affine_forward(weight.values, bias.values, activation, x, y);
-      return;
-    }
-    for (Index i = 0; i < out; ++i)
-      detail::dots(weight.values.col(i).data(), in, x, bias.values(i, 0), &y(i, 0),
-                   y.outerStride());
-    if (activation == Activation::relu) y = y.cwiseMax(S(0));
+    detail::affine_forward(weight.values, bias.values, activation, x, y);
   }
 
   MlpExpertOptions options_;

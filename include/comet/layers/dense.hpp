@@ -5,7 +5,6 @@
 #include <cmath>
 
 #include <comet/detail/affine.hpp>
-#include <comet/detail/buffer.hpp>
 #include <comet/detail/check.hpp>
 #include <comet/parameters.hpp>
 #include <comet/random.hpp>
@@ -39,11 +38,6 @@ class Dense {
     explicit Workspace(ThreadPool* threads) : pool(threads) {}
 
     ThreadPool* pool = nullptr;  ///< not owned; none runs everything in the calling thread
-
-   private:
-    friend class Dense;
-    detail::Buffer<S> padded_input_;   // d x column_multiple
-    detail::Buffer<S> padded_output_;  // m x column_multiple
   };
 
   /// Weights uniform in +-sqrt(6 / (d + m)) (Glorot and Bengio, 2010), bias 0.
@@ -66,23 +60,13 @@ class Dense {
   /// \throws std::invalid_argument if a shape does not fit
   void forward(const ConstMatrixView<S>& x, MatrixView<S> y, Workspace& workspace) const {
     check_shapes("Dense::forward", x, y, "y");
-    const Index multiple = detail::column_multiple(input_dim(), output_dim());
-    const Index even = x.cols() / multiple * multiple;
-    const Index block = std::max(Index(1), block_columns / multiple) * multiple;
-    const Index blocks = (even + block - 1) / block;
+    const Index blocks = (x.cols() + block_columns - 1) / block_columns;
     parallel_for(threads_for(workspace, x.cols()), blocks, [&](Index i, Index) {
-      const Index width = std::min(block, even - i * block);
+      const Index width = std::min(block_columns, x.cols() - i * block_columns);
       detail::affine_forward(weight_.values, bias_.values, options_.activation,
-                             x.middleCols(i * block, width), y.middleCols(i * block, width));
+                             x.middleCols(i * block_columns, width),
+                             y.middleCols(i * block_columns, width));
     });
-    const Index rest = x.cols() - even;
-    if (rest == 0) return;
-    auto input = workspace.padded_input_.shape(input_dim(), multiple);
-    auto output = workspace.padded_output_.shape(output_dim(), multiple);
-    input.leftCols(rest) = x.rightCols(rest);
-    input.rightCols(multiple - rest).setZero();
-    detail::affine_forward(weight_.values, bias_.values, options_.activation, input, output);
-    y.rightCols(rest) = output.leftCols(rest);
   }
 
   /// \brief Adds the gradients of sum(dy . y).

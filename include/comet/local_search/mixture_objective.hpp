@@ -11,7 +11,7 @@
 #include <vector>
 
 #include <comet/concepts.hpp>
-#include <comet/detail/affine.hpp>
+#include <comet/detail/padding.hpp>
 #include <comet/detail/check.hpp>
 #include <comet/routing.hpp>
 #include <comet/types.hpp>
@@ -98,7 +98,7 @@ class MixtureObjective {
   void evaluate_experts() {
     const E& first = experts_->front();
     const Index num_samples = x_.cols();
-    const Index multiple = detail::column_multiple(first.input_dim(), first.output_dim());
+    const Index multiple = detail::column_multiple(first);
     const Index padded = (num_samples + multiple - 1) / multiple * multiple;
     Matrix<S> input = Matrix<S>::Zero(first.input_dim(), padded);
     input.leftCols(num_samples) = x_;
