@@ -17,11 +17,13 @@ TEMPLATE_TEST_CASE("dots are inner products, the same bits however many at a tim
   for (const Index d : {0, 1, 2, 3, 4, 5, 7, 8, 9, 16, 31, 100}) {
     CAPTURE(d);
     const Matrix<S> x = random_matrix<S>(d, 23, 1), w = random_matrix<S>(d, 1, 2);
+    std::vector<const S*> columns;
+    for (Index b = 0; b < 23; ++b) columns.push_back(x.col(b).data());
     std::vector<S> all(23);
-    detail::dots(w.data(), d, x, S(0.5), all.data(), Index(1));
+    detail::dots(w.data(), d, columns.data(), Index(23), S(0.5), all.data());
     for (Index count = 0; count <= 23; ++count) {
       std::vector<S> some(std::size_t(count) + 1, S(7));
-      detail::dots(w.data(), d, x.leftCols(count), S(0.5), some.data(), Index(1));
+      detail::dots(w.data(), d, columns.data(), count, S(0.5), some.data());
       CHECK(some.back() == S(7));
       some.pop_back();
       CHECK(test::same_bits(some, std::vector<S>(all.begin(), all.begin() + count)));

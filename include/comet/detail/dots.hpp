@@ -2,8 +2,8 @@
 #pragma once
 
 #include <algorithm>
-#include <cstring>
 
+#include <comet/detail/simd.hpp>
 #include <comet/types.hpp>
 
 /// \file
@@ -11,7 +11,7 @@
 ///
 /// Gates compare and threshold these numbers, so they must be the same bits whether a sample is
 /// routed alone or in a batch, and whether all hyperplanes of a tree are evaluated or only those on
-/// a sample's path. A matrix product gives no such promise: here every pair has its own vector
+/// a sample's path. A matrix product gives no such promise: here every pair has its own
 /// two accumulators, whatever else is computed beside it. Four samples at a time keep eight chains
 /// of multiply-adds going, which comes close to the speed of a matrix product; a single sample
 /// still has two.
@@ -23,41 +23,37 @@ inline constexpr Index dot_width = 4;
 
 template <int Width, class S>
 void dot_block(const S* w, Index size, const S* const* x, S bias, S* out, Index out_stride) {
-  using Packet = typename Eigen::internal::packet_traits<S>::type;
-  constexpr Index lanes = Eigen::internal::packet_traits<S>::size;
-  namespace ops = Eigen::internal;
-
-  Packet sums[std::size_t(Width)];
-  Packet odd_sums[std::size_t(Width)];
-  for (int i = 0; i < Width; ++i) sums[i] = odd_sums[i] = ops::pset1<Packet>(S(0));
+  Packet<S> sums[std::size_t(Width)];
+  Packet<S> odd_sums[std::size_t(Width)];
+  COMET_UNROLL
+  for (int i = 0; i < Width; ++i) sums[i] = odd_sums[i] = simd::pset1<Packet<S>>(S(0));
   Index l = 0;
-  for (; l + 2 * lanes <= size; l += 2 * lanes) {
-    const Packet shared = ops::ploadu<Packet>(w + l);
-    const Packet odd_shared = ops::ploadu<Packet>(w + l + lanes);
+  for (; l + 2 * lanes<S> <= size; l += 2 * lanes<S>) {
+    const Packet<S> shared = simd::ploadu<Packet<S>>(w + l);
+    const Packet<S> odd_shared = simd::ploadu<Packet<S>>(w + l + lanes<S>);
+    COMET_UNROLL
     for (int i = 0; i < Width; ++i) {
-      sums[i] = ops::pmadd(shared, ops::ploadu<Packet>(x[i] + l), sums[i]);
-      odd_sums[i] = ops::pmadd(odd_shared, ops::ploadu<Packet>(x[i] + l + lanes), odd_sums[i]);
+      sums[i] = simd::pmadd(shared, simd::ploadu<Packet<S>>(x[i] + l), sums[i]);
+      odd_sums[i] =
+          simd::pmadd(odd_shared, simd::ploadu<Packet<S>>(x[i] + l + lanes<S>), odd_sums[i]);
     }
   }
-  if (l + lanes <= size) {
-    const Packet shared = ops::ploadu<Packet>(w + l);
+  if (l + lanes<S> <= size) {
+    const Packet<S> shared = simd::ploadu<Packet<S>>(w + l);
+    COMET_UNROLL
     for (int i = 0; i < Width; ++i)
-      sums[i] = ops::pmadd(shared, ops::ploadu<Packet>(x[i] + l), sums[i]);
-    l += lanes;
+      sums[i] = simd::pmadd(shared, simd::ploadu<Packet<S>>(x[i] + l), sums[i]);
+    l += lanes<S>;
   }
   if (l < size) {
-    // The rest is padded with zeros and takes the same instructions.
-    S padded[std::size_t(lanes)] = {};
-    std::copy_n(w + l, size - l, padded);
-    const Packet shared = ops::ploadu<Packet>(padded);
-    for (int i = 0; i < Width; ++i) {
-      S operand[std::size_t(lanes)] = {};
-      std::copy_n(x[i] + l, size - l, operand);
-      sums[i] = ops::pmadd(shared, ops::ploadu<Packet>(operand), sums[i]);
-    }
+    const Packet<S> shared = load_partial(w + l, size - l);
+    COMET_UNROLL
+    for (int i = 0; i < Width; ++i)
+      sums[i] = simd::pmadd(shared, load_partial(x[i] + l, size - l), sums[i]);
   }
+  COMET_UNROLL
   for (int i = 0; i < Width; ++i)
-    out[i * out_stride] = ops::predux(ops::padd(sums[i], odd_sums[i])) + bias;
+    out[i * out_stride] = simd::predux(simd::padd(sums[i], odd_sums[i])) + bias;
 }
 
 /// out[i * out_stride] = w . x[i] + bias for i in 0..count-1.
@@ -72,17 +68,6 @@ void dots(const S* w, Index size, const S* const* x, Index count, S bias, S* out
     i += 2;
   }
   if (i < count) dot_block<1>(w, size, x + i, bias, out + i * out_stride, out_stride);
-}
-
-/// The same for the columns of a matrix.
-template <class S, class X>
-void dots(const S* w, Index size, const X& x, S bias, S* out, Index out_stride) {
-  const S* columns[dot_width];
-  for (Index first = 0; first < x.cols(); first += dot_width) {
-    const Index count = std::min(dot_width, x.cols() - first);
-    for (Index i = 0; i < count; ++i) columns[i] = x.data() + (first + i) * x.outerStride();
-    dots(w, size, columns, count, bias, out + first * out_stride, out_stride);
-  }
 }
 
 /// sum += factors[0] * x[0] + ... for `count` vectors, four at a time so that the sum is loaded

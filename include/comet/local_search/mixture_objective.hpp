@@ -11,8 +11,8 @@
 #include <vector>
 
 #include <comet/concepts.hpp>
-#include <comet/detail/padding.hpp>
 #include <comet/detail/check.hpp>
+#include <comet/detail/padding.hpp>
 #include <comet/routing.hpp>
 #include <comet/types.hpp>
 
