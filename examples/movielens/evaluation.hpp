@@ -39,8 +39,9 @@ class Evaluator {
         rating_(row_of(rows.rating)),
         unused_gradient_(1, Index(rows.size())) {}
 
-  Figures evaluate(const TwoTaskModel<Gate>& model, const TaskWeights& weights,
-                   typename TwoTaskModel<Gate>::Workspace& workspace) {
+  /// Fills logits() and stars(). \return per task, how the gate spread the rows
+  std::vector<GateLoad> predict(const TwoTaskModel<Gate>& model,
+                                typename TwoTaskModel<Gate>::Workspace& workspace) {
     std::vector<GateLoad> loads(TwoTaskModel<Gate>::num_tasks,
                                 GateLoad(model.mixture().num_experts()));
     Index first = 0;
@@ -54,15 +55,23 @@ class Evaluator {
         loads[task].add(workspace.mixture().routing(Index(task)));
       first += samples;
     }
+    return loads;
+  }
 
+  /// Of "watched", one per row.
+  [[nodiscard]] std::span<const double> logits() const { return {logits_.data(), rows_->size()}; }
+  [[nodiscard]] std::span<const double> stars() const { return {stars_.data(), rows_->size()}; }
+
+  Figures evaluate(const TwoTaskModel<Gate>& model, const TaskWeights& weights,
+                   typename TwoTaskModel<Gate>::Workspace& workspace) {
+    const std::vector<GateLoad> loads = predict(model, workspace);
     Figures figures;
     figures.loss.watched = comet::binary_cross_entropy<double>(logits_, watched_, unused_gradient_);
     figures.loss.rating =
         comet::mean_squared_error<double>(stars_, rating_, watched_, unused_gradient_);
     figures.loss.total =
         weights.watched * figures.loss.watched + weights.rating * figures.loss.rating;
-    figures.auc = comet::roc_auc(std::span<const double>(logits_.data(), rows_->size()),
-                                 std::span<const float>(rows_->watched));
+    figures.auc = comet::roc_auc(logits(), std::span<const float>(rows_->watched));
     for (const GateLoad& load : loads) {
       figures.experts_per_sample_by_task.push_back(load.experts_per_sample());
       figures.load.push_back(load.share_per_expert());

@@ -2,6 +2,7 @@
 #include <movielens/files.hpp>
 
 #include <fcntl.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -83,6 +84,17 @@ void LineLog::append(std::string_view line) {
   std::string text(line);
   text += '\n';
   if (!write_all(descriptor_, text)) refuse(file_);
+}
+
+std::uint64_t LineLog::sync() const {
+  struct stat status {};
+  if (::fsync(descriptor_) != 0 || ::fstat(descriptor_, &status) != 0) refuse(file_);
+  return static_cast<std::uint64_t>(status.st_size);
+}
+
+void LineLog::cut(std::uint64_t length) {
+  if (sync() < length) throw FileError(file_, "is shorter than the checkpoint says");
+  if (::ftruncate(descriptor_, static_cast<off_t>(length)) != 0) refuse(file_);
 }
 
 void make_directories(const std::filesystem::path& directory) {

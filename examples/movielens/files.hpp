@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
+#include <cstdint>
 #include <filesystem>
 #include <string_view>
 
@@ -27,6 +28,11 @@ class LineLog {
 
   /// Adds a line; `line` has no end-of-line itself. \throws FileError, for example on a full disk
   void append(std::string_view line);
+
+  /// Brings all lines to the disk. \return the length of the file in bytes
+  [[nodiscard]] std::uint64_t sync() const;
+  /// Drops all but the first bytes. \throws FileError if there are not so many
+  void cut(std::uint64_t length);
 
  private:
   std::filesystem::path file_;

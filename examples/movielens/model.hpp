@@ -75,6 +75,7 @@ struct Loss {
 template <class Gate>
 class TwoTaskModel {
  public:
+  using GateType = Gate;
   using S = typename Gate::Scalar;
   using Mixture = comet::MoeLayer<Gate, comet::DenseExpert<S>>;
   class Workspace;

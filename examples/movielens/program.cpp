@@ -10,8 +10,11 @@
 
 #include <CLI/CLI.hpp>
 
+#include <comet/io/file_error.hpp>
+
 #include <movielens/commands/commands.hpp>
 #include <movielens/file_error.hpp>
+#include <movielens/interrupt.hpp>
 
 namespace movielens {
 namespace {
@@ -19,6 +22,7 @@ namespace {
 constexpr int success = 0;
 constexpr int unforeseen = 1;
 constexpr int bad_input = 2;
+constexpr int interrupted = 130;  // as shells have it for Ctrl-C
 
 int fail(const Console& console, int code, std::string_view reason) {
   console.err << "movielens: ";
@@ -38,6 +42,8 @@ int run(int argc, const char* const* argv, const Console& console) {
   add_train(program, console);
   add_compare(program, console);
   add_tune(program, console);
+  add_evaluate(program, console);
+  add_recommend(program, console);
   add_synthesize(program, console);
   try {
     program.parse(argc, argv);
@@ -49,6 +55,10 @@ int run(int argc, const char* const* argv, const Console& console) {
     return fail(console, bad_input, error.what());
   } catch (const FileError& error) {
     return fail(console, bad_input, error.what());
+  } catch (const comet::FileError& error) {
+    return fail(console, bad_input, error.what());
+  } catch (const Interrupted& error) {
+    return fail(console, interrupted, error.what());
   } catch (const std::invalid_argument& error) {
     return fail(console, bad_input, error.what());
   } catch (const std::bad_alloc&) {

@@ -16,11 +16,10 @@
 namespace movielens {
 
 [[nodiscard]] Json to_json(const Figures& figures);
+/// What to_json() was given.
+[[nodiscard]] Figures figures_from(const Json& json);
 [[nodiscard]] Json to_json(const EpochReport& report);
 [[nodiscard]] Json to_json(const StepReport& report);
-
-/// Per gate, per permutation, the expert of every slot.
-[[nodiscard]] Json to_json(const std::vector<std::vector<comet::Permutation>>& permutations);
 
 /// "epoch 2/6  loss 0.61 ..." for people.
 [[nodiscard]] std::string progress_line(const EpochReport& report, int epochs);

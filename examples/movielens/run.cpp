@@ -1,8 +1,12 @@
 // SPDX-License-Identifier: MIT
 #include <movielens/run.hpp>
 
+#include <filesystem>
+#include <fstream>
+
 #include <movielens/places.hpp>
 #include <movielens/ratings.hpp>
+#include <movielens/report.hpp>
 
 namespace movielens {
 
@@ -11,10 +15,30 @@ Dataset load(const TrainOptions& options) {
   const auto seed = static_cast<std::uint64_t>(options.split_seed.value_or(options.seed));
   return {.source = source_of(ratings.file),
           .ratings = ratings.size(),
-          .rows = make_two_task_data(ratings, RandomKey(seed).fold(places::data))};
+          .rows = make_two_task_data(ratings, RandomKey(seed).fold(places::data)),
+          .user_ids = ratings.user_ids,
+          .item_ids = ratings.item_ids};
+}
+
+std::optional<RunResult> finished_run(const TrainOptions& options, const Dataset& data) {
+  const std::filesystem::path out = options.out;
+  std::ifstream file(out / "result.json");
+  if (!file) return std::nullopt;
+  const Json json = Json::parse(file, nullptr, /*allow_exceptions=*/false);
+  if (json.is_discarded() || !json.contains("options") || json["options"] != to_json(options) ||
+      json.value("source", "") != data.source)
+    return std::nullopt;
+  if (options.weights && !std::filesystem::exists(out / "model.safetensors")) return std::nullopt;
+  return run_result_from(json);
 }
 
 RunResult run(const TrainOptions& options, const Dataset& data, const Console& console) {
+  if (options.resume) {
+    if (const auto finished = finished_run(options, data)) {
+      std::filesystem::remove(std::filesystem::path(options.out) / "checkpoint.safetensors");
+      return *finished;
+    }
+  }
   if (options.gate == "comet") return run_comet(options, data, console);
   if (options.gate == "dselect_k") return run_dselect_k(options, data, console);
   if (options.gate == "top_k") return run_top_k(options, data, console);

@@ -2,7 +2,9 @@
 #pragma once
 
 #include <cstddef>
+#include <optional>
 #include <string>
+#include <vector>
 
 #include <comet/types.hpp>
 
@@ -18,6 +20,8 @@ struct Dataset {
   std::string source;
   std::size_t ratings = 0;
   TwoTaskData rows;
+  std::vector<std::string> user_ids;  ///< per user, as in the file
+  std::vector<std::string> item_ids;
 };
 
 /// \brief Reads the ratings of options.data and draws negatives and splits from the split's seed.
@@ -29,8 +33,15 @@ struct RunResult {
   Index parameters = 0;
 };
 
-/// \brief Trains one model; writes metrics.jsonl as it goes and result.json at the end to
-/// options.out.
+/// The figures of a run that was done before with the same options on the same data.
+[[nodiscard]] std::optional<RunResult> finished_run(const TrainOptions& options,
+                                                    const Dataset& data);
+
+/// \brief Trains one model; writes metrics.jsonl, steps.jsonl and checkpoints as it goes, and
+/// model.safetensors and result.json at the end, to options.out.
+///
+/// With options.resume it goes on from the checkpoint there, if there is one.
+/// \throws Interrupted if an orderly end was asked for
 RunResult run(const TrainOptions& options, const Dataset& data, const Console& console);
 
 // One source file each, because each compiles a whole model.

@@ -4,18 +4,18 @@
 #include <chrono>
 #include <filesystem>
 #include <ostream>
-#include <utility>
-#include <vector>
 
 #include <comet/local_search/permutation_search.hpp>
-#include <comet/local_search/permuted_gate.hpp>
 #include <comet/local_search/swap_search.hpp>
 #include <comet/parameters.hpp>
 #include <comet/random.hpp>
 #include <comet/thread_pool.hpp>
 
+#include <movielens/checkpoint.hpp>
 #include <movielens/files.hpp>
 #include <movielens/held_out_objective.hpp>
+#include <movielens/model_builder.hpp>
+#include <movielens/model_file.hpp>
 #include <movielens/places.hpp>
 #include <movielens/report.hpp>
 #include <movielens/run.hpp>
@@ -31,6 +31,8 @@ class TrainingLog : public Observer {
 
   void on_step(const StepReport& report) override;
   void on_epoch(const EpochReport& report) override;
+  Json on_checkpoint() override;
+  void on_resume(const Json& remembered) override;
 
  private:
   LineLog& epochs_;
@@ -40,35 +42,46 @@ class TrainingLog : public Observer {
   std::chrono::steady_clock::time_point next_update_;
 };
 
-/// \brief Trains the model with gates of one kind. Every gate is wrapped in a PermutedGate: without
-/// a search it keeps the identity, which costs a look-up per entry.
+/// Of a training with these options on these data.
+[[nodiscard]] Checkpoints checkpoints_of(const TrainOptions& options, const Dataset& data);
+
+/// Makes the directory of a training and removes what an earlier one left there: all its results,
+/// or, for one that goes on, what a crash kept from being written.
+void start_directory(const std::filesystem::path& directory, bool resume);
+
+/// \brief Gives the model the weights and permutations of options.from_pretrained.
+/// \throws FileError or comet::FileError if it is not of the same users, items and sizes
+template <class Model>
+void load_pretrained(const TrainOptions& options, const Dataset& data, Model& model) {
+  const ModelFile file(options.from_pretrained);
+  check_ids(file, data.user_ids, data.item_ids, data.source);
+  file.load(model);
+}
+
+/// \brief Trains the model with gates of one kind.
 /// \param make_gate  callable with a key
 template <class MakeGate>
 RunResult run_gate(const TrainOptions& o, const Dataset& data, const Console& console,
                    MakeGate make_gate) {
   const RandomKey key(static_cast<std::uint64_t>(o.seed));
-  using Gate = comet::PermutedGate<decltype(make_gate(key))>;
-  using Model = TwoTaskModel<Gate>;
-  ModelOptions model_options = o.model;
-  model_options.num_users = data.rows.num_users;
-  model_options.num_items = data.rows.num_items;
-  std::vector<Gate> gates;
-  for (std::size_t task = 0; task < Model::num_tasks; ++task)
-    gates.emplace_back(make_gate(key.fold(places::gates).fold(task)));
-  Model model(model_options, std::move(gates), key.fold(places::model));
+  auto model = build_model(o, data.rows.num_users, data.rows.num_items, make_gate);
+  using Gate = typename decltype(model)::GateType;
+  const Checkpoints checkpoints = checkpoints_of(o, data);
+  const bool resumes = o.resume && std::filesystem::exists(checkpoints.file);
+  if (!o.from_pretrained.empty() && !resumes) load_pretrained(o, data, model);
 
   const std::filesystem::path out = o.out;
-  make_directories(out);
-  std::filesystem::remove(out / "result.json");  // of an earlier training, if any
-  LineLog epochs(out / "metrics.jsonl", LineLog::Open::fresh);
-  LineLog steps(out / "steps.jsonl", LineLog::Open::fresh);
+  start_directory(out, o.resume);
+  const auto mode = resumes ? LineLog::Open::append : LineLog::Open::fresh;
+  LineLog epochs(out / "metrics.jsonl", mode);
+  LineLog steps(out / "steps.jsonl", mode);
   if (!o.quiet)
     console.err << "data: " << data.source << ": " << data.ratings << " ratings, "
                 << data.rows.num_users << " users, " << data.rows.num_items << " items\n"
                 << "gate: " << o.gate
                 << (o.local_search == "none" ? "" : ", " + o.local_search + " local search") << ", "
                 << comet::count_parameters(model) << " parameters; results in " << out.string()
-                << std::endl;
+                << (resumes ? "; goes on from its checkpoint" : "") << std::endl;
 
   comet::ThreadPool pool(o.threads);
   TrainingLog log(epochs, steps, console, o);
@@ -79,13 +92,14 @@ RunResult run_gate(const TrainOptions& o, const Dataset& data, const Console& co
                                .patience = o.patience,
                                .task_weights = weights};
   const auto train_with = [&](auto& search) {
-    return train(model, data.rows, trainer, key.fold(places::training), &pool, log, search);
+    return train(model, data.rows, trainer, key.fold(places::training), &pool, log, search,
+                 checkpoints);
   };
   const Index batches = Index(Batches(data.rows.train, trainer.batch_size).size());
   const Index search_steps = std::max(Index(2), batches * o.search_epochs);
   TrainingResult result;
   if (o.local_search == "relaxed") {
-    comet::PermutationSearch<typename Model::S> search(
+    comet::PermutationSearch<typename Gate::Scalar> search(
         {.steps = search_steps,
          .annealing = {.first_temperature = o.search_temperatures[0],
                        .last_temperature = o.search_temperatures[1]}},
@@ -104,6 +118,7 @@ RunResult run_gate(const TrainOptions& o, const Dataset& data, const Console& co
     result = train_with(search);
   }
 
+  if (o.weights) save_model(out / "model.safetensors", model, o, data);
   const Index parameters = comet::count_parameters(model);
   const Json json = {{"source", data.source},
                      {"ratings", data.ratings},
@@ -122,6 +137,7 @@ RunResult run_gate(const TrainOptions& o, const Dataset& data, const Console& co
                      {"seconds_per_epoch", result.seconds_per_epoch},
                      {"seconds", result.seconds}};
   write_atomically(out / "result.json", json.dump(2) + "\n");
+  std::filesystem::remove(checkpoints.file);
   return {.training = result, .parameters = parameters};
 }
 

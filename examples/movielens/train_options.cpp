@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 #include <movielens/train_options.hpp>
 
+#include <algorithm>
 #include <cmath>
 #include <sstream>
 #include <stdexcept>
@@ -65,7 +66,26 @@ void check(const TrainOptions& o) {
   check(o.model.dropout >= 0 && o.model.dropout < 1, "--dropout", o.model.dropout, "in [0, 1)");
   check(o.seed >= 0, "--seed", o.seed, "a whole number >= 0");
   if (o.split_seed) check(*o.split_seed >= 0, "--split-seed", *o.split_seed, "a whole number >= 0");
+  if (o.checkpoint_every)
+    check(*o.checkpoint_every >= 0, "--checkpoint-every", *o.checkpoint_every,
+          "a whole number >= 0");
   check(o.threads >= 0 && o.threads <= 1024, "--threads", o.threads, "from 0 to 1024");
+}
+
+void add_data_options(CLI::App& command, TrainOptions& o) {
+  command
+      .add_option("--data", o.data,
+                  "ratings: a file, or a directory with ratings.csv, ratings.dat or u.data\n"
+                  "(MovieLens), BX-Book-Ratings.csv (Book-Crossing) or jester-data-1.csv")
+      ->type_name("PATH")
+      ->required();
+  command
+      .add_option("--columns", o.columns,
+                  "of any other table: user, item and rating, by name or number")
+      ->type_name("USER,ITEM,RATING")
+      ->delimiter(',')
+      ->expected(3)
+      ->multi_option_policy(CLI::MultiOptionPolicy::Throw);
 }
 
 void add_options(CLI::App& command, TrainOptions& o) {
@@ -78,17 +98,7 @@ void add_options(CLI::App& command, TrainOptions& o) {
         ->expected(2)
         ->multi_option_policy(CLI::MultiOptionPolicy::Throw);
   };
-  option("--data", o.data, "PATH",
-         "ratings: a file, or a directory with ratings.csv, ratings.dat or u.data\n"
-         "(MovieLens), BX-Book-Ratings.csv (Book-Crossing) or jester-data-1.csv")
-      ->required();
-  command
-      .add_option("--columns", o.columns,
-                  "of any other table: user, item and rating, by name or number")
-      ->type_name("USER,ITEM,RATING")
-      ->delimiter(',')
-      ->expected(3)
-      ->multi_option_policy(CLI::MultiOptionPolicy::Throw);
+  add_data_options(command, o);
   option("--experts", o.model.num_experts, "N", "number of experts");
   option("--k", o.k, "N", "experts per sample of comet, dselect_k and top_k");
   option("--gamma", o.gamma, "X", "width of the smooth step of comet and dselect_k");
@@ -132,7 +142,37 @@ Json to_json(const TrainOptions& o) {
   }
   if (o.local_search != "none") json["search_epochs"] = o.search_epochs;
   if (o.local_search == "relaxed") json["search_temperatures"] = o.search_temperatures;
+  if (!o.from_pretrained.empty()) json["from_pretrained"] = o.from_pretrained;
   return json;
+}
+
+TrainOptions options_from(const Json& json) {
+  TrainOptions o;
+  json.at("gate").get_to(o.gate);
+  json.at("local_search").get_to(o.local_search);
+  json.at("experts").get_to(o.model.num_experts);
+  json.at("task_weights").get_to(o.task_weights);
+  json.at("learning_rate").get_to(o.learning_rate);
+  json.at("batch_size").get_to(o.batch_size);
+  json.at("epochs").get_to(o.epochs);
+  json.at("patience").get_to(o.patience);
+  json.at("embedding_dim").get_to(o.model.embedding_dim);
+  json.at("expert_dim").get_to(o.model.expert_dim);
+  json.at("head_dim").get_to(o.model.head_dim);
+  json.at("dropout").get_to(o.model.dropout);
+  json.at("seed").get_to(o.seed);
+  o.split_seed = json.at("split_seed").get<std::int64_t>();
+  o.k = json.value("k", o.k);
+  o.gamma = json.value("gamma", o.gamma);
+  o.entropy = json.value("entropy", o.entropy);
+  o.search_epochs = json.value("search_epochs", o.search_epochs);
+  o.search_temperatures = json.value("search_temperatures", o.search_temperatures);
+  o.from_pretrained = json.value("from_pretrained", o.from_pretrained);
+  const auto& gates = gate_names();
+  if (std::find(gates.begin(), gates.end(), o.gate) == gates.end() || o.task_weights.size() != 2 ||
+      o.search_temperatures.size() != 2)
+    throw std::invalid_argument("gate, task_weights or search_temperatures");
+  return o;
 }
 
 }  // namespace movielens

@@ -41,11 +41,18 @@ struct TrainOptions {
   std::optional<std::int64_t> split_seed;  ///< of negatives and split; else `seed`
   int threads = 0;
   std::string out;
+  std::string from_pretrained;  ///< file of a model to start from; else at random
+  bool weights = false;         ///< writes model.safetensors
+  std::optional<std::int64_t> checkpoint_every = 0;  ///< steps, 0 for never; none: once per epoch
+  bool resume = false;                               ///< goes on from a checkpoint
   bool quiet = false;
 };
 
 [[nodiscard]] const std::vector<std::string>& gate_names();
 [[nodiscard]] const std::vector<std::string>& local_search_names();
+
+/// Registers --data and --columns: where the ratings are.
+void add_data_options(CLI::App& command, TrainOptions& options);
 
 /// Registers the options that all trainings share: not the gate, the search, the seed, the output.
 void add_options(CLI::App& command, TrainOptions& options);
@@ -56,5 +63,9 @@ void check(const TrainOptions& options);
 
 /// Those that the figures depend on.
 [[nodiscard]] Json to_json(const TrainOptions& options);
+
+/// What to_json() was given, as far as it says.
+/// \throws Json::exception or std::invalid_argument if something is missing or of the wrong kind
+[[nodiscard]] TrainOptions options_from(const Json& json);
 
 }  // namespace movielens

@@ -15,6 +15,8 @@ namespace movielens {
 void add_train(CLI::App& program, const Console& console);
 void add_compare(CLI::App& program, const Console& console);
 void add_tune(CLI::App& program, const Console& console);
+void add_evaluate(CLI::App& program, const Console& console);
+void add_recommend(CLI::App& program, const Console& console);
 void add_synthesize(CLI::App& program, const Console& console);
 
 }  // namespace movielens

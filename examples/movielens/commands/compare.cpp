@@ -1,9 +1,7 @@
 // SPDX-License-Identifier: MIT
 #include <cstdint>
 #include <filesystem>
-#include <fstream>
 #include <memory>
-#include <optional>
 #include <ostream>
 #include <string>
 #include <utility>
@@ -27,17 +25,6 @@ struct CompareOptions {
   std::vector<std::int64_t> seeds = {1};
   bool resume = false;
 };
-
-/// The figures of a run that was done before with the same options on the same data.
-std::optional<RunResult> finished_run(const TrainOptions& options, const Dataset& data) {
-  std::ifstream file(std::filesystem::path(options.out) / "result.json");
-  if (!file) return std::nullopt;
-  const Json json = Json::parse(file, nullptr, /*allow_exceptions=*/false);
-  if (json.is_discarded() || !json.contains("options") || json["options"] != to_json(options) ||
-      json.value("source", "") != data.source)
-    return std::nullopt;
-  return run_result_from(json);
-}
 
 void compare(CompareOptions o, const Console& console) {
   const auto each_run = [&](auto&& use) {

@@ -5,6 +5,7 @@
 #include <CLI/CLI.hpp>
 
 #include <movielens/commands/commands.hpp>
+#include <movielens/interrupt.hpp>
 #include <movielens/report.hpp>
 #include <movielens/run.hpp>
 #include <movielens/train_options.hpp>
@@ -15,6 +16,7 @@ namespace {
 void train_command(TrainOptions options, const Console& console) {
   check(options);
   if (options.out.empty()) options.out = "results/" + options.gate;
+  const InterruptGuard guard;
   const RunResult result = run(options, load(options), console);
   console.out << result_table({{options.gate, options.local_search, {result}}});
 }
@@ -34,7 +36,19 @@ void add_train(CLI::App& program, const Console& console) {
       ->check(CLI::IsMember(local_search_names()));
   option("--seed", o->seed, "N", "split, negatives, start and noise are functions of it");
   option("--split-seed", o->split_seed, "N", "of split and negatives, if not that of --seed");
-  option("--out", o->out, "DIR", "for metrics.jsonl and result.json (default results/GATE)");
+  option("--out", o->out, "DIR",
+         "for metrics.jsonl, steps.jsonl, model.safetensors and result.json\n"
+         "(default results/GATE)");
+  option("--from-pretrained", o->from_pretrained, "FILE",
+         "start with the weights of this model, of the same users and movies");
+  o->checkpoint_every.reset();
+  option("--checkpoint-every", o->checkpoint_every, "N",
+         "training steps; 0 for none (default once per epoch)");
+  command->add_flag("--resume", o->resume,
+                    "go on from the checkpoint in DIR, to the same result as if never stopped");
+  o->weights = true;
+  command->add_flag_callback(
+      "--no-weights", [o] { o->weights = false; }, "do not write model.safetensors");
   command->callback([o, console] { train_command(*o, console); });
 }
 

@@ -4,6 +4,7 @@
 
 #include <comet/gates/hash.hpp>
 
+#include <movielens/gate_predictor.hpp>
 #include <movielens/run_gate.hpp>
 
 namespace movielens {
@@ -14,6 +15,15 @@ RunResult run_hash(const TrainOptions& o, const Dataset& data, const Console& co
   for (const std::int32_t item : data.rows.train.item) ++frequency[std::size_t(item)];
   return run_gate(o, data, console, [&](RandomKey) {
     return comet::HashGate<float>::balanced(frequency, o.model.num_experts);
+  });
+}
+
+/// The tables are in the file; until they are loaded, every movie goes to the first expert.
+std::unique_ptr<Predictor> open_hash(const ModelFile& file) {
+  return open_gate(file, [&](RandomKey) {
+    return comet::HashGate<float>(
+        std::vector<comet::ExpertId>(std::size_t(file.model().num_items), 0),
+        file.model().num_experts);
   });
 }
 

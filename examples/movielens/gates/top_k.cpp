@@ -1,16 +1,28 @@
 // SPDX-License-Identifier: MIT
 #include <comet/gates/top_k.hpp>
 
+#include <movielens/gate_predictor.hpp>
 #include <movielens/run_gate.hpp>
 
 namespace movielens {
+namespace {
 
-RunResult run_top_k(const TrainOptions& o, const Dataset& data, const Console& console) {
-  return run_gate(o, data, console, [&o](RandomKey key) {
+auto top_k_gates(const TrainOptions& o) {
+  return [&o](RandomKey key) {
     return comet::TopKGate<float>(
         {.input_dim = 2 * o.model.embedding_dim, .num_experts = o.model.num_experts, .k = o.k},
         key);
-  });
+  };
+}
+
+}  // namespace
+
+RunResult run_top_k(const TrainOptions& o, const Dataset& data, const Console& console) {
+  return run_gate(o, data, console, top_k_gates(o));
+}
+
+std::unique_ptr<Predictor> open_top_k(const ModelFile& file) {
+  return open_gate(file, top_k_gates(file.options()));
 }
 
 }  // namespace movielens

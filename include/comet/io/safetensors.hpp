@@ -106,7 +106,7 @@ template <class T>
 }
 
 /// Text of a file in a message: in quotes, one line, cut when long.
-inline std::string quoted(const std::string& text) {
+inline std::string quoted_name(const std::string& text) {
   constexpr std::size_t longest = 80;
   const std::string all =
       nlohmann::json(text).dump(-1, ' ', true, nlohmann::json::error_handler_t::replace);
@@ -181,11 +181,11 @@ inline void save_tensors(const std::filesystem::path& file, std::vector<Tensor> 
   std::uint64_t offset = 0;
   for (const Tensor& tensor : tensors) {
     if (!names.insert(tensor.name).second)
-      detail::raise(where, "the name " + detail::quoted(tensor.name) + " is taken already");
+      detail::raise(where, "the name " + detail::quoted_name(tensor.name) + " is taken already");
     std::uint64_t size = 0;
     if (!detail::size_of_tensor(tensor.shape, detail::size_of_dtype(tensor.dtype), size) ||
         size != tensor.bytes.size())
-      detail::raise(where, "the bytes of " + detail::quoted(tensor.name), tensor.bytes.size(),
+      detail::raise(where, "the bytes of " + detail::quoted_name(tensor.name), tensor.bytes.size(),
                     "those of " + tensor.dtype + ' ' + detail::shape_text(tensor.shape));
     auto& entry = header[tensor.name];
     entry["dtype"] = tensor.dtype;
@@ -242,7 +242,7 @@ class TensorFile {
   /// \throws FileError if there is none of this name
   [[nodiscard]] const Tensor& tensor(const std::string& name) const {
     if (const Tensor* found = find(name)) return *found;
-    refuse("tensor " + detail::quoted(name) + " is missing");
+    refuse("tensor " + detail::quoted_name(name) + " is missing");
   }
 
   /// \brief The numbers of a tensor of any shape.
@@ -264,7 +264,7 @@ class TensorFile {
   template <class T>
   void check_dtype(const Tensor& tensor) const {
     if (tensor.dtype != detail::dtype_of<T>())
-      refuse("tensor " + detail::quoted(tensor.name) + " has numbers of type " + tensor.dtype +
+      refuse("tensor " + detail::quoted_name(tensor.name) + " has numbers of type " + tensor.dtype +
              ", expected " + detail::dtype_of<T>());
   }
 
@@ -318,7 +318,7 @@ class TensorFile {
       if (event == Json::parse_event_t::key) {
         const auto name = value.get<std::string>();
         if (!keys.back().insert(name).second)
-          refuse("the header has " + detail::quoted(name) + " twice");
+          refuse("the header has " + detail::quoted_name(name) + " twice");
       }
       return true;
     };
@@ -341,7 +341,7 @@ class TensorFile {
   Tensor read_tensor(const std::string& name, const Json& entry,
                      std::vector<std::pair<std::uint64_t, std::uint64_t>>& places) const {
     const auto wrong = [&](const std::string& reason) {
-      refuse("tensor " + detail::quoted(name) + ' ' + reason);
+      refuse("tensor " + detail::quoted_name(name) + ' ' + reason);
     };
     const auto is_list = [&](const char* key) {
       if (!entry.contains(key) || !entry[key].is_array()) return false;
@@ -358,7 +358,7 @@ class TensorFile {
     tensor.dtype = entry["dtype"].get<std::string>();
     const std::uint64_t item = detail::size_of_dtype(tensor.dtype);
     if (item == 0)
-      wrong("has numbers of type " + detail::quoted(tensor.dtype) + ", not known here");
+      wrong("has numbers of type " + detail::quoted_name(tensor.dtype) + ", not known here");
     tensor.shape = entry["shape"].get<std::vector<Index>>();
     const auto begin = entry["data_offsets"][0].get<std::uint64_t>();
     const auto end = entry["data_offsets"][1].get<std::uint64_t>();
@@ -392,7 +392,7 @@ class TensorFile {
   void check_format() const {
     const auto found = metadata_.find(detail::format_key);
     if (found == metadata_.end() || found->second == std::to_string(detail::format_version)) return;
-    refuse("is of format " + detail::quoted(found->second) + ", this program reads format " +
+    refuse("is of format " + detail::quoted_name(found->second) + ", this program reads format " +
            std::to_string(detail::format_version) + ": it was written by another version");
   }
 
@@ -423,7 +423,7 @@ void load_parameters(const TensorFile& file, Model& model, const std::string& pr
     // Writers differ in what they take a column for.
     const bool is_column = values.cols() == 1 && tensor.shape == std::vector<Index>{values.rows()};
     if (tensor.shape != shape && !is_column)
-      file.refuse("tensor " + detail::quoted(name) + " has shape " +
+      file.refuse("tensor " + detail::quoted_name(name) + " has shape " +
                   detail::shape_text(tensor.shape) + ", expected " +
                   detail::shape_text(detail::file_shape(name, values.rows(), values.cols())));
     expected.insert(name);
@@ -431,7 +431,7 @@ void load_parameters(const TensorFile& file, Model& model, const std::string& pr
   for (const Tensor& tensor : file.tensors())
     if (tensor.name.starts_with(prefix) && !expected.contains(tensor.name) &&
         !others.contains(tensor.name))
-      file.refuse("tensor " + detail::quoted(tensor.name) + " is none of the model's");
+      file.refuse("tensor " + detail::quoted_name(tensor.name) + " is none of the model's");
   model.visit_parameters([&](const ParameterName& parameter, auto& values, auto&) {
     const Tensor& tensor = file.tensor(prefix + parameter.str());
     if (!tensor.bytes.empty()) std::memcpy(values.data(), tensor.bytes.data(), tensor.bytes.size());

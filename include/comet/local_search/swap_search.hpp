@@ -110,6 +110,15 @@ class SwapSearch {
     if (step_ % options_.interval == 0 || finished()) search(gates);
   }
 
+  /// \brief Goes on from a checkpoint: the step reached. The permutation is the gates'; moves() and
+  /// num_evaluations() count from here.
+  /// \throws std::invalid_argument if step < 0 or step > steps
+  void restore(Index step) {
+    detail::check_at_least("SwapSearch::restore", "step", step, 0);
+    detail::check_at_most("SwapSearch::restore", "step", step, "steps", options_.steps);
+    step_ = step;
+  }
+
   /// \brief Searches now, from the permutation that the gates have.
   template <class Gates>
   requires PermutationObjective<Objective, Gates>

@@ -1,0 +1,44 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <ostream>
+#include <string>
+#include <vector>
+
+#include <movielens/evaluation.hpp>
+#include <movielens/model_file.hpp>
+#include <movielens/two_task.hpp>
+
+namespace movielens {
+
+/// \brief What a model says of some rows.
+struct Predictions {
+  std::vector<double> logits;  ///< of "watched"
+  std::vector<double> stars;
+};
+
+/// \brief A trained model, whatever its gates.
+class Predictor {
+ public:
+  virtual ~Predictor() = default;
+
+  [[nodiscard]] virtual Predictions predict(const TwoTaskRows& rows) = 0;
+  /// The figures of a split, and what they are made of.
+  [[nodiscard]] virtual Figures evaluate(const TwoTaskRows& rows, Predictions& predictions) = 0;
+  /// Writes, per task, the experts that a pair was sent to with their weights, and for COMET gates
+  /// the path through the splits of each tree.
+  virtual void explain(std::int32_t user, std::int32_t item, std::ostream& out) = 0;
+};
+
+[[nodiscard]] std::unique_ptr<Predictor> open_predictor(const ModelFile& file);
+
+// One source file each, with that of the training, because each compiles a whole model.
+std::unique_ptr<Predictor> open_comet(const ModelFile& file);
+std::unique_ptr<Predictor> open_dselect_k(const ModelFile& file);
+std::unique_ptr<Predictor> open_top_k(const ModelFile& file);
+std::unique_ptr<Predictor> open_hash(const ModelFile& file);
+std::unique_ptr<Predictor> open_softmax(const ModelFile& file);
+
+}  // namespace movielens
