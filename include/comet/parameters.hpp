@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
+#include <concepts>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -44,6 +45,8 @@ class ParameterName {
 /// \brief Values of a tensor and the gradient that backward passes add to.
 template <class S>
 struct Parameter {
+  static_assert(std::floating_point<S>, "comet: the scalar type is float or double");
+
   Matrix<S> values;
   Matrix<S> gradients;
 

@@ -39,25 +39,46 @@ inline constexpr bool is_viewable =
     ((!(int(D::Flags) & Eigen::RowMajorBit) || D::IsVectorAtCompileTime) &&
      int(D::InnerStrideAtCompileTime) == 1);
 
+/// Stands for an argument that was refused: the compiler goes on after a static_assert, and Eigen
+/// would add pages of its own. Never defined.
+template <class M>
+M& refused();
+
 template <class S, class D>
-constexpr const D& viewable(const D& x) {
-  static_assert(std::is_same_v<typename D::Scalar, S>,
+constexpr decltype(auto) viewable(const D& x) {
+  constexpr bool right_scalar = std::is_same_v<typename D::Scalar, S>;
+  static_assert(right_scalar,
                 "comet: the scalar type of this matrix differs from the model's (float or double); "
                 "convert it with .cast<S>()");
   static_assert(is_viewable<D>,
                 "comet: one sample per column in column-major storage, please: a row-major, "
                 "transposed or strided matrix would have to be copied. A C-order (B, d) array is a "
                 "d x B Eigen::Map without a copy");
-  return x;
+  if constexpr (right_scalar && is_viewable<D>) {
+    return (x);
+  } else {
+    return refused<const Matrix<S>>();
+  }
 }
 
-template <class S, class D>
-constexpr D& writable(D& x) {
-  static_assert(std::is_same_v<typename D::Scalar, S>,
+template <class S, bool is_temporary, class D>
+constexpr decltype(auto) writable(D& x) {
+  constexpr bool right_scalar = std::is_same_v<typename D::Scalar, S>;
+  constexpr bool is_writable = (int(D::Flags) & Eigen::LvalueBit) && is_viewable<D>;
+  constexpr bool is_kept =
+      !(is_temporary && std::derived_from<D, Eigen::PlainObjectBase<std::remove_const_t<D>>>);
+  static_assert(right_scalar,
                 "comet: the scalar type of this output differs from the model's (float or double)");
-  static_assert((int(D::Flags) & Eigen::LvalueBit) && is_viewable<D>,
+  static_assert(is_writable,
                 "comet: an output must be a writable column-major matrix, block or map");
-  return x;
+  static_assert(is_kept,
+                "comet: this output is a temporary matrix, and what is written to it is lost: pass "
+                "one with a name (an empty one for a gradient that is not wanted)");
+  if constexpr (right_scalar && is_writable && is_kept) {
+    return (x);
+  } else {
+    return refused<Matrix<S>>();
+  }
 }
 
 }  // namespace detail
@@ -84,7 +105,7 @@ class MatrixView : public Eigen::Ref<Matrix<S>, 0, Eigen::OuterStride<>> {
   requires(!std::is_const_v<std::remove_reference_t<D>> &&
            !std::same_as<std::remove_cvref_t<D>, MatrixView>)
       MatrixView(D&& x)  // NOLINT: conversion is the purpose
-      : Base(detail::writable<S>(x)) {}
+      : Base(detail::writable<S, !std::is_lvalue_reference_v<D>>(x)) {}
 
   using Base::operator=;
 };

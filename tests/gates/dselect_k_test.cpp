@@ -270,10 +270,10 @@ TEST_CASE("the reachability penalty brings back a selector that points beyond n"
     return sum;
   };
   CHECK(kept() < 0.2);
+  Matrix<double> none;
   for (int step = 0; step < 400; ++step) {
     kept();
-    gate.backward(x, routing, std::vector<double>(routing.weights().size()), Matrix<double>(),
-                  workspace);
+    gate.backward(x, routing, std::vector<double>(routing.weights().size()), none, workspace);
     adam.step(gate);
   }
   CHECK(kept() > 0.99);
@@ -320,8 +320,9 @@ TEST_CASE("misuse of DSelect-k is named") {
   DSelectKGate<double>::Workspace workspace;
   CHECK_THROWS_WITH(gate.route(Matrix<double>::Zero(3, 1), routing, workspace),
                     "comet::DSelectKGate::route: x.rows() is 3, expected input_dim = 2");
+  Matrix<double> none;
   CHECK_THROWS_WITH(
-      gate.backward(Matrix<double>::Zero(2, 1), routing, {}, Matrix<double>(), workspace),
+      gate.backward(Matrix<double>::Zero(2, 1), routing, {}, none, workspace),
       "comet::DSelectKGate::backward: the workspace holds no forward(); call it first");
   for (const char* name : {"bit.bias", "mixture.bias"})
     for (const double bad : {std::nan(""), -std::numeric_limits<double>::infinity()}) {

@@ -111,8 +111,9 @@ TEST_CASE("misuse of the softmax gate is named") {
   SoftmaxGate<float>::Workspace workspace;
   CHECK_THROWS_WITH(gate.route(Matrix<float>::Zero(3, 1), routing, workspace),
                     "comet::SoftmaxGate::route: x.rows() is 3, expected input_dim = 2");
+  Matrix<float> none;
   CHECK_THROWS_WITH(
-      gate.backward(Matrix<float>::Zero(2, 1), routing, {}, Matrix<float>(), workspace),
+      gate.backward(Matrix<float>::Zero(2, 1), routing, {}, none, workspace),
       "comet::SoftmaxGate::backward: the workspace holds no forward(); call it first");
   for (const float bad : {std::nanf(""), -std::numeric_limits<float>::infinity()}) {
     test::parameter(gate, "bias")(1, 0) = bad;

@@ -309,7 +309,8 @@ TEST_CASE("misuse of a permuted gate is named") {
   gate.forward(x, routing, RandomKey(0), workspace);
   const std::vector<double> dweights(std::size_t(routing.num_entries()), 1.0);
   gate.set_soft(rough_matrices(1), std::vector{identity});
-  CHECK_THROWS_WITH(gate.backward(x, routing, dweights, Matrix<double>(0, 0), workspace),
+  Matrix<double> none;
+  CHECK_THROWS_WITH(gate.backward(x, routing, dweights, none, workspace),
                     "comet::PermutedGate::backward: the permutation has changed between soft and "
                     "hard since forward()");
 }

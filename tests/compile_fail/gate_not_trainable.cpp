@@ -1,0 +1,25 @@
+// SPDX-License-Identifier: MIT
+// expect: comet::MoeLayer::forward: this gate has parameters but cannot be trained
+#include <comet/experts/dense.hpp>
+#include <comet/moe_layer.hpp>
+
+struct Routes {
+  using Scalar = float;
+  using Input = comet::ConstMatrixView<float>;
+  struct Workspace {};
+  comet::Index num_experts() const { return 1; }
+  comet::Index max_active() const { return 1; }
+  void route(const Input&, comet::Routing<float>&, Workspace&) const {}
+  template <class F>
+  void visit_parameters(F&& f) {
+    weight.visit("weight", f);
+  }
+  comet::Parameter<float> weight;
+};
+
+using Layer = comet::MoeLayer<Routes, comet::DenseExpert<float>>;
+
+void misuse(const Layer& layer, const comet::Matrix<float>& x, comet::Matrix<float>& y,
+            Layer::Workspace& workspace) {
+  layer.forward(x, y, comet::RandomKey(1), workspace);
+}

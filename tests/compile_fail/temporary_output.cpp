@@ -1,0 +1,7 @@
+// SPDX-License-Identifier: MIT
+// expect: comet: this output is a temporary matrix
+#include <comet/types.hpp>
+
+void predict(comet::MatrixView<float> y);
+
+void misuse() { predict(comet::Matrix<float>(3, 4)); }
