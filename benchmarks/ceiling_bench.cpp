@@ -3,12 +3,11 @@
 
 #include <benchmark/benchmark.h>
 
-#include <comet/optimizers/adam.hpp>
-#include <comet/parameters.hpp>
+#include <comet/thread_pool.hpp>
 #include <support/ceiling.hpp>
 
 /// \file
-/// \brief The limits of the machine as compiled, and Adam, which runs against the memory's.
+/// \brief The limits of the machine as compiled.
 
 namespace {
 
@@ -36,24 +35,6 @@ void stream(benchmark::State& state, Index threads) {
   state.counters["B/s"] = bandwidth;
 }
 
-struct Model {
-  using Scalar = S;
-  comet::Parameter<S> weight;
-  template <class F>
-  void visit_parameters(F&& f) {
-    weight.visit("weight", f);
-  }
-};
-
-void adam_step(benchmark::State& state, Index parameters, Index threads) {
-  comet::ThreadPool pool(threads);
-  Model model{{256, parameters / 256}};
-  comet::Adam<S> adam({.learning_rate = 1e-6}, &pool);
-  for (auto _ : state) adam.step(model);
-  // Reads values, gradients and two moments; writes all four.
-  state.SetBytesProcessed(state.iterations() * parameters * 8 * Index(sizeof(S)));
-}
-
 const bool registered = [] {
   for (const Index threads : {1, 2}) {
     const std::string suffix = "/threads=" + std::to_string(threads) + "/f32";
@@ -65,12 +46,6 @@ const bool registered = [] {
           ("ceiling/product/d=256/m=256/B=" + std::to_string(columns) + suffix).c_str(), product,
           columns, threads));
     once(benchmark::RegisterBenchmark(("ceiling/stream" + suffix).c_str(), stream, threads));
-    for (const Index parameters : {1 << 16, 1 << 22})
-      benchmark::RegisterBenchmark(
-          ("adam/parameters=" + std::to_string(parameters) + suffix).c_str(), adam_step, parameters,
-          threads)
-          ->Unit(benchmark::kMicrosecond)
-          ->UseRealTime();
   }
   return true;
 }();

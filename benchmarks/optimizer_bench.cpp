@@ -1,0 +1,57 @@
+// SPDX-License-Identifier: MIT
+#include <string>
+
+#include <benchmark/benchmark.h>
+
+#include <comet/optimizers/adam.hpp>
+#include <comet/parameters.hpp>
+#include <comet/thread_pool.hpp>
+
+/// \file
+/// \brief Adam: the dense form runs against the memory's bandwidth, the lazy one skips the rows of
+/// an embedding that a batch did not touch.
+
+namespace {
+
+using comet::Index;
+using S = float;
+
+constexpr Index row = 128;  // of an embedding
+
+struct Model {
+  using Scalar = S;
+  comet::Parameter<S> weight;
+  template <class F>
+  void visit_parameters(F&& f) {
+    weight.visit("weight", f);
+  }
+};
+
+void adam_step(benchmark::State& state, Index rows, Index touched, bool lazy, Index threads) {
+  comet::ThreadPool pool(threads);
+  Model model{{row, rows}};
+  comet::Adam<S> adam({.learning_rate = 1e-6, .lazy = lazy}, &pool);
+  for (auto _ : state) {
+    for (Index i = 0; i < touched; ++i) model.weight.gradients.col(i * 7919 % rows).setOnes();
+    adam.step(model);
+  }
+  // Reads values, gradients and two moments; writes all four.
+  state.SetBytesProcessed(state.iterations() * row * rows * 8 * Index(sizeof(S)));
+}
+
+const bool registered = [] {
+  for (const Index threads : {1, 2})
+    for (const Index rows : {512, 10000})
+      for (const bool lazy : {false, true})
+        benchmark::RegisterBenchmark(
+            ("adam/" + std::string(lazy ? "lazy" : "dense") +
+             "/parameters=" + std::to_string(rows * row) +
+             "/touched_rows=512/threads=" + std::to_string(threads) + "/f32")
+                .c_str(),
+            adam_step, rows, Index(512), lazy, threads)
+            ->Unit(benchmark::kMicrosecond)
+            ->UseRealTime();
+  return true;
+}();
+
+}  // namespace

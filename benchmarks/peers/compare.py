@@ -1,0 +1,127 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: MIT
+"""Times comet and what one would use instead, in turns, and writes one table.
+
+usage: compare.py --bin build/bench/bin --out benchmarks/results [--rounds 7]
+
+Every round runs every program once, so that a busy moment of the machine hits all of them; the
+table has the medians over the rounds. Peers that are not installed are left out with a note:
+    apt install python3-torch libopenblas0-pthread python3-scipy
+"""
+import argparse
+import json
+import os
+import pathlib
+import platform
+import statistics
+import subprocess
+import sys
+
+HERE = pathlib.Path(__file__).resolve().parent
+
+
+def google_benchmark(program, name):
+    """Milliseconds of one benchmark."""
+    out = subprocess.run([program, f"--benchmark_filter=^{name}$", "--benchmark_format=json",
+                          "--benchmark_min_time=0.3"],
+                         check=True, capture_output=True, text=True).stdout
+    run = json.loads(out)["benchmarks"][0]
+    return run["real_time"] * {"ns": 1e-6, "us": 1e-3, "ms": 1}[run["time_unit"]]
+
+
+def python_peer(script, *arguments):
+    out = subprocess.run([PYTHON, HERE / script, *arguments], check=True, capture_output=True,
+                         text=True).stdout
+    return json.loads(out)["milliseconds"]
+
+
+def has_module(name):
+    return subprocess.run([PYTHON, "-c", f"import {name}"], capture_output=True).returncode == 0
+
+
+def machine():
+    cpu = platform.processor()
+    try:
+        for line in pathlib.Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith("model name"):
+                cpu = line.split(":")[1].strip()
+                break
+    except OSError:
+        pass
+    return {"cpu": cpu, "cores": os.cpu_count(), "system": platform.platform()}
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--bin", type=pathlib.Path, required=True, help="built benchmarks")
+    parser.add_argument("--out", type=pathlib.Path, required=True, help="for peers.json, peers.md")
+    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--python", default="/usr/bin/python3", help="the one with the peers")
+    options = parser.parse_args()
+    global PYTHON
+    PYTHON = options.python
+
+    step = "training_step/experts={}/n=16/k=2/d=256/m=256/B=512/threads={}/f32/real_time"
+    bench = lambda program, name: lambda: google_benchmark(options.bin / program, name)
+    torch = lambda way, threads: lambda: python_peer(
+        "torch_training_step.py", "--way", way, "--threads", str(threads))
+    scipy = lambda kind: lambda: python_peer("scipy_assignment.py", "--kind", kind)
+    groups = {
+        "training step, two tasks, n=16 k=2 d=m=256 B=512, f32": {
+            "comet, 2 threads": bench("training_step_bench", step.format("active", 2)),
+            "comet, 1 thread": bench("training_step_bench", step.format("active", 1)),
+            "comet, every expert, 2 threads": bench("training_step_bench", step.format("every", 2)),
+            "plain Eigen loop, 1 thread": bench(
+                "eigen_loop_bench",
+                "peer/eigen_loop/training_step/n=16/k=2/d=256/m=256/threads=1/f32/B:512/real_time"),
+        },
+        "linear assignment, uniform costs, n=1024, f64": {
+            "comet": bench("assignment_bench", "assignment/uniform/n=1024/f64")},
+        "linear assignment, ten distinct costs, n=1024, f64": {
+            "comet": bench("assignment_bench", "assignment/ties/n=1024/f64")},
+    }
+    missing = []
+    if has_module("torch"):
+        for way, text in (("gather", "gathering per expert"), ("every", "every expert")):
+            for threads in (1, 2):
+                groups["training step, two tasks, n=16 k=2 d=m=256 B=512, f32"][
+                    f"PyTorch, {text}, {threads} thread{'s' * (threads > 1)}"] = torch(way, threads)
+    else:
+        missing.append("torch")
+    if has_module("scipy"):
+        names = list(groups)
+        groups[names[1]]["scipy"] = scipy("uniform")
+        groups[names[2]]["scipy"] = scipy("ties")
+    else:
+        missing.append("scipy")
+    if missing:
+        print(f"left out, not installed: {', '.join(missing)}", file=sys.stderr)
+
+    times = {group: {name: [] for name in programs} for group, programs in groups.items()}
+    for i in range(options.rounds):
+        for group, programs in groups.items():
+            for name, run in programs.items():
+                times[group][name].append(run())
+        print(f"round {i + 1}/{options.rounds}", file=sys.stderr)
+
+    report = {"machine": machine(), "rounds": options.rounds, "groups": {}}
+    lines = [f"Medians of {options.rounds} rounds, run in turns, on {report['machine']['cpu']}, "
+             f"{report['machine']['cores']} cores.", ""]
+    for group, programs in times.items():
+        medians = {name: statistics.median(values) for name, values in programs.items()}
+        own = next(iter(medians.values()))
+        report["groups"][group] = {name: {"milliseconds": medians[name], "times": programs[name],
+                                          "ratio": medians[name] / own} for name in programs}
+        lines += [f"**{group}**", "", "| | ms | times the first |", "|---|--:|--:|"]
+        lines += [f"| {name} | {ms:.2f} | {ms / own:.2f} |" for name, ms in medians.items()]
+        lines.append("")
+    options.out.mkdir(parents=True, exist_ok=True)
+    for name, text in (("peers.json", json.dumps(report, indent=1) + "\n"),
+                       ("peers.md", "\n".join(lines))):
+        beside = options.out / (name + ".tmp")
+        beside.write_text(text)
+        beside.replace(options.out / name)
+    print("\n".join(lines))
+
+
+main()
