@@ -74,8 +74,8 @@ const bool registered = [] {
       for (const Skew skew : {Skew::uniform, Skew::zipf})
         for (const Index columns : {43, 64, 256})
           add(pass, {16, 2, 256, 256, columns * 8, threads, skew});
-    for (const Index n : {8, 64, 256}) add(pass, {n, 2, 256, 256, 512, 1, Skew::uniform});
-    for (const Index k : {1, 4}) add(pass, {64, k, 256, 256, 512, 1, Skew::uniform});
+    for (const Index n : {8, 64, 256, 1024}) add(pass, {n, 2, 256, 256, 512, 1, Skew::uniform});
+    for (const Index k : {1, 4, 16, 64}) add(pass, {64, k, 256, 256, 512, 1, Skew::uniform});
     for (const Index size : {64, 1024}) add(pass, {16, 2, size, size, 512, 1, Skew::uniform});
     for (const Index batch : {1, 32, 4096}) add(pass, {64, 2, 256, 256, batch, 1, Skew::uniform});
   }

@@ -22,6 +22,8 @@ catch2      catch2              catch-devel              catch2
 benchmark   libbenchmark-dev    google-benchmark-devel   google-benchmark
 format      clang-format        clang-tools-extra        clang-format
 r           r-base-core         R-core                   r
+valgrind    valgrind            valgrind                 valgrind
+gnuplot     gnuplot-nox         gnuplot                  gnuplot
 '
 
 has_command() { command -v "$1" >/dev/null 2>&1; }
@@ -59,6 +61,8 @@ has() {
     benchmark) has_header benchmark/benchmark.h ;;
     format) has_command clang-format ;;
     r) has_command Rscript ;;
+    valgrind) has_command valgrind ;;
+    gnuplot) has_command gnuplot ;;
   esac
 }
 

@@ -1,0 +1,66 @@
+// SPDX-License-Identifier: MIT
+#include <cstdio>
+
+#include <comet/experts/dense.hpp>
+#include <comet/gates/comet.hpp>
+#include <comet/moe_layer.hpp>
+
+/// \file
+/// \brief Two kernels whose instructions scripts/instructions.sh counts: a slowdown shows without a
+/// clock. Only what runs inside the two functions below is counted, once each.
+
+using comet::Index;
+using comet::RandomKey;
+
+namespace {
+
+using Gate = comet::CometGate<float>;
+using Layer = comet::MoeLayer<Gate, comet::DenseExpert<float>>;
+
+Gate saturated_gate(Index n) {
+  Gate gate({.input_dim = 64, .num_experts = n, .k = 2}, RandomKey(1));
+  gate.visit_parameters([](const comet::ParameterName& name, auto& values, auto&) {
+    if (name.str() == "split.weight") values *= 1e6F;
+  });
+  return gate;
+}
+
+}  // namespace
+
+extern "C" {
+
+[[gnu::noinline]] void counted_route(const Gate& gate, const comet::Matrix<float>& x,
+                                     comet::Routing<float>& routing, Gate::Workspace& workspace) {
+  gate.route(x, routing, workspace);
+}
+
+[[gnu::noinline]] void counted_training_pass(Layer& layer, const comet::Matrix<float>& x,
+                                             comet::Matrix<float>& y,
+                                             const comet::Matrix<float>& dy,
+                                             comet::Matrix<float>& dx,
+                                             Layer::Workspace& workspace) {
+  layer.forward(x, y, RandomKey(5), workspace);
+  layer.backward(x, dy, dx, workspace);
+}
+}
+
+int main() {
+  comet::Matrix<float> x(64, 100), y(48, 100), dy(48, 100), dx(64, 100);
+  RandomKey(2).fill_uniform(x, -1, 1);
+  RandomKey(3).fill_uniform(dy, -1, 1);
+  dx.setZero();
+
+  const Gate gate = saturated_gate(256);
+  Gate::Workspace gate_workspace;
+  comet::Routing<float> routing;
+  gate.route(x, routing, gate_workspace);  // allocates
+  counted_route(gate, x, routing, gate_workspace);
+
+  Layer layer({saturated_gate(16)}, comet::make_parts<comet::DenseExpert<float>>(
+                                        16, {.input_dim = 64, .output_dim = 48}, RandomKey(4)));
+  Layer::Workspace workspace;
+  layer.forward(x, y, RandomKey(5), workspace);
+  layer.backward(x, dy, dx, workspace);
+  counted_training_pass(layer, x, y, dy, dx, workspace);
+  std::printf("%g %g\n", double(y.sum()), double(dx.sum()));
+}
