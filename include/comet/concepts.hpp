@@ -68,7 +68,7 @@ concept TrainableGate = Gate<G> && Parametric<G> &&
 /// \brief The columns an expert works on in training: which sample each belongs to, and the key
 /// that random numbers about (expert, sample) are folded from.
 struct TrainingTile {
-  RandomKey key;
+  RandomKey key;                      ///< Random numbers about (expert, sample) are folded from it.
   std::span<const SampleId> samples;  ///< columns beyond these are padding
 };
 

@@ -22,6 +22,7 @@ namespace comet {
 /// \par Cost  O(B T + entries + n): a counting sort (histogram, scan, scatter).
 class DispatchPlan {
  public:
+  /// Of a pair that is not evaluated.
   static constexpr std::int32_t no_column = -1;
 
   /// \param routings         one per task, all of `num_samples` samples; experts in 0..n-1
@@ -45,12 +46,15 @@ class DispatchPlan {
     scatter_pairs(routings, num_experts);
   }
 
+  /// Number of experts n.
   [[nodiscard]] Index num_experts() const { return Index(counts_.size()); }
+  /// Number of samples B.
   [[nodiscard]] Index num_samples() const { return num_samples_; }
   /// Number of (expert, sample) pairs that are evaluated.
   [[nodiscard]] Index num_pairs() const { return Index(sample_columns_.size()); }
   /// Columns including padding.
   [[nodiscard]] Index num_columns() const { return first_column_.back(); }
+  /// Where the columns of an expert begin.
   [[nodiscard]] Index first_column(Index expert) const {
     return first_column_[std::size_t(expert)];
   }

@@ -42,17 +42,17 @@ template <class S>
 struct Explanation {
   /// A feature's part of a split's logit: w_l x_l.
   struct Part {
-    Index feature;
-    S value;
+    Index feature;  ///< Row of x.
+    S value;        ///< w_l x_l.
   };
 
   /// A split or a leaf that the sample reaches.
   struct Node {
-    Index tree;
+    Index tree;    ///< 0..k-1.
     Index number;  ///< heap order: children of q are 2 q + 1 (left) and 2 q + 2 (right)
-    Index depth;
-    S reach;  ///< share of the sample that arrives here, > 0
-    bool is_leaf;
+    Index depth;   ///< 0 at the root.
+    S reach;       ///< share of the sample that arrives here, > 0
+    bool is_leaf;  ///< Otherwise it is a split.
 
     // Of a split.
     S logit = 0;     ///< w . x + c
@@ -68,14 +68,14 @@ struct Explanation {
 
   /// An entry of the sample's row.
   struct Entry {
-    ExpertId expert;
-    S weight;
+    ExpertId expert;  ///< After any permutation.
+    S weight;         ///< > 0.
   };
 
   std::vector<Entry> experts;  ///< as route() gives them, ascending by expert
   std::vector<Node> nodes;     ///< tree by tree, a node before its subtrees, left before right
   S distance = 0;  ///< to the nearest change: every x that is nearer reaches the same leaves
-  ExplainNames names = {};
+  ExplainNames names = {};  ///< What features and experts are called.
 
   /// What a feature is called.
   [[nodiscard]] std::string feature_name(Index feature) const {

@@ -22,13 +22,18 @@ namespace comet {
 /// A link points to the rest of the name on the caller's stack: keep the `str()`, not the object.
 class ParameterName {
  public:
-  ParameterName(const char* leaf) noexcept : part_(leaf) {}       // NOLINT: f("weight", ...)
+  /// A name by itself.
+  ParameterName(const char* leaf) noexcept : part_(leaf) {}  // NOLINT: f("weight", ...)
+  /// A name by itself.
   ParameterName(std::string_view leaf) noexcept : part_(leaf) {}  // NOLINT
+  /// `group.rest`.
   ParameterName(std::string_view group, const ParameterName& rest) noexcept
       : part_(group), rest_(&rest) {}
+  /// `group.number.rest`.
   ParameterName(std::string_view group, Index number, const ParameterName& rest) noexcept
       : part_(group), number_(number), rest_(&rest) {}
 
+  /// The whole name.
   [[nodiscard]] std::string str() const {
     std::string text(part_);
     if (number_ >= 0) text += '.' + std::to_string(number_);
@@ -47,13 +52,15 @@ template <class S>
 struct Parameter {
   static_assert(std::floating_point<S>, "comet: the scalar type is float or double");
 
-  Matrix<S> values;
-  Matrix<S> gradients;
+  Matrix<S> values;     ///< What is trained.
+  Matrix<S> gradients;  ///< Same shape; backward passes add to it.
 
   Parameter() = default;
+  /// Zeros. \param rows, cols  of values and gradients alike
   Parameter(Index rows, Index cols)
       : values(Matrix<S>::Zero(rows, cols)), gradients(Matrix<S>::Zero(rows, cols)) {}
 
+  /// Calls f(name, values, gradients).
   template <class F>
   void visit(const ParameterName& name, F&& f) {
     f(name, values, gradients);

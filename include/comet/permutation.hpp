@@ -69,6 +69,7 @@ class Permutation {
   [[nodiscard]] ExpertId operator[](Index i) const noexcept {
     return experts_[static_cast<std::size_t>(i)];
   }
+  /// The expert of slot i, as a function.
   [[nodiscard]] ExpertId operator()(Index i) const noexcept { return (*this)[i]; }
 
   /// The expert of every slot, in slot order.

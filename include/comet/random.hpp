@@ -23,6 +23,7 @@ namespace comet {
 /// Not for cryptography.
 class RandomKey {
  public:
+  /// All random numbers of a program can follow from one seed.
   explicit constexpr RandomKey(std::uint64_t seed) noexcept : key_(seed) {}
 
   /// A key for the numbered place below this one, statistically independent of its siblings.
@@ -83,6 +84,7 @@ class RandomKey {
         values.derived()(r, c) = static_cast<S>(uniform(counter++, low, high));
   }
 
+  /// The key as a number, for logs.
   [[nodiscard]] constexpr std::uint64_t value() const noexcept { return key_; }
 
   friend constexpr bool operator==(RandomKey, RandomKey) noexcept = default;

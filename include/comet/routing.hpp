@@ -18,7 +18,7 @@ namespace comet {
 template <class S>
 class Routing {
  public:
-  using Scalar = S;
+  using Scalar = S;  ///< float or double.
 
   Routing() = default;
 
@@ -29,11 +29,13 @@ class Routing {
     weights_.clear();
   }
 
+  /// Appends an entry to the sample at hand; experts have to ascend.
   void push(ExpertId expert, S weight) {
     experts_.push_back(expert);
     weights_.push_back(weight);
   }
 
+  /// Ends the row of the sample at hand.
   void end_sample() { offsets_.push_back(Index(experts_.size())); }
 
   /// \brief Sizes the routing for gates that fill it in parallel: offsets first, then entries.
@@ -52,19 +54,27 @@ class Routing {
     weights_.resize(std::size_t(total));
   }
 
+  /// Number of samples B.
   [[nodiscard]] Index num_samples() const noexcept { return Index(offsets_.size()) - 1; }
+  /// Number of entries of all samples.
   [[nodiscard]] Index num_entries() const noexcept { return Index(experts_.size()); }
 
+  /// Where the entries of each sample begin: B + 1 numbers.
   [[nodiscard]] std::span<const Index> offsets() const noexcept { return offsets_; }
+  /// Experts of all entries, sample by sample.
   [[nodiscard]] std::span<const ExpertId> experts() const noexcept { return experts_; }
+  /// Weights of all entries, in the order of experts().
   [[nodiscard]] std::span<const S> weights() const noexcept { return weights_; }
+  /// Experts of all entries, sample by sample.
   [[nodiscard]] std::span<ExpertId> experts() noexcept { return experts_; }
+  /// Weights of all entries, in the order of experts().
   [[nodiscard]] std::span<S> weights() noexcept { return weights_; }
 
   /// Experts of one sample, ascending.
   [[nodiscard]] std::span<const ExpertId> experts(Index sample) const {
     return experts().subspan(begin(sample), size(sample));
   }
+  /// Weights of one sample, in the order of its experts.
   [[nodiscard]] std::span<const S> weights(Index sample) const {
     return weights().subspan(begin(sample), size(sample));
   }

@@ -42,6 +42,7 @@ class ThreadPool {
     for (auto& thread : threads_) thread.join();
   }
 
+  /// Threads that work, the calling one included.
   [[nodiscard]] Index num_threads() const noexcept { return Index(threads_.size()) + 1; }
 
   /// \brief Runs body(task, worker) for every task in 0..count-1 and returns when all are done.

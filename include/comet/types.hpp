@@ -20,10 +20,11 @@ using Index = Eigen::Index;     ///< sizes and positions
 using ExpertId = std::int32_t;  ///< number of an expert, 0..n-1
 using SampleId = std::int32_t;  ///< number of a sample in its batch, 0..B-1
 
+/// A column-major matrix of any size.
 template <class S>
 using Matrix = Eigen::Matrix<S, Eigen::Dynamic, Eigen::Dynamic>;
 template <class S>
-using Vector = Eigen::Matrix<S, Eigen::Dynamic, 1>;
+using Vector = Eigen::Matrix<S, Eigen::Dynamic, 1>;  ///< A column of any size.
 
 namespace detail {
 
@@ -90,6 +91,7 @@ class ConstMatrixView : public Eigen::Ref<const Matrix<S>, 0, Eigen::OuterStride
   using Base = Eigen::Ref<const Matrix<S>, 0, Eigen::OuterStride<>>;
 
  public:
+  /// A view of a matrix, map or block, or the value of an expression.
   template <class D>
   ConstMatrixView(const Eigen::DenseBase<D>& x)  // NOLINT: conversion is the purpose
       : Base(detail::viewable<S>(x.derived())) {}
@@ -101,6 +103,7 @@ class MatrixView : public Eigen::Ref<Matrix<S>, 0, Eigen::OuterStride<>> {
   using Base = Eigen::Ref<Matrix<S>, 0, Eigen::OuterStride<>>;
 
  public:
+  /// A view of a matrix, block or map that lives on.
   template <detail::EigenDense D>
   requires(!std::is_const_v<std::remove_reference_t<D>> &&
            !std::same_as<std::remove_cvref_t<D>, MatrixView>)

@@ -20,6 +20,7 @@
 
 namespace comet {
 
+/// Settings of a CometGate, with defaults where there is a sensible one.
 struct CometGateOptions {
   Index input_dim = 0;    ///< d >= 1
   Index num_experts = 0;  ///< n >= 1
@@ -54,9 +55,9 @@ struct CometGateOptions {
 template <class S>
 class CometGate {
  public:
-  using Scalar = S;
-  using Options = CometGateOptions;
-  using Input = ConstMatrixView<S>;
+  using Scalar = S;                  ///< float or double.
+  using Options = CometGateOptions;  ///< Settings of the constructor.
+  using Input = ConstMatrixView<S>;  ///< What route() looks at.
   class Workspace;
 
   /// Split parameters uniform in +-gamma/100, leaf parameters uniform in +-0.05.
@@ -69,11 +70,15 @@ class CometGate {
     leaves_.initialize(0.05, key.fold(1));
   }
 
+  /// Number of input features d.
   [[nodiscard]] Index input_dim() const noexcept { return options_.input_dim; }
+  /// Number of experts n.
   [[nodiscard]] Index num_experts() const noexcept { return options_.num_experts; }
+  /// Number of trees k.
   [[nodiscard]] Index num_trees() const noexcept { return options_.k; }
   /// Before saturation a row can hold every expert; afterwards at most num_trees().
   [[nodiscard]] Index max_active() const noexcept { return options_.num_experts; }
+  /// The settings in use.
   [[nodiscard]] const CometGateOptions& options() const noexcept { return options_; }
 
   /// \brief Changes the smooth-step's width, for schedules that harden the splits.
@@ -131,6 +136,7 @@ class CometGate {
     return workspace.regularization_;
   }
 
+  /// Calls f(name, values, gradients) for each tensor, always in the same order.
   template <class F>
   void visit_parameters(F&& f) {
     splits_.visit("split", f);
@@ -430,7 +436,9 @@ class CometGate<S>::Tile {
 template <class S>
 class CometGate<S>::Workspace {
  public:
+  /// Empty: it grows with the first batch.
   Workspace() = default;
+  /// Shares the work among `threads`, which must outlive the workspace.
   explicit Workspace(ThreadPool* threads) : pool(threads) {}
 
   ThreadPool* pool = nullptr;  ///< not owned; none runs everything in the calling thread

@@ -17,6 +17,7 @@
 
 namespace comet {
 
+/// Settings of a DSelectKGate, with defaults where there is a sensible one.
 struct DSelectKGateOptions {
   Index input_dim = 0;    ///< d >= 1
   Index num_experts = 0;  ///< n >= 1
@@ -54,8 +55,8 @@ struct DSelectKGateOptions {
 template <class S>
 class DSelectKGate {
  public:
-  using Scalar = S;
-  using Input = ConstMatrixView<S>;
+  using Scalar = S;                  ///< float or double.
+  using Input = ConstMatrixView<S>;  ///< What route() looks at.
   class Workspace;
 
   /// Parameters of the bits uniform in +-gamma/100, those of the mixture uniform in +-0.05.
@@ -68,11 +69,15 @@ class DSelectKGate {
     mixture_.initialize(0.05, key.fold(1));
   }
 
+  /// Number of input features d.
   [[nodiscard]] Index input_dim() const noexcept { return options_.input_dim; }
+  /// Number of experts n.
   [[nodiscard]] Index num_experts() const noexcept { return options_.num_experts; }
+  /// Number of selectors k.
   [[nodiscard]] Index num_selectors() const noexcept { return options_.k; }
   /// Before saturation a row can hold every expert; afterwards at most num_selectors().
   [[nodiscard]] Index max_active() const noexcept { return options_.num_experts; }
+  /// The settings in use.
   [[nodiscard]] const DSelectKGateOptions& options() const noexcept { return options_; }
 
   /// \brief Changes the smooth-step's width, for schedules that harden the bits.
@@ -123,6 +128,7 @@ class DSelectKGate {
     return workspace.regularization_;
   }
 
+  /// Calls f(name, values, gradients) for each tensor, always in the same order.
   template <class F>
   void visit_parameters(F&& f) {
     bits_.visit("bit", f);
@@ -162,6 +168,7 @@ template <class S>
 class DSelectKGate<S>::Workspace {
  public:
   Workspace() = default;
+  /// Shares the work among `threads`, which must outlive the workspace.
   explicit Workspace(ThreadPool* threads) : pool(threads) {}
 
   ThreadPool* pool = nullptr;  ///< not owned; none runs everything in the calling thread
@@ -318,6 +325,7 @@ void DSelectKGate<S>::backward(const ConstMatrixView<S>& x, const Routing<S>& ro
   ws.mixture_gradients_.apply(mixture_, x, dx, ws.pool);
 }
 
+/// Settings of a StaticDSelectKGate, with defaults where there is a sensible one.
 struct StaticDSelectKGateOptions {
   Index num_experts = 0;  ///< n >= 1
   Index k = 2;            ///< number of selectors, 1 <= k <= n: at most k experts once saturated
@@ -338,8 +346,8 @@ struct StaticDSelectKGateOptions {
 template <class S>
 class StaticDSelectKGate {
  public:
-  using Scalar = S;
-  using Input = ConstMatrixView<S>;
+  using Scalar = S;                  ///< float or double.
+  using Input = ConstMatrixView<S>;  ///< What route() looks at.
   class Workspace;
 
   /// Bits uniform in +-gamma/100, mixture uniform in +-0.05.
@@ -352,10 +360,13 @@ class StaticDSelectKGate {
     key.fold(1).fill_uniform(mixture_.values, -0.05, 0.05);
   }
 
+  /// Number of experts n.
   [[nodiscard]] Index num_experts() const noexcept { return options_.num_experts; }
+  /// Number of selectors k.
   [[nodiscard]] Index num_selectors() const noexcept { return options_.k; }
   /// Before saturation a row can hold every expert; afterwards at most num_selectors().
   [[nodiscard]] Index max_active() const noexcept { return options_.num_experts; }
+  /// The settings in use.
   [[nodiscard]] const StaticDSelectKGateOptions& options() const noexcept { return options_; }
 
   /// \brief Changes the smooth-step's width, for schedules that harden the bits.
@@ -412,6 +423,7 @@ class StaticDSelectKGate {
     return workspace.regularization_;
   }
 
+  /// Calls f(name, values, gradients) for each tensor, always in the same order.
   template <class F>
   void visit_parameters(F&& f) {
     bits_.visit("bit", f);
@@ -460,7 +472,7 @@ class StaticDSelectKGate<S>::Workspace {
   /// \param threads  taken for uniformity with other gates: there is nothing to share out
   explicit Workspace(ThreadPool* threads) : pool(threads) {}
 
-  ThreadPool* pool = nullptr;
+  ThreadPool* pool = nullptr;  ///< Not owned; none runs everything in the calling thread.
 
  private:
   friend class StaticDSelectKGate;

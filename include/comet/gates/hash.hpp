@@ -18,6 +18,7 @@
 
 namespace comet {
 
+/// Settings of a HashGate, with defaults where there is a sensible one.
 struct HashGateOptions {
   Index num_ids = 0;      ///< ids are 0..num_ids-1, num_ids >= 1
   Index num_experts = 0;  ///< n >= 1
@@ -37,8 +38,8 @@ struct HashGateOptions {
 template <class S>
 class HashGate {
  public:
-  using Scalar = S;
-  using Input = std::span<const std::int32_t>;
+  using Scalar = S;                             ///< float or double.
+  using Input = std::span<const std::int32_t>;  ///< What route() looks at.
 
   /// \brief Nothing: the gate needs no scratch.
   class Workspace {};
@@ -69,8 +70,11 @@ class HashGate {
   [[nodiscard]] static HashGate balanced(std::span<const std::int64_t> frequencies,
                                          Index num_experts);
 
+  /// Number of ids.
   [[nodiscard]] Index num_ids() const noexcept { return Index(table_.size()); }
+  /// Number of experts n.
   [[nodiscard]] Index num_experts() const noexcept { return num_experts_; }
+  /// Longest row that route() can give.
   [[nodiscard]] Index max_active() const noexcept { return 1; }
   /// The expert of every id.
   [[nodiscard]] std::span<const ExpertId> table() const noexcept { return table_; }

@@ -19,6 +19,7 @@
 
 namespace comet {
 
+/// Settings of a SoftmaxGate, with defaults where there is a sensible one.
 struct SoftmaxGateOptions {
   Index input_dim = 0;    ///< d >= 1
   Index num_experts = 0;  ///< n >= 1
@@ -38,8 +39,8 @@ struct SoftmaxGateOptions {
 template <class S>
 class SoftmaxGate {
  public:
-  using Scalar = S;
-  using Input = ConstMatrixView<S>;
+  using Scalar = S;                  ///< float or double.
+  using Input = ConstMatrixView<S>;  ///< What route() looks at.
   class Workspace;
 
   /// Weights and biases uniform in +-1/sqrt(d).
@@ -49,9 +50,13 @@ class SoftmaxGate {
     logits_.initialize(1.0 / std::sqrt(double(options.input_dim)), key);
   }
 
+  /// Number of input features d.
   [[nodiscard]] Index input_dim() const noexcept { return options_.input_dim; }
+  /// Number of experts n.
   [[nodiscard]] Index num_experts() const noexcept { return options_.num_experts; }
+  /// Longest row that route() can give.
   [[nodiscard]] Index max_active() const noexcept { return options_.num_experts; }
+  /// The settings in use.
   [[nodiscard]] const SoftmaxGateOptions& options() const noexcept { return options_; }
 
   /// \brief A gate that gives what this one gives to expert i to expert p(i), up to the order of a
@@ -89,6 +94,7 @@ class SoftmaxGate {
   /// \brief 0: the gate has no penalty of its own.
   [[nodiscard]] S regularization(const Workspace& /*workspace*/) const noexcept { return S(0); }
 
+  /// Calls f(name, values, gradients) for each tensor, always in the same order.
   template <class F>
   void visit_parameters(F&& f) {
     logits_.visit(f);
@@ -113,6 +119,7 @@ template <class S>
 class SoftmaxGate<S>::Workspace {
  public:
   Workspace() = default;
+  /// Shares the work among `threads`, which must outlive the workspace.
   explicit Workspace(ThreadPool* threads) : pool(threads) {}
 
   ThreadPool* pool = nullptr;  ///< not owned; none runs everything in the calling thread

@@ -31,11 +31,12 @@ enum class TopKSoftmax {
   all,       ///< over all n, then the k largest are kept: trains for k = 1 too (Switch)
 };
 
+/// Settings of a TopKGate, with defaults where there is a sensible one.
 struct TopKGateOptions {
-  Index input_dim = 0;    ///< d >= 1
-  Index num_experts = 0;  ///< n >= 1
-  Index k = 2;            ///< experts per sample, 1 <= k <= n
-  TopKSoftmax softmax = TopKSoftmax::selected;
+  Index input_dim = 0;                          ///< d >= 1
+  Index num_experts = 0;                        ///< n >= 1
+  Index k = 2;                                  ///< experts per sample, 1 <= k <= n
+  TopKSoftmax softmax = TopKSoftmax::selected;  ///< What the weights are normalised over.
   bool noise = false;         ///< add learned Gaussian noise to the logits in training
   double load_balance = 0.0;  ///< strength of the penalty comet::load_balance, >= 0
   double importance = 0.0;    ///< strength of the penalty comet::importance, >= 0
@@ -67,9 +68,9 @@ struct TopKGateOptions {
 template <class S>
 class TopKGate {
  public:
-  using Scalar = S;
-  using Options = TopKGateOptions;
-  using Input = ConstMatrixView<S>;
+  using Scalar = S;                  ///< float or double.
+  using Options = TopKGateOptions;   ///< Settings of the constructor.
+  using Input = ConstMatrixView<S>;  ///< What route() looks at.
   class Workspace;
 
   /// Weights and biases uniform in +-1/sqrt(d); noise weights 0.
@@ -81,9 +82,13 @@ class TopKGate {
       noise_.emplace(options.input_dim, options.num_experts, detail::Hyperplanes<S>::Offsets::none);
   }
 
+  /// Number of input features d.
   [[nodiscard]] Index input_dim() const noexcept { return options_.input_dim; }
+  /// Number of experts n.
   [[nodiscard]] Index num_experts() const noexcept { return options_.num_experts; }
+  /// Longest row that route() can give.
   [[nodiscard]] Index max_active() const noexcept { return options_.k; }
+  /// The settings in use.
   [[nodiscard]] const TopKGateOptions& options() const noexcept { return options_; }
 
   /// \brief A gate that gives what this one gives to expert i to expert p(i).
@@ -152,6 +157,7 @@ class TopKGate {
     return workspace.regularization_;
   }
 
+  /// Calls f(name, values, gradients) for each tensor, always in the same order.
   template <class F>
   void visit_parameters(F&& f) {
     logits_.visit(f);
@@ -188,6 +194,7 @@ template <class S>
 class TopKGate<S>::Workspace {
  public:
   Workspace() = default;
+  /// Shares the work among `threads`, which must outlive the workspace.
   explicit Workspace(ThreadPool* threads) : pool(threads) {}
 
   ThreadPool* pool = nullptr;  ///< not owned; none runs everything in the calling thread

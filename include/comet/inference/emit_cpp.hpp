@@ -29,6 +29,7 @@
 
 namespace comet {
 
+/// How the header is to be written.
 struct EmitCppOptions {
   std::string name = "gate";  ///< namespace of what is written, an identifier or several with `::`
 };

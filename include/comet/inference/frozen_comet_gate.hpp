@@ -30,8 +30,8 @@ namespace comet {
 template <class S>
 class FrozenCometGate {
  public:
-  using Scalar = S;
-  using Input = ConstMatrixView<S>;
+  using Scalar = S;                  ///< float or double.
+  using Input = ConstMatrixView<S>;  ///< What route() looks at.
   class Workspace;
 
   /// \param permutations  one for all trees, or one per tree
@@ -46,10 +46,15 @@ class FrozenCometGate {
     labels_ = detail::slot_labels(each.empty() ? permutations : std::span(each));
   }
 
+  /// Number of input features d.
   [[nodiscard]] Index input_dim() const noexcept { return leaves_.input_dim(); }
+  /// Number of experts n.
   [[nodiscard]] Index num_experts() const noexcept { return num_experts_; }
+  /// Number of trees k.
   [[nodiscard]] Index num_trees() const noexcept { return num_trees_; }
+  /// Longest row that route() can give.
   [[nodiscard]] Index max_active() const noexcept { return num_experts_; }
+  /// Width of the smooth-step.
   [[nodiscard]] S gamma() const noexcept { return gamma_; }
   /// Column q k + j is node q (heap order) of tree j.
   [[nodiscard]] const detail::FrozenPlanes<S>& splits() const noexcept { return splits_; }

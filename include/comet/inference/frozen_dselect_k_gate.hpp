@@ -25,8 +25,8 @@ namespace comet {
 template <class S>
 class FrozenDSelectKGate {
  public:
-  using Scalar = S;
-  using Input = ConstMatrixView<S>;
+  using Scalar = S;                  ///< float or double.
+  using Input = ConstMatrixView<S>;  ///< What route() looks at.
 
   /// \brief Scratch of a FrozenDSelectKGate: give each thread its own.
   class Workspace {
@@ -45,10 +45,15 @@ class FrozenDSelectKGate {
         mixture_(detail::frozen_planes(gate, "mixture.")),
         labels_(detail::slot_labels(permutations)) {}
 
+  /// Number of input features d.
   [[nodiscard]] Index input_dim() const noexcept { return bits_.input_dim(); }
+  /// Number of experts n.
   [[nodiscard]] Index num_experts() const noexcept { return shape_.num_experts; }
+  /// Number of selectors k.
   [[nodiscard]] Index num_selectors() const noexcept { return shape_.k; }
+  /// Longest row that route() can give.
   [[nodiscard]] Index max_active() const noexcept { return shape_.num_experts; }
+  /// Width of the smooth-step.
   [[nodiscard]] S gamma() const noexcept { return shape_.gamma; }
   /// Column j m + t is bit t of selector j, the most significant first.
   [[nodiscard]] const detail::FrozenPlanes<S>& bits() const noexcept { return bits_; }

@@ -27,8 +27,8 @@ namespace comet {
 template <class S>
 class FrozenTopKGate {
  public:
-  using Scalar = S;
-  using Input = ConstMatrixView<S>;
+  using Scalar = S;                  ///< float or double.
+  using Input = ConstMatrixView<S>;  ///< What route() looks at.
 
   /// \brief Scratch of a FrozenTopKGate: give each thread its own.
   class Workspace {
@@ -39,16 +39,22 @@ class FrozenTopKGate {
     detail::FrozenRow<S> row_;
   };
 
+  /// \param permutation  of the logits: logit i is expert permutation(i)
   FrozenTopKGate(const TopKGate<S>& gate, const Permutation& permutation)
       : k_(gate.options().k),
         softmax_(gate.options().softmax),
         logits_(detail::frozen_planes(gate, "")),
         labels_(detail::slot_labels(std::span(&permutation, 1))) {}
 
+  /// Number of input features d.
   [[nodiscard]] Index input_dim() const noexcept { return logits_.input_dim(); }
+  /// Number of experts n.
   [[nodiscard]] Index num_experts() const noexcept { return logits_.size(); }
+  /// Longest row that route() can give.
   [[nodiscard]] Index max_active() const noexcept { return k_; }
+  /// What the weights are normalised over.
   [[nodiscard]] TopKSoftmax softmax() const noexcept { return softmax_; }
+  /// One function per column.
   [[nodiscard]] const detail::FrozenPlanes<S>& logits() const noexcept { return logits_; }
   /// The expert of every logit.
   [[nodiscard]] std::span<const ExpertId> labels() const noexcept { return labels_; }

@@ -58,7 +58,7 @@ using Metadata = std::map<std::string, std::string>;
 
 /// \brief A tensor as a file has it. The memory is someone else's.
 struct Tensor {
-  std::string name;
+  std::string name;                  ///< As in the file, e.g. `experts.3.weight`.
   std::string dtype;                 ///< "F32", "F64", "I32", "I64", "U8", ...
   std::vector<Index> shape;          ///< C order: neighbours in memory differ in the last index
   std::span<const std::byte> bytes;  ///< as many as dtype and shape say
@@ -228,7 +228,9 @@ class TensorFile {
     check_format();
   }
 
+  /// The file that was read.
   [[nodiscard]] const std::filesystem::path& path() const noexcept { return file_; }
+  /// The texts beside the tensors.
   [[nodiscard]] const Metadata& metadata() const noexcept { return metadata_; }
   /// In the order of the header; the bytes live as long as this or a copy of it.
   [[nodiscard]] const std::vector<Tensor>& tensors() const noexcept { return tensors_; }

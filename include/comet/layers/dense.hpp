@@ -13,10 +13,11 @@
 
 namespace comet {
 
+/// Settings of a Dense, with defaults where there is a sensible one.
 struct DenseOptions {
-  Index input_dim = 0;   ///< d >= 1
-  Index output_dim = 0;  ///< m >= 1
-  Activation activation = Activation::identity;
+  Index input_dim = 0;                           ///< d >= 1
+  Index output_dim = 0;                          ///< m >= 1
+  Activation activation = Activation::identity;  ///< What the affine function goes through.
 };
 
 /// \brief Layer y = activation(W^T x + b) over a whole batch.
@@ -28,13 +29,14 @@ struct DenseOptions {
 template <class S>
 class Dense {
  public:
-  using Scalar = S;
-  using Options = DenseOptions;
+  using Scalar = S;              ///< float or double.
+  using Options = DenseOptions;  ///< Settings of the constructor.
 
   /// \brief Scratch of a Dense layer: give each thread its own.
   class Workspace {
    public:
     Workspace() = default;
+    /// Shares the work among `threads`, which must outlive the workspace.
     explicit Workspace(ThreadPool* threads) : pool(threads) {}
 
     ThreadPool* pool = nullptr;  ///< not owned; none runs everything in the calling thread
@@ -50,11 +52,16 @@ class Dense {
     key.fill_uniform(weight_.values, -bound, bound);
   }
 
+  /// Number of input features d.
   [[nodiscard]] Index input_dim() const noexcept { return options_.input_dim; }
+  /// Number of outputs m.
   [[nodiscard]] Index output_dim() const noexcept { return options_.output_dim; }
+  /// The settings in use.
   [[nodiscard]] const DenseOptions& options() const noexcept { return options_; }
+  /// Weights, in x out.
   [[nodiscard]] const Matrix<S>& weight() const noexcept { return weight_.values; }  // d x m
-  [[nodiscard]] const Matrix<S>& bias() const noexcept { return bias_.values; }      // m x 1
+  /// Biases, one per output.
+  [[nodiscard]] const Matrix<S>& bias() const noexcept { return bias_.values; }  // m x 1
 
   /// \brief y = activation(W^T x + b). \param x  d x B \param y  m x B, overwritten
   /// \throws std::invalid_argument if a shape does not fit
@@ -97,6 +104,7 @@ class Dense {
     });
   }
 
+  /// Calls f(name, values, gradients) for each tensor, always in the same order.
   template <class F>
   void visit_parameters(F&& f) {
     weight_.visit("weight", f);

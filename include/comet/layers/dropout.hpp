@@ -22,12 +22,13 @@ namespace comet {
 template <class S>
 class Dropout {
  public:
-  using Scalar = S;
+  using Scalar = S;  ///< float or double.
 
   /// \param rate  in [0, 1)
   /// \throws std::invalid_argument if the rate is outside its bounds
   explicit Dropout(double rate) : rate_(rate), dropout_((check(rate), rate)) {}
 
+  /// Share of the entries that are dropped.
   [[nodiscard]] double rate() const noexcept { return rate_; }
 
   /// \brief Drops values in place. \param y  any m x B    \param key  of this step and place

@@ -12,6 +12,7 @@
 
 namespace comet {
 
+/// Settings of a Embedding, with defaults where there is a sensible one.
 struct EmbeddingOptions {
   Index num_ids = 0;     ///< ids are 0..num_ids-1, num_ids >= 1
   Index output_dim = 0;  ///< m >= 1
@@ -25,8 +26,8 @@ struct EmbeddingOptions {
 template <class S>
 class Embedding {
  public:
-  using Scalar = S;
-  using Options = EmbeddingOptions;
+  using Scalar = S;                  ///< float or double.
+  using Options = EmbeddingOptions;  ///< Settings of the constructor.
 
   /// Vectors uniform in +-0.05.
   /// \throws std::invalid_argument if a size is < 1
@@ -35,8 +36,11 @@ class Embedding {
     key.fill_uniform(vectors_.values, -0.05, 0.05);
   }
 
+  /// Number of ids.
   [[nodiscard]] Index num_ids() const noexcept { return vectors_.values.cols(); }
+  /// Number of outputs m.
   [[nodiscard]] Index output_dim() const noexcept { return vectors_.values.rows(); }
+  /// One vector per column: m x ids.
   [[nodiscard]] const Matrix<S>& vectors() const noexcept { return vectors_.values; }  // m x ids
 
   /// \brief y(:, b) = the vector of ids[b]. \param y  m x B, overwritten; a block will do
@@ -59,6 +63,7 @@ class Embedding {
     for (Index b = 0; b < dy.cols(); ++b) vectors_.gradients.col(ids[std::size_t(b)]) += dy.col(b);
   }
 
+  /// Calls f(name, values, gradients) for each tensor, always in the same order.
   template <class F>
   void visit_parameters(F&& f) {
     vectors_.visit("weight", f);

@@ -15,10 +15,10 @@ namespace comet {
 /// L(t) = floor(first_iterations + (last_iterations - first_iterations) t/T), by default
 /// floor(20 + 130 t/T) (Ibrahim et al., COMET, KDD 2023, supplement).
 struct Annealing {
-  double first_temperature = 1e-3;
-  double last_temperature = 1e-7;
-  Index first_iterations = 20;
-  Index last_iterations = 150;
+  double first_temperature = 1e-3;  ///< tau at the first step, > 0.
+  double last_temperature = 1e-7;   ///< tau at the last step, > 0.
+  Index first_iterations = 20;      ///< Sinkhorn iterations at the first step, >= 1.
+  Index last_iterations = 150;      ///< Sinkhorn iterations at the last step, >= 1.
 
   /// \throws std::invalid_argument unless both temperatures are finite and > 0, and
   /// 1 <= first_iterations <= last_iterations

@@ -30,8 +30,8 @@ enum class Goal { minimize, maximize };
 struct Assignment {
   std::vector<ExpertId> row_to_column;  ///< the column of every row, -1 for a row left over
   double cost = 0;                      ///< sum of cost(i, row_to_column[i]), in row order
-  std::vector<double> row_dual;
-  std::vector<double> column_dual;
+  std::vector<double> row_dual;         ///< One potential per row.
+  std::vector<double> column_dual;      ///< One potential per column.
 };
 
 /// \brief Solves linear assignment problems: choose min(rows, columns) entries of a cost matrix, no

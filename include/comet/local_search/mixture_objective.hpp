@@ -31,7 +31,7 @@ namespace comet {
 template <class E, class Loss>
 class MixtureObjective {
  public:
-  using S = typename E::Scalar;
+  using S = typename E::Scalar;  ///< Short for Scalar.
 
   /// \param experts  those of the layer; kept by reference, and read at every start()
   /// \param x        d x B, held-out samples; copied

@@ -21,6 +21,7 @@
 
 namespace comet {
 
+/// Settings of a PermutationSearch, with defaults where there is a sensible one.
 struct PermutationSearchOptions {
   Index steps = 0;            ///< T >= 2: soft for steps 1..T-1, a permutation from step T on
   Annealing annealing = {};   ///< how temperature and iterations change over the steps
@@ -64,7 +65,7 @@ struct PermutationSearchOptions {
 template <class S>
 class PermutationSearch {
  public:
-  using Scalar = S;
+  using Scalar = S;  ///< float or double.
 
   /// \param gates  the PermutedGates that will be searched over, e.g. layer.gates()
   /// \throws std::invalid_argument if an option is outside its bounds or there is no gate
@@ -87,6 +88,7 @@ class PermutationSearch {
     sinkhorn_.resize(std::size_t(count));
   }
 
+  /// The settings in use.
   [[nodiscard]] const PermutationSearchOptions& options() const noexcept { return options_; }
   /// Steps advanced so far.
   [[nodiscard]] Index step() const noexcept { return step_; }
@@ -172,6 +174,7 @@ class PermutationSearch {
     return options_.entropy * sum;
   }
 
+  /// Calls f(name, values, gradients) for each tensor, always in the same order.
   template <class F>
   void visit_parameters(F&& f) {
     Index number = 0;

@@ -55,14 +55,15 @@ class PermutedGate {
       "see concepts.hpp");
 
  public:
-  using Scalar = typename G::Scalar;
-  using S = Scalar;
-  using Input = typename G::Input;
+  using Scalar = typename G::Scalar;  ///< float or double.
+  using S = Scalar;                   ///< Short for Scalar.
+  using Input = typename G::Input;    ///< What route() looks at.
 
   /// \brief Scratch of a PermutedGate: give each thread its own.
   class Workspace {
    public:
     Workspace() = default;
+    /// Shares the work among `threads`, which must outlive the workspace.
     explicit Workspace(ThreadPool* threads) : pool(threads) {}
 
     ThreadPool* pool = nullptr;  ///< handed on to the gate's workspace
@@ -87,11 +88,15 @@ class PermutedGate {
   explicit PermutedGate(G gate)
       : gate_(std::move(gate)), permutations_{Permutation::identity(gate_.num_experts())} {}
 
+  /// The gate inside.
   [[nodiscard]] const G& gate() const noexcept { return gate_; }
+  /// The gate inside.
   [[nodiscard]] G& gate() noexcept { return gate_; }
+  /// Number of experts n.
   [[nodiscard]] Index num_experts() const noexcept { return gate_.num_experts(); }
   /// Of the hard form; rows hold every expert while a search is on.
   [[nodiscard]] Index max_active() const noexcept { return gate_.max_active(); }
+  /// Number of input features d.
   [[nodiscard]] Index input_dim() const noexcept requires requires(const G& g) { g.input_dim(); }
   { return gate_.input_dim(); }
 
@@ -107,6 +112,7 @@ class PermutedGate {
   [[nodiscard]] const std::vector<Permutation>& permutations() const noexcept {
     return permutations_;
   }
+  /// Whether forward() mixes by soft permutations.
   [[nodiscard]] bool is_soft() const noexcept { return soft_.size() > 0; }
 
   /// \brief Sets one permutation for all selectors, and ends a soft phase.
@@ -220,6 +226,7 @@ class PermutedGate {
       soft_gradient_.noalias() += ws.moved_gradient_.matrix() * ws.dense_.matrix().transpose();
   }
 
+  /// The penalty of the last forward().
   [[nodiscard]] S regularization(const Workspace& ws) const {
     if constexpr (TrainableGate<G>) {
       return gate_.regularization(ws.inner_);

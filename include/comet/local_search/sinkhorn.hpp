@@ -19,6 +19,7 @@
 
 namespace comet {
 
+/// Settings of a Sinkhorn, with defaults where there is a sensible one.
 struct SinkhornOptions {
   double temperature = 1.0;  ///< tau > 0
   Index iterations = 20;     ///< L >= 1, each of one row and one column normalisation
@@ -51,7 +52,7 @@ struct SinkhornOptions {
 /// One object per thread.
 class Sinkhorn {
  public:
-  using ConstMap = Eigen::Map<const Matrix<double>>;
+  using ConstMap = Eigen::Map<const Matrix<double>>;  ///< A read-only view of an n x n matrix.
 
   /// \param log_weights U, n x n, row = gate slot, column = expert; n may be 0
   /// \return P, n x n, valid until the next call

@@ -37,25 +37,27 @@ enum class Improvement {
   best,   ///< the best of the whole neighbourhood
 };
 
+/// Settings of a SwapSearch, with defaults where there is a sensible one.
 struct SwapSearchOptions {
   Index steps = 0;       ///< training steps after which the search ends, >= 1
   Index interval = 100;  ///< training steps between two searches, >= 1
   Index budget = 10000;  ///< losses evaluated in one search, >= 1
-  Improvement improvement = Improvement::first;
+  Improvement improvement = Improvement::first;  ///< Which improving move is taken.
   Index max_block = 3;     ///< longest block that is moved as a whole, >= 0; 0 tries swaps only
   double tolerance = 0.0;  ///< a move must lower the loss by more than this, >= 0
 };
 
 /// \brief A move that was accepted.
 struct SwapMove {
+  /// What was moved.
   enum class Kind { swap, block };
-  Index step;  ///< training step
-  Kind kind;
-  Index first;   ///< slot i, or the first slot of the block
-  Index second;  ///< slot j, or the slot the block moves to
-  Index length;  ///< of the block; 1 for a swap
-  double loss_before;
-  double loss_after;
+  Index step;          ///< training step
+  Kind kind;           ///< Whether two experts changed places or a block moved.
+  Index first;         ///< slot i, or the first slot of the block
+  Index second;        ///< slot j, or the slot the block moves to
+  Index length;        ///< of the block; 1 for a swap
+  double loss_before;  ///< The objective before the move.
+  double loss_after;   ///< The objective after it.
 };
 
 /// \brief How a search ended.
@@ -74,15 +76,18 @@ enum class SwapStatus { not_started, converged, budget_spent };
 template <class Objective>
 class SwapSearch {
  public:
-  using Move = SwapMove;
-  using Status = SwapStatus;
+  using Move = SwapMove;      ///< A move that was accepted.
+  using Status = SwapStatus;  ///< How a search ended.
 
   /// \throws std::invalid_argument if an option is outside its bounds
   SwapSearch(SwapSearchOptions options, Objective objective)
       : options_(validated(options)), objective_(std::move(objective)) {}
 
+  /// The settings in use.
   [[nodiscard]] const SwapSearchOptions& options() const noexcept { return options_; }
+  /// Training steps so far.
   [[nodiscard]] Index step() const noexcept { return step_; }
+  /// Whether the search has ended.
   [[nodiscard]] bool finished() const noexcept { return step_ >= options_.steps; }
   /// The moves that were accepted, in order.
   [[nodiscard]] const std::vector<Move>& moves() const noexcept { return moves_; }
@@ -90,6 +95,7 @@ class SwapSearch {
   [[nodiscard]] Status status() const noexcept { return status_; }
   /// Losses evaluated in all searches so far.
   [[nodiscard]] Index num_evaluations() const noexcept { return num_evaluations_; }
+  /// None: the objective is the loss itself.
   [[nodiscard]] double regularization() const noexcept { return 0; }
 
   /// \brief Nothing to prepare: the gates keep their permutation during a step.
@@ -98,6 +104,7 @@ class SwapSearch {
   void prepare(Gates& /*gates*/) {
     check_not_finished("SwapSearch::prepare");
   }
+  /// Nothing: a hard search needs no gradient.
   template <class Gates>
   void backward(Gates& /*gates*/) {}
 

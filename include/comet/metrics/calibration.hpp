@@ -17,7 +17,7 @@ namespace comet {
 
 /// \brief Predictions of similar size: what was promised and what came.
 struct CalibrationBin {
-  Index count = 0;
+  Index count = 0;       ///< Samples in the bin.
   double predicted = 0;  ///< mean probability
   double observed = 0;   ///< share of label 1
 };

@@ -16,6 +16,7 @@
 
 namespace comet {
 
+/// Settings of a Adam, with defaults where there is a sensible one.
 struct AdamOptions {
   double learning_rate = 1e-3;  ///< > 0
   double beta1 = 0.9;           ///< decay of the mean gradient, in [0, 1)
@@ -40,7 +41,7 @@ struct AdamOptions {
 template <class S>
 class Adam {
  public:
-  using Scalar = S;
+  using Scalar = S;  ///< float or double.
 
   /// \param pool  not owned, may be null
   /// \throws std::invalid_argument if an option is outside its bounds
@@ -52,7 +53,9 @@ class Adam {
     detail::check_positive("Adam", "epsilon", options.epsilon);
   }
 
+  /// The settings in use.
   [[nodiscard]] const AdamOptions& options() const noexcept { return options_; }
+  /// Number of steps so far.
   [[nodiscard]] std::int64_t num_steps() const noexcept { return num_steps_; }
 
   /// \brief Changes the learning rate, for schedules.
@@ -86,6 +89,7 @@ class Adam {
     f("mean", mean_);
     f("square", square_);
   }
+  /// Sets the number of steps, when a checkpoint is resumed.
   void set_num_steps(std::int64_t num_steps) { num_steps_ = num_steps; }
 
  private:

@@ -14,6 +14,7 @@
 
 namespace comet {
 
+/// Settings of a Sgd, with defaults where there is a sensible one.
 struct SgdOptions {
   double learning_rate = 1e-2;  ///< > 0
   double momentum = 0.0;        ///< decay of the velocity, in [0, 1); 0 keeps no state
@@ -32,7 +33,7 @@ struct SgdOptions {
 template <class S>
 class Sgd {
  public:
-  using Scalar = S;
+  using Scalar = S;  ///< float or double.
 
   /// \throws std::invalid_argument if an option is outside its bounds
   explicit Sgd(SgdOptions options = {}) : options_(options) {
@@ -40,7 +41,9 @@ class Sgd {
     detail::check_rate("Sgd", "momentum", options.momentum);
   }
 
+  /// The settings in use.
   [[nodiscard]] const SgdOptions& options() const noexcept { return options_; }
+  /// Number of steps so far.
   [[nodiscard]] std::int64_t num_steps() const noexcept { return num_steps_; }
 
   /// \brief Changes the learning rate, for schedules.
@@ -88,6 +91,7 @@ class Sgd {
   void visit_state(F&& f) {
     f("velocity", velocity_);
   }
+  /// Sets the number of steps, when a checkpoint is resumed.
   void set_num_steps(std::int64_t num_steps) { num_steps_ = num_steps; }
 
  private:

@@ -26,8 +26,8 @@ namespace comet::testing {
 
 /// \brief A law that a gate breaks, and by what.
 struct BrokenLaw {
-  std::string law;
-  std::string detail;
+  std::string law;     ///< Which law.
+  std::string detail;  ///< How it is broken.
 
   friend bool operator==(const BrokenLaw&, const BrokenLaw&) = default;
   friend std::ostream& operator<<(std::ostream& out, const BrokenLaw& broken) {
@@ -35,6 +35,7 @@ struct BrokenLaw {
   }
 };
 
+/// How GateLaws are tried, and what the gate promises.
 template <class G>
 struct GateLawOptions {
   Index num_samples = 7;    ///< B >= 0 of the batches that are tried

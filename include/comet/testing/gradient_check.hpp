@@ -13,13 +13,14 @@
 
 namespace comet::testing {
 
+/// What a comparison of gradients with differences found.
 struct GradientCheckResult {
   /// largest |analytic - numeric| / max(1, |analytic|, |numeric|), infinite if one is nan
   double largest_error = 0;
-  std::string where;    ///< the element with that error, e.g. "gates.0.split.weight(3, 1)"
-  double analytic = 0;  ///< its two derivatives
-  double numeric = 0;
-  Index num_checked = 0;
+  std::string where;      ///< the element with that error, e.g. "gates.0.split.weight(3, 1)"
+  double analytic = 0;    ///< its two derivatives
+  double numeric = 0;     ///< By differences, where they disagree most.
+  Index num_checked = 0;  ///< Values that were compared.
 };
 
 /// \brief Compares analytic gradients with central differences, for every parameter of a model.
