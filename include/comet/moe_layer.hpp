@@ -2,17 +2,20 @@
 #pragma once
 
 #include <algorithm>
+#include <algorithm>
 #include <span>
 #include <utility>
 #include <vector>
 
 #include <comet/concepts.hpp>
 #include <comet/detail/affine.hpp>
+#include <comet/detail/blocks.hpp>
 #include <comet/detail/buffer.hpp>
 #include <comet/detail/check.hpp>
 #include <comet/detail/dots.hpp>
 #include <comet/detail/padding.hpp>
 #include <comet/dispatch_plan.hpp>
+#include <comet/make_parts.hpp>
 #include <comet/parameters.hpp>
 #include <comet/random.hpp>
 #include <comet/routing.hpp>
@@ -20,19 +23,6 @@
 #include <comet/types.hpp>
 
 namespace comet {
-
-/// \brief Several parts with the same options, each with random numbers of its own: the experts of
-/// a layer, or the gates of its tasks.
-/// \param count  >= 0
-template <class Part>
-[[nodiscard]] std::vector<Part> make_parts(Index count, const typename Part::Options& options,
-                                           RandomKey key) {
-  detail::check_at_least("make_parts", "count", count, 0);
-  std::vector<Part> parts;
-  parts.reserve(std::size_t(count));
-  for (Index i = 0; i < count; ++i) parts.emplace_back(options, key.fold(std::uint64_t(i)));
-  return parts;
-}
 
 /// \brief A mixture of shared experts with one gate per task, evaluated only where a weight is
 /// not 0.
@@ -245,13 +235,6 @@ class MoeLayer<G, E>::Workspace {
  private:
   friend class MoeLayer;
 
-  /// A run of columns of one expert.
-  struct Block {
-    std::int32_t expert;
-    Index first;  // of the expert's columns
-    Index width;
-  };
-
   void start(const MoeLayer& layer) {
     num_samples_ = -1;
     const auto tasks = std::size_t(layer.num_tasks());
@@ -262,31 +245,12 @@ class MoeLayer<G, E>::Workspace {
       if constexpr (requires { gate.pool = pool; }) gate.pool = pool;
   }
 
-  /// Blocks of nearly equal width, widest first: short ones fill the gaps at the end.
-  void cut_blocks(Index multiple) {
-    blocks_.clear();
-    for (Index e = 0; e < plan_.num_experts(); ++e) {
-      const Index units = plan_.padded_count(e) / multiple;
-      const Index units_per_block = std::max(Index(1), block_columns / multiple);
-      const Index pieces = (units + units_per_block - 1) / units_per_block;
-      for (Index i = 0; i < pieces; ++i) {
-        const Index first = units * i / pieces;
-        const Index last = units * (i + 1) / pieces;
-        blocks_.push_back({std::int32_t(e), first * multiple, (last - first) * multiple});
-      }
-    }
-    std::sort(blocks_.begin(), blocks_.end(), [](const Block& a, const Block& b) {
-      if (a.width != b.width) return a.width > b.width;
-      return a.expert != b.expert ? a.expert < b.expert : a.first < b.first;
-    });
-  }
-
   /// An expert that serves every sample reads x itself.
   [[nodiscard]] bool serves_all(Index expert) const {
     return plan_.count(expert) == plan_.num_samples();
   }
 
-  [[nodiscard]] bool reads_x(const Block& block) const {
+  [[nodiscard]] bool reads_x(const detail::Block& block) const {
     return serves_all(block.expert) && block.first + block.width <= plan_.num_samples();
   }
 
@@ -294,7 +258,7 @@ class MoeLayer<G, E>::Workspace {
   std::vector<Routing<S>> routings_;                // T
   std::vector<detail::AlignedVector<S>> dweights_;  // T, one per entry
   DispatchPlan plan_;
-  std::vector<Block> blocks_;
+  std::vector<detail::Block> blocks_;
   detail::Buffer<S> inputs_;           // d x columns: gathered samples
   detail::Buffer<S> outputs_;          // m x columns
   detail::Buffer<S> cache_;            // cache_dim x columns
@@ -313,7 +277,7 @@ void MoeLayer<G, E>::mix(std::string_view where, const ConstMatrixView<S>& x, Ma
   const Index d = input_dim();
   const Index multiple = detail::column_multiple(experts_.front());
   ws.plan_.build(std::span<const Routing<S>>(ws.routings_), num_experts(), x.cols(), multiple);
-  ws.cut_blocks(multiple);
+  detail::cut_blocks(ws.plan_, block_columns, multiple, ws.blocks_);
   const Index columns = ws.plan_.num_columns();
   auto inputs = ws.inputs_.shape(d, columns);
   auto outputs = ws.outputs_.shape(output_dim(), columns);
