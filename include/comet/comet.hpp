@@ -38,6 +38,7 @@
 #include <comet/losses/mean_squared_error.hpp>
 #include <comet/losses/router_z.hpp>
 #include <comet/losses/softmax_cross_entropy.hpp>
+#include <comet/make_parts.hpp>
 #include <comet/moe_layer.hpp>
 #include <comet/optimizers/adam.hpp>
 #include <comet/optimizers/sgd.hpp>
