@@ -23,3 +23,23 @@ write_basic_package_version_file(comet-config-version.cmake
   COMPATIBILITY SameMinorVersion ARCH_INDEPENDENT)
 install(FILES ${PROJECT_BINARY_DIR}/comet-config.cmake ${PROJECT_BINARY_DIR}/comet-config-version.cmake
         DESTINATION ${package_dir})
+
+# For builds without CMake: `pkg-config --cflags --libs comet`.
+configure_file(cmake/comet.pc.in comet.pc @ONLY)
+install(FILES ${PROJECT_BINARY_DIR}/comet.pc DESTINATION ${CMAKE_INSTALL_DATADIR}/pkgconfig)
+
+# `cpack -G DEB` in the build directory: libcomet-dev, headers and package files only.
+set(CPACK_PACKAGE_NAME libcomet-dev)
+set(CPACK_PACKAGE_VENDOR comet)
+set(CPACK_PACKAGE_CONTACT "comet developers")
+set(CPACK_PACKAGE_DESCRIPTION_SUMMARY "${PROJECT_DESCRIPTION}")
+set(CPACK_RESOURCE_FILE_LICENSE ${PROJECT_SOURCE_DIR}/LICENSE)
+set(CPACK_PACKAGING_INSTALL_PREFIX /usr)
+set(CPACK_DEBIAN_FILE_NAME DEB-DEFAULT)
+set(CPACK_DEBIAN_PACKAGE_ARCHITECTURE all)
+set(CPACK_DEBIAN_PACKAGE_SECTION libdevel)
+set(CPACK_DEBIAN_PACKAGE_DEPENDS "libeigen3-dev (>= 3.4)")
+set(CPACK_DEBIAN_PACKAGE_SUGGESTS nlohmann-json3-dev)
+if(PROJECT_IS_TOP_LEVEL)
+  include(CPack)
+endif()
