@@ -1,0 +1,75 @@
+# SPDX-License-Identifier: MIT
+"""weights_from_numpy.py SCRIPT GOLDEN [--write]: runs SCRIPT on a small mixture and compares the file
+with GOLDEN.safetensors. With --write it makes that file, and GOLDEN.json with what the mixture
+computes: a COMET mixture in the conventions of a framework, whose leaves and experts are in heap order.
+"""
+import json
+import pathlib
+import subprocess
+import sys
+import tempfile
+
+import numpy as np
+
+N, K, D, M, B, GAMMA = 5, 2, 3, 2, 6, 1.0
+
+
+def numbers(seed, *shape):
+    i = np.arange(np.prod(shape))
+    return (((i + 1) * (37 + 2 * seed)) % 101 - 50).reshape(shape) / 64.0
+
+
+ARRAYS = {
+    "split_kernel": numbers(1, D, N - 1, K),
+    "split_bias": numbers(2, N - 1, K),
+    "leaf_kernel": numbers(3, D, N, K),
+    "leaf_bias": numbers(4, N, K),
+    "expert_kernel": numbers(5, N, D, M),
+    "expert_bias": numbers(6, N, M),
+}
+MAPPING = [
+    "experts.*.weight=expert_kernel:axes=0,2,1:heap",
+    "experts.*.bias=expert_bias:heap",
+    "gates.0.split.weight=split_kernel:axes=1,2,0",
+    "gates.0.split.bias=split_bias",
+    "gates.0.leaf.weight=leaf_kernel:axes=1,2,0:heap",
+    "gates.0.leaf.bias=leaf_bias:heap",
+]
+
+
+def mixture(x):
+    """Every node and every expert, leaf by leaf in heap order."""
+    a = ARRAYS
+    t = np.einsum("bd,dqk->bqk", x, a["split_kernel"]) + a["split_bias"]
+    inside = -2 * t**3 / GAMMA**3 + 3 * t / (2 * GAMMA) + 0.5
+    share = np.where(t <= -GAMMA / 2, 0, np.where(t >= GAMMA / 2, 1, inside))
+    reach = np.zeros((len(x), 2 * N - 1, K))
+    reach[:, 0] = 1
+    for q in range(N - 1):
+        reach[:, 2 * q + 1] = reach[:, q] * share[:, q]
+        reach[:, 2 * q + 2] = reach[:, q] * (1 - share[:, q])
+    logit = np.einsum("bd,dik->bik", x, a["leaf_kernel"]) + a["leaf_bias"]
+    weight = reach[:, N - 1:] * np.exp(logit)
+    weight /= weight.sum(axis=(1, 2), keepdims=True)
+    outputs = np.einsum("bd,idm->bim", x, a["expert_kernel"]) + a["expert_bias"]
+    return np.einsum("bik,bim->bm", weight, outputs)
+
+
+def main(script, golden, write=""):
+    golden = pathlib.Path(golden)
+    with tempfile.TemporaryDirectory() as folder:
+        source, target = pathlib.Path(folder, "model.npz"), pathlib.Path(folder, "model.safetensors")
+        np.savez(source, **ARRAYS)
+        subprocess.run([sys.executable, script, source, target, *MAPPING], check=True)
+        made = target.read_bytes()
+    file = golden.with_suffix(".safetensors")
+    if write:
+        file.write_bytes(made)
+        x = numbers(7, B, D)
+        golden.with_suffix(".json").write_text(
+            json.dumps({"x": x.ravel().tolist(), "y": mixture(x).ravel().tolist()}) + "\n")
+    elif made != file.read_bytes():
+        sys.exit(f"what {script} writes differs from {file}")
+
+
+main(*sys.argv[1:])
