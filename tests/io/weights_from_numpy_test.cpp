@@ -19,7 +19,7 @@ TEST_CASE("weights of another framework compute what they did there") {
   using Gate = CometGate<double>;
   using Expert = DenseExpert<double>;
   MoeLayer<Gate, Expert> layer(
-      make_parts<Gate>(1, {.input_dim = d, .num_experts = n, .k = 2, .gamma = 1.0}, RandomKey(1)),
+      make_parts<Gate>(1, {.input_dim = d, .num_experts = n, .k = 2, .gamma = 0.25}, RandomKey(1)),
       make_parts<Expert>(n, {.input_dim = d, .output_dim = m, .activation = Activation::identity},
                          RandomKey(2)));
   const std::string file = COMET_TEST_DATA "/weights_from_numpy";

@@ -11,7 +11,7 @@ import tempfile
 
 import numpy as np
 
-N, K, D, M, B, GAMMA = 5, 2, 3, 2, 6, 1.0
+N, K, D, M, B, GAMMA = 5, 2, 3, 2, 6, 0.25
 
 
 def numbers(seed, *shape):
