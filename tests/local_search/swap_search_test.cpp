@@ -300,3 +300,27 @@ TEST_CASE("misuse of the swap search is named") {
   CHECK_THROWS_WITH(make({.steps = 1, .tolerance = -1.0}),
                     "comet::SwapSearch: tolerance is -1, expected a finite number >= 0");
 }
+
+TEST_CASE("a swap search that goes on from a checkpoint searches at the same steps") {
+  const auto make = [] {
+    return PlainSearch({.steps = 6, .interval = 4}, {.cost = random_matrix<double>(5, 5, 7)});
+  };
+  PlainSearch whole = make();
+  std::vector<PlainGate> gates = plain_gates(5);
+  std::vector<PlainGate> resumed_gates = gates;
+  for (int step = 0; step < 3; ++step) whole.advance(gates);
+  PlainSearch resumed = make();
+  resumed.restore(whole.step());
+  for (int step = 3; step < 6; ++step) {
+    whole.advance(gates);
+    resumed.advance(resumed_gates);
+    CHECK(resumed_gates[0].permutations() == gates[0].permutations());
+  }
+  CHECK(whole.finished());
+  CHECK(resumed.finished());
+  CHECK(gates[0].permutations()[0] != Permutation::identity(5));
+  CHECK_THROWS_WITH(resumed.restore(7),
+                    "comet::SwapSearch::restore: step is 7, expected at most steps = 6");
+  CHECK_THROWS_WITH(resumed.restore(-1),
+                    "comet::SwapSearch::restore: step is -1, expected at least 0");
+}

@@ -1,0 +1,124 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+
+#include <sys/types.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <filesystem>
+#include <fstream>
+#include <sstream>
+#include <stdexcept>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include <nlohmann/json.hpp>
+
+#include <movielens/program.hpp>
+
+#include <examples/movielens/temporary_directory.hpp>
+
+/// \file
+/// \brief The program, run within a test or as a process of its own, on a set and a model so small
+/// that a training takes some hundredths of a second.
+
+namespace movielens::test {
+
+using Arguments = std::vector<std::string>;
+
+struct Outcome {
+  int code = -1;
+  std::string out;
+  std::string err;
+};
+
+inline Outcome run_program(const Arguments& arguments) {
+  std::vector<const char*> argv = {"movielens"};
+  for (const std::string& argument : arguments) argv.push_back(argument.c_str());
+  std::ostringstream out;
+  std::ostringstream err;
+  const int code =
+      movielens::run(static_cast<int>(argv.size()), argv.data(), {.out = out, .err = err});
+  return {code, out.str(), err.str()};
+}
+
+/// \brief The program as a child process. Its standard error goes to a file.
+class Child {
+ public:
+  Child(const Arguments& arguments, const std::filesystem::path& err) : pid_(::fork()) {
+    if (pid_ < 0) throw std::runtime_error("cannot fork");
+    if (pid_ > 0) return;
+    const Outcome outcome = run_program(arguments);
+    std::ofstream(err) << outcome.err;
+    ::_exit(outcome.code);
+  }
+  Child(const Child&) = delete;
+  Child& operator=(const Child&) = delete;
+  ~Child() {
+    if (pid_ > 0) (void)end(SIGKILL);
+  }
+
+  void signal(int number) const { ::kill(pid_, number); }
+
+  /// \return the exit code, or -1 if a signal ended it
+  int wait() {
+    int status = 0;
+    ::waitpid(std::exchange(pid_, -1), &status, 0);
+    return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
+  }
+  int end(int number) {
+    signal(number);
+    return wait();
+  }
+
+ private:
+  pid_t pid_;
+};
+
+/// Made-up ratings, and trainings on them.
+class SmallTraining {
+ public:
+  SmallTraining() {
+    const Outcome outcome =
+        run_program({"synthesize", data(), "--users", "30", "--items", "40", "--ratings", "400"});
+    if (outcome.code != 0) throw std::runtime_error(outcome.err);
+  }
+
+  [[nodiscard]] std::string data() const { return (directory_.path() / "data").string(); }
+  [[nodiscard]] std::filesystem::path out(const std::string& name) const {
+    return directory_.path() / name;
+  }
+  [[nodiscard]] std::string model(const std::string& name) const {
+    return (out(name) / "model.safetensors").string();
+  }
+  [[nodiscard]] nlohmann::json result(const std::string& name) const {
+    return nlohmann::json::parse(content_of(out(name) / "result.json"));
+  }
+
+  [[nodiscard]] Arguments arguments(const std::string& name, const Arguments& more = {}) const {
+    Arguments all = {"train",
+                     "--data=" + data(),
+                     "--out=" + out(name).string(),
+                     "--embedding-dim=4",
+                     "--experts=5",
+                     "--expert-dim=6",
+                     "--head-dim=6",
+                     "--epochs=3",
+                     "--batch-size=64",
+                     "--learning-rate=0.01",
+                     "--threads=1",
+                     "--search-epochs=2",
+                     "--quiet"};
+    all.insert(all.end(), more.begin(), more.end());
+    return all;
+  }
+  [[nodiscard]] Outcome train(const std::string& name, const Arguments& more = {}) const {
+    return run_program(arguments(name, more));
+  }
+
+ private:
+  TemporaryDirectory directory_;
+};
+
+}  // namespace movielens::test
