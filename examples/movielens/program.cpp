@@ -15,6 +15,7 @@
 #include <movielens/commands/commands.hpp>
 #include <movielens/file_error.hpp>
 #include <movielens/interrupt.hpp>
+#include <movielens/usage.hpp>
 
 namespace movielens {
 namespace {
@@ -38,13 +39,19 @@ int run(int argc, const char* const* argv, const Console& console) {
   program.require_subcommand(1);
   // The last of repeated options counts, so that a script's can be overridden.
   program.option_defaults()->multi_option_policy(CLI::MultiOptionPolicy::TakeLast);
-  program.get_formatter()->column_width(34);
+  use_plain_help(program);
   add_train(program, console);
   add_compare(program, console);
   add_tune(program, console);
   add_evaluate(program, console);
   add_recommend(program, console);
+  add_budget(program, console);
+  add_report(program, console);
   add_synthesize(program, console);
+  // Last, because commands inherit it.
+  program.footer(
+      "movielens COMMAND --help tells more. Exit status: 0 if all went well, 2 for bad\n"
+      "options or data, 130 if interrupted, 1 for anything else.");
   try {
     program.parse(argc, argv);
     console.out.flush();
@@ -52,7 +59,7 @@ int run(int argc, const char* const* argv, const Console& console) {
     return success;
   } catch (const CLI::ParseError& error) {
     if (error.get_exit_code() == 0) return program.exit(error, console.out, console.err);
-    return fail(console, bad_input, error.what());
+    return fail(console, bad_input, what_was_wrong(program, error));
   } catch (const FileError& error) {
     return fail(console, bad_input, error.what());
   } catch (const comet::FileError& error) {

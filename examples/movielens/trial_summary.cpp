@@ -26,15 +26,21 @@ std::string text_of(const MeanAndError& value) {
                      : formatted("%.4f", value.mean);
 }
 
-Cells cells_of(std::span<const Trial> trials) {
-  // Options that are the same everywhere say nothing.
+/// Options that are the same everywhere say nothing, and a seed little.
+std::vector<std::string> varied_in(std::span<const Trial> trials) {
   std::vector<std::string> varied;
-  if (!trials.empty())
-    for (const auto& [name, value] : trials.front().options.items()) {
-      std::set<std::string> values;
-      for (const Trial& trial : trials) values.insert(trial.options.value(name, Json()).dump());
-      if (values.size() > 1 && name != "seed") varied.push_back(name);
-    }
+  for (const auto& [name, first] : trials.front().options.items()) {
+    const std::string& option = name;
+    const Json& value = first;
+    const bool same = std::all_of(trials.begin(), trials.end(), [&](const Trial& trial) {
+      return trial.options.value(option, Json()) == value;
+    });
+    if (!same && option != "seed") varied.push_back(option);
+  }
+  return varied;
+}
+
+Cells cells_of(std::span<const Trial> trials, const std::vector<std::string>& varied) {
   Cells cells = {{"trial", "validation loss", "test loss", "experts/sample"}};
   cells.front().insert(cells.front().end(), varied.begin(), varied.end());
   for (const Trial& trial : trials) {
@@ -66,9 +72,9 @@ std::string summary(const TrialSummary& s, Table table) {
   text += "\n\nBest 5 % by validation loss (" + std::to_string(s.best_share) +
           "), mean and standard error: test loss " + text_of(s.test_loss) + ", AUC " +
           text_of(s.test_auc) + ", MSE " + text_of(s.test_mse) + "\n\n";
-  text += table(cells_of(s.best), 0);
+  text += table(cells_of(s.best, s.varied), 0);
   text += "\nNo trial is better in both validation loss and experts per sample:\n\n";
-  text += table(cells_of(s.pareto_front), 0);
+  text += table(cells_of(s.pareto_front, s.varied), 0);
   return text;
 }
 
@@ -91,6 +97,7 @@ TrialSummary summary_of(std::span<const Trial> trials) {
   s.test_auc = mean_of(s.best, [](const Trial& trial) { return trial.test_auc; });
   s.test_mse = mean_of(s.best, [](const Trial& trial) { return trial.test_mse; });
   s.pareto_front = pareto_front(order);
+  s.varied = varied_in(order);
   return s;
 }
 

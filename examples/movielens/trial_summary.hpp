@@ -23,7 +23,8 @@ struct TrialSummary {
   MeanAndError test_loss;      ///< of these
   MeanAndError test_auc;
   MeanAndError test_mse;
-  std::vector<Trial> best;  ///< the same trials, best first
+  std::vector<std::string> varied;  ///< options that are not the same in all trials
+  std::vector<Trial> best;          ///< the same trials, best first
   std::vector<Trial> pareto_front;
 };
 

@@ -24,6 +24,7 @@
 #include <movielens/file_error.hpp>
 #include <movielens/file_lock.hpp>
 #include <movielens/files.hpp>
+#include <movielens/interrupt.hpp>
 #include <movielens/run.hpp>
 #include <movielens/search_space.hpp>
 #include <movielens/train_options.hpp>
@@ -86,8 +87,9 @@ class Study {
   const Console& console_;
   std::filesystem::path folder_;
 
-  std::mutex mutex_;             // guards all below
-  std::vector<Trial> finished_;  // by all processes
+  std::mutex mutex_;              // guards all below
+  std::vector<Trial> finished_;   // by all processes
+  std::uintmax_t read_size_ = 0;  // of the file they come from, when it was read
   std::exception_ptr failure_;
   std::size_t trained_here_ = 0;  // of the present list of jobs
   Clock::time_point start_;
@@ -154,7 +156,12 @@ void Study::run(const std::vector<Job>& jobs) {
       }
     });
   for (std::thread& thread : threads) thread.join();
-  if (failure_) std::rethrow_exception(failure_);
+  if (!failure_) return;
+  try {
+    std::rethrow_exception(failure_);
+  } catch (const Interrupted&) {
+    throw Interrupted("what is finished is in " + log().string() + "; --resume goes on");
+  }
 }
 
 void Study::work(const std::vector<Job>& jobs) {
@@ -227,7 +234,10 @@ const Trial* Study::find(const Job& job) const {
 
 void Study::read_finished() {
   if (!std::filesystem::exists(log())) return;
+  const std::uintmax_t size = std::filesystem::file_size(log());
+  if (size == read_size_) return;
   finished_ = read_trials(log());
+  read_size_ = size;
   for (const Trial& trial : finished_) expect_same(trial, job(trial.number, trial.rung, rungs()));
 }
 
@@ -269,21 +279,28 @@ void Study::summarise(int first_trials) const {
   console_.out << summary_text(summary);
 }
 
-void tune(TuneOptions o, const Console& console) {
+void tune(TuneOptions o, const SearchSpace& space, const Console& console) {
   check(o.train);
-  if (o.trials < 1) throw std::invalid_argument("--trials is below 1");
-  if (o.parallel < 0) throw std::invalid_argument("--parallel is below 0");
+  if (o.trials < 1)
+    throw std::invalid_argument("--trials is " + std::to_string(o.trials) +
+                                ", expected at least 1");
+  if (o.parallel < 0)
+    throw std::invalid_argument("--parallel is " + std::to_string(o.parallel) +
+                                ", expected at least 0");
+  if (o.halving && space.contains("epochs"))
+    throw std::invalid_argument("--halving decides on the epochs, and " + o.space +
+                                " says them, too");
   const int cores = static_cast<int>(std::max(1U, std::thread::hardware_concurrency()));
   if (o.parallel == 0) o.parallel = cores;
   o.parallel = std::min(o.parallel, o.trials);
   if (o.train.threads == 0) o.train.threads = std::max(1, cores / o.parallel);
-  const SearchSpace space = SearchSpace::read(o.space);
   const Dataset data = load(o.train);
   if (!o.train.quiet)
     console.err << "data: " << data.source << ": " << data.ratings << " ratings, "
                 << data.rows.num_users << " users, " << data.rows.num_items << " items\n"
                 << o.trials << " trials, " << o.parallel << " at once; results in "
                 << (std::filesystem::path(o.results) / o.name).string() << std::endl;
+  const InterruptGuard guard;
   Study(o, space, data, console).run();
 }
 
@@ -298,6 +315,10 @@ void add_tune(CLI::App& program, const Console& console) {
   const auto option = [&](const char* name, auto& value, const char* type, const char* help) {
     return command->add_option(name, value, help)->type_name(type)->capture_default_str();
   };
+  o->train.weights = true;
+  command->add_flag_callback(
+      "--no-weights", [o] { o->train.weights = false; },
+      "do not write a model.safetensors for every trial");
   option("--gate", o->train.gate, "GATE", "how experts are chosen")
       ->check(CLI::IsMember(gate_names()));
   option("--local-search", o->train.local_search, "SEARCH", "over the order of the experts")
@@ -305,8 +326,10 @@ void add_tune(CLI::App& program, const Console& console) {
   option("--space", o->space, "FILE", "JSON: the options to be searched, and their values")
       ->required();
   option("--trials", o->trials, "N", "trainings, each with options drawn from the space");
-  option("--parallel", o->parallel, "N",
-         "trials at once, each with --threads threads; 0 for one per core");
+  option("--parallel", o->parallel, "N", "trials at once; 0 for one per core");
+  command->get_option("--threads")
+      ->description(
+          "per trial; 0 shares the cores among those at once. The figures do not depend on it");
   option("--seed", o->train.seed, "N", "trial I is a function of it and I; so is the split");
   option("--results", o->results, "DIR", "for all searches");
   option("--experiment-name", o->name, "NAME", "of the folder in DIR");
@@ -316,6 +339,14 @@ void add_tune(CLI::App& program, const Console& console) {
   command->add_flag("--halving", o->halving,
                     "successive halving: few epochs for every trial, then twice\n"
                     "as many for the better half, and so on up to --epochs");
+  command->footer(
+      "Options that FILE does not name have the values given here, for every trial.\n"
+      "DIR/NAME gets trials.jsonl, a line per finished trial; summary.md, summary.json\n"
+      "and space.json; and a folder per trial below trials/.\n"
+      "\n"
+      "Examples:\n"
+      "  movielens tune --data ml --space top_k.json --trials 40 --parallel 2\n"
+      "  movielens tune --data ml --space top_k.json --trials 80 --resume");
   command->callback([o, command, console] {
     const SearchSpace space = SearchSpace::read(o->space);
     for (const CLI::Option* given : command->get_options()) {
@@ -325,7 +356,7 @@ void add_tune(CLI::App& program, const Console& console) {
         throw std::invalid_argument("--" + given->get_single_name() + " is given, and " + o->space +
                                     " says it, too");
     }
-    tune(*o, console);
+    tune(*o, space, console);
   });
 }
 

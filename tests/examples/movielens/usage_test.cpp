@@ -1,0 +1,72 @@
+// SPDX-License-Identifier: MIT
+#include <algorithm>
+#include <cstddef>
+#include <sstream>
+#include <string>
+#include <vector>
+
+#include <movielens/program.hpp>
+
+#include <support/catch.hpp>
+
+namespace {
+
+struct Outcome {
+  int code = -1;
+  std::string out;
+  std::string err;
+};
+
+Outcome run(const std::vector<std::string>& arguments) {
+  std::vector<const char*> argv = {"movielens"};
+  for (const std::string& argument : arguments) argv.push_back(argument.c_str());
+  std::ostringstream out;
+  std::ostringstream err;
+  const int code =
+      movielens::run(static_cast<int>(argv.size()), argv.data(), {.out = out, .err = err});
+  return {code, out.str(), err.str()};
+}
+
+const std::vector<std::string> commands = {"train",     "compare", "tune",   "evaluate",
+                                           "recommend", "budget",  "report", "synthesize"};
+
+}  // namespace
+
+TEST_CASE("movielens --help: every command, within 80 columns", "[movielens][usage]") {
+  const std::string overview = run({"--help"}).out;
+  for (const std::string& command : commands) {
+    CHECK_THAT(overview, Catch::Contains("\n  " + command + " "));
+    const Outcome help = run({command, "--help"});
+    CHECK(help.code == 0);
+    CHECK(help.err.empty());
+    CHECK_THAT(help.out, Catch::Contains("Usage: movielens " + command + " [OPTIONS]"));
+    std::istringstream lines(help.out);
+    for (std::string line; std::getline(lines, line);) {
+      INFO(command << ": " << line);
+      CHECK(line.size() <= 80);
+      CHECK(std::all_of(line.begin(), line.end(), [](char c) { return c >= ' '; }));
+    }
+  }
+  const std::string train = run({"train", "--help"}).out;
+  CHECK_THAT(train, Catch::Contains("  --epochs N") && Catch::Contains("(default 6)"));
+  CHECK_THAT(train, Catch::Contains("none, relaxed, swap\n") && Catch::Contains("(default none)"));
+  CHECK_THAT(train, Catch::Contains("(required)"));
+}
+
+TEST_CASE("movielens: an unknown word is named, with its neighbour", "[movielens][usage][error]") {
+  const auto refused = [](const std::vector<std::string>& arguments, const std::string& reason) {
+    const Outcome outcome = run(arguments);
+    CHECK(outcome.code == 2);
+    CHECK(outcome.out.empty());
+    CHECK(outcome.err == "movielens: " + reason + "\n");
+  };
+  refused({"train", "--data", "x", "--epoch", "3"},
+          "unknown option --epoch of train, did you mean --epochs?");
+  refused({"train", "--learning_rate=1"},
+          "unknown option --learning_rate of train, did you mean --learning-rate?");
+  refused({"tune", "--sapce", "x"}, "unknown option --sapce of tune, did you mean --space?");
+  refused({"train", "--data", "x", "--zzzzzzzz"}, "unknown option --zzzzzzzz of train");
+  refused({"trian"}, "unknown command trian, did you mean train?");
+  refused({"fly"}, "unknown command fly; movielens --help names them all");
+  refused({"train", "--data", "x", "extra"}, "train takes no argument \"extra\"");
+}
