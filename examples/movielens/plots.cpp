@@ -6,6 +6,7 @@
 #include <cstddef>
 #include <iterator>
 #include <limits>
+#include <numeric>
 
 #include <movielens/text_table.hpp>
 #include <movielens/train_options.hpp>
@@ -101,16 +102,19 @@ Plot load_plot(std::span<const Json> epochs, std::size_t task) {
   return plot;
 }
 
-/// The orders of one gate's slots, an array of experts per epoch.
+/// The orders of one gate's slots, an array of experts per epoch, after the identity it starts
+/// with.
 std::vector<std::vector<int>> orders_of(std::span<const Json> epochs, std::size_t task,
                                         std::size_t selector) {
-  std::vector<std::vector<int>> orders;
+  std::vector<std::vector<int>> orders(1);
   for (const Json& epoch : epochs)
     orders.push_back(epoch.at("permutations").at(task).at(selector).get<std::vector<int>>());
+  orders.front().resize(orders.back().size());
+  std::iota(orders.front().begin(), orders.front().end(), 0);
   return orders;
 }
 
-/// Small matrices, one per epoch: a mark where slot and expert meet.
+/// Small matrices: a mark where slot and expert meet, at the start and after epochs that change it.
 Plot permutation_plot(const std::vector<std::vector<int>>& orders, const std::string& name,
                       const std::string& title) {
   constexpr std::size_t most_panels = 12;
@@ -124,14 +128,12 @@ Plot permutation_plot(const std::vector<std::vector<int>>& orders, const std::st
   plot.name = name;
   plot.data = "epoch\tslot\texpert\tmoved\n";
   for (std::size_t e = 0; e < orders.size(); ++e)
-    for (std::size_t slot = 0; slot < experts; ++slot) {
-      const int expert = orders[e][slot];
-      const int before = e > 0 ? orders[e - 1][slot] : static_cast<int>(slot);
-      plot.data += formatted("%zu\t%zu\t%d\t%d\n", e + 1, slot, expert, expert != before ? 1 : 0);
-    }
+    for (std::size_t slot = 0; slot < experts; ++slot)
+      plot.data += formatted("%zu\t%zu\t%d\t%d\n", e, slot, orders[e][slot],
+                             e > 0 && orders[e][slot] != orders[e - 1][slot] ? 1 : 0);
   const std::size_t columns = std::min<std::size_t>(shown, 4);
   const std::size_t rows = (shown + columns - 1) / columns;
-  plot.width = static_cast<int>(240 * std::max<std::size_t>(columns, 2));
+  plot.width = static_cast<int>(240 * std::max<std::size_t>(columns, 3));
   plot.height = static_cast<int>(60 + 250 * rows);
   const double size = std::clamp(16.0 / static_cast<double>(experts), 0.2, 1.6);
   plot.commands = formatted(
@@ -141,21 +143,16 @@ Plot permutation_plot(const std::vector<std::vector<int>>& orders, const std::st
       rows, columns, title.c_str(), experts - 1, experts - 1, std::max<std::size_t>(1, experts / 4),
       std::max<std::size_t>(1, experts / 4));
   for (std::size_t e = 0; e < shown; ++e) {
-    const std::size_t epoch = e + 1 == shown ? last + 1 : e * (last + 1) / shown + 1;
+    const std::size_t epoch = e * last / (shown - 1);
     plot.commands += formatted(
-        "set title 'after epoch %zu'\nplot '%s.tsv' skip 1 using ($1==%zu&&$4==0?$3:1/0):2 with "
+        "set title '%s'\nplot '%s.tsv' skip 1 using ($1==%zu&&$4==0?$3:1/0):2 with "
         "points pt 5 ps %g lc rgb '%s', '' skip 1 using ($1==%zu&&$4==1?$3:1/0):2 with points pt 5 "
         "ps %g lc rgb '%s'\n",
-        epoch, name.c_str(), epoch, size, blue, epoch, size, red);
+        epoch == 0 ? "at the start" : formatted("after epoch %zu", epoch).c_str(), name.c_str(),
+        epoch, size, blue, epoch, size, red);
   }
   plot.commands += "unset multiplot";
   return plot;
-}
-
-bool is_identity(const std::vector<int>& order) {
-  for (std::size_t slot = 0; slot < order.size(); ++slot)
-    if (order[slot] != static_cast<int>(slot)) return false;
-  return true;
 }
 
 std::vector<Plot> permutation_plots(std::span<const Json> epochs) {
@@ -167,13 +164,13 @@ std::vector<Plot> permutation_plots(std::span<const Json> epochs) {
       auto orders = orders_of(epochs, task, selector);
       // Gates that share a permutation share a picture, and a training without search has none.
       if (std::find(drawn.begin(), drawn.end(), orders) != drawn.end()) continue;
-      if (std::all_of(orders.begin(), orders.end(), is_identity)) continue;
+      if (std::count(orders.begin(), orders.end(), orders.front()) == std::ssize(orders)) continue;
       const std::string which = formatted("%s_%zu", task_names()[task].c_str(), selector);
       plots.push_back(permutation_plot(
           orders, "permutation_" + which,
           "Order of the experts, gate \"" + task_names()[task] + "\"" +
               (gates[task].size() > 1 ? formatted(", selector %zu", selector) : "") +
-              "; red: moved in the epoch"));
+              "; red: moved"));
       drawn.push_back(std::move(orders));
     }
   return plots;

@@ -88,11 +88,13 @@ TEST_CASE("epoch_plots: the data of every picture", "[movielens][report]") {
                                                       "permutation_watched_0"});
   CHECK_THAT(plots[0].data, Catch::Contains("\n2\t1\t0.75\t2\t-\n"));
   CHECK(plots[2].data == "0.5\t0.5\t0.5\n0.25\t0.25\t0.25\n1.25\t1.25\t1.25\n");
+  CHECK_THAT(plots[4].data, Catch::Contains("0\t0\t0\t0\n0\t1\t1\t0\n0\t2\t2\t0\n"));
   // Slot 1 goes to expert 2 at once, slot 0 to expert 1 in epoch 2; nothing moves in epoch 3.
   CHECK_THAT(plots[4].data, Catch::Contains("1\t0\t0\t0\n1\t1\t2\t1\n1\t2\t1\t1\n"));
   CHECK_THAT(plots[4].data, Catch::Contains("2\t0\t1\t1\n2\t1\t2\t0\n2\t2\t0\t1\n"));
-  CHECK_THAT(plots[4].commands,
-             Catch::Contains("after epoch 2") && !Catch::Contains("after epoch 3"));
+  CHECK_THAT(plots[4].commands, Catch::Contains("at the start") &&
+                                    Catch::Contains("after epoch 2") &&
+                                    !Catch::Contains("after epoch 3"));
 
   const auto still = movielens::epoch_plots(epochs_with({{0, 1, 2}, {0, 1, 2}}));
   CHECK(still.size() == 4);  // no search, no permutation to show
