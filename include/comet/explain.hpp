@@ -154,7 +154,7 @@ class Explainer {
 /// `permutations` are one for all trees or one per tree; `route` is the gate's or its wrapper's.
 template <class S, class G>
 Explanation<S> explain(const G& routed, const CometGate<S>& gate, const ConstMatrixView<S>& x,
-                       const std::vector<Permutation>& permutations, ExplainNames names) {
+                       const std::vector<Permutation>& permutations, const ExplainNames& names) {
   check_equal("explain", "x.cols()", x.cols(), "one sample", 1);
   if (!names.features.empty())
     check_equal("explain", "names.features.size()", Index(names.features.size()), "x.rows()",
@@ -169,7 +169,7 @@ Explanation<S> explain(const G& routed, const CometGate<S>& gate, const ConstMat
   gate.route_slots(x, slots, slot_workspace);
 
   Explanation<S> result;
-  result.names = std::move(names);
+  result.names = names;
   result.distance = std::numeric_limits<S>::infinity();
   for (std::size_t i = 0; i < row.experts().size(); ++i)
     result.experts.push_back({row.experts()[i], row.weights()[i]});
@@ -222,9 +222,8 @@ inline std::string quoted(std::string_view text) {
 template <class S>
 [[nodiscard]] Explanation<S> explain(const CometGate<S>& gate,
                                      const std::type_identity_t<ConstMatrixView<S>>& x,
-                                     ExplainNames names = {}) {
-  return detail::explain(gate, gate, x, {Permutation::identity(gate.num_experts())},
-                         std::move(names));
+                                     const ExplainNames& names = {}) {
+  return detail::explain(gate, gate, x, {Permutation::identity(gate.num_experts())}, names);
 }
 
 /// \brief The same for a gate with relabelled experts. While a search is on it explains route(),
@@ -232,8 +231,8 @@ template <class S>
 template <class S>
 [[nodiscard]] Explanation<S> explain(const PermutedGate<CometGate<S>>& gate,
                                      const std::type_identity_t<ConstMatrixView<S>>& x,
-                                     ExplainNames names = {}) {
-  return detail::explain(gate, gate.gate(), x, gate.permutations(), std::move(names));
+                                     const ExplainNames& names = {}) {
+  return detail::explain(gate, gate.gate(), x, gate.permutations(), names);
 }
 
 /// \brief An explanation as text: the experts, then the nodes of each tree, indented by depth.
