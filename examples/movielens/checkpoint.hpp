@@ -94,8 +94,8 @@ struct TrainingState {
 
   Searched<TwoTaskModel<Gate>, Search> searched;
   comet::Adam<S> adam;
-  Snapshot<S> best;
-  Progress progress;
+  Snapshot<S> best = {};
+  Progress progress = {};
 };
 
 /// Reads a checkpoint. \throws comet::FileError if it is of a training with another `run`

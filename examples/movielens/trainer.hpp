@@ -35,11 +35,10 @@ struct TrainerOptions {
 struct EpochReport {
   int epoch = 0;  ///< from 1
   Loss training;  ///< mean over the batches, as they were trained
-  Figures validation;
+  Figures validation = {};
   double seconds = 0;  ///< training and validation
   bool best = false;   ///< of all so far, by validation loss
-  std::vector<std::vector<comet::Permutation>>
-      permutations;  ///< per gate: one, or one per selector
+  Order permutations = {};
 };
 
 /// What is known after a training step.

@@ -54,7 +54,7 @@ TEST_CASE("movielens train --resume: killed at any moment, it ends with the same
   int hits = 0;
   std::uint64_t draw = 0;
   const comet::RandomKey key(20);
-  for (const Kind& kind : {Kind{"comet", "relaxed", "1"}, Kind{"top_k", "swap", "4"},
+  for (const Kind& kind : {Kind{"comet", "relaxed", "3"}, Kind{"top_k", "swap", "4"},
                            Kind{"dselect_k", "none", "7"}, Kind{"hash", "relaxed", ""}}) {
     Arguments options = {"--gate=" + kind.gate, "--local-search=" + kind.search};
     if (!kind.every.empty()) options.push_back("--checkpoint-every=" + kind.every);
@@ -66,7 +66,7 @@ TEST_CASE("movielens train --resume: killed at any moment, it ends with the same
     const std::string killed = kind.gate + "-killed";
     options.push_back("--resume");
     const Arguments arguments = training.arguments(killed, options);
-    for (int kill = 0; kill < 6; ++kill) {
+    for (int kill = 0; kill < 4; ++kill) {
       Child child(arguments, training.out("err"));
       std::this_thread::sleep_for(whole * key.uniform(draw++));
       if (child.end(SIGKILL) == -1) ++hits;
@@ -86,7 +86,7 @@ TEST_CASE("movielens train --resume: killed at any moment, it ends with the same
 TEST_CASE("movielens train: SIGTERM and Ctrl-C end with 130, a checkpoint and one line of advice",
           "[movielens][resume]") {
   const SmallTraining training;
-  const Arguments options = {"--epochs=40", "--gate=top_k"};
+  const Arguments options = {"--epochs=12", "--gate=top_k"};
   REQUIRE(training.train("whole", options).code == 0);
   for (const int signal : {SIGTERM, SIGINT}) {
     const std::string name = "ended" + std::to_string(signal);
