@@ -38,10 +38,11 @@ Saving saving_of(const BudgetGroup& without, const BudgetGroup& with, std::optio
   const auto target_of = [&](const std::vector<double>& curve) {
     return target ? *target : curve[static_cast<std::size_t>(*budget - 1)];
   };
-  Saving result{.gate = with.gate,
-                .local_search = with.local_search,
-                .budget = budget,
-                .target = target_of(without.curve)};
+  Saving result;
+  result.gate = with.gate;
+  result.local_search = with.local_search;
+  result.budget = budget;
+  result.target = target_of(without.curve);
   result.without = trials_to_reach(without.curve, result.target);
   result.with = trials_to_reach(with.curve, result.target);
   result.factor = saving(without.curve, with.curve, result.target);

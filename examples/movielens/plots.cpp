@@ -50,7 +50,7 @@ Plot loss_plot(std::span<const Json> epochs) {
   }
   plot.commands = "set title 'Loss by epoch'\n" + epoch_axis(epochs.size(), 0.2) +
                   "set ylabel 'loss (MSE in squared stars, cross-entropy in nats)'\n"
-                  "set yrange [0:*]\nset key top right\n"
+                  "set yrange [0:*]\nset key below\n"
                   "plot 'loss.tsv' skip 1 using 1:2 with linespoints lw 2 pt 7 ps 0.6 lc rgb '" +
                   std::string(grey) +
                   "' title 'training, with penalties', '' skip 1 using 1:3 with linespoints lw 2 "
@@ -222,7 +222,7 @@ std::vector<Plot> trial_plots(std::span<const Trial> trials) {
   }
   losses.commands =
       "set title 'Test loss against trials'\nset xlabel 'trial'\n"
-      "set ylabel 'test loss, weighted sum of both tasks'\nset key top right\n"
+      "set ylabel 'test loss, weighted sum of both tasks'\nset key below\n"
       "plot 'trials.tsv' skip 1 using 1:2 with points pt 7 ps 0.7 lc rgb '" +
       std::string(grey) + "' title 'a trial', '' skip 1 using 1:3 with steps lw 2 lc rgb '" + blue +
       "' title 'best so far by validation loss'";
@@ -241,7 +241,7 @@ std::vector<Plot> trial_plots(std::span<const Trial> trials) {
   }
   pareto.commands =
       "set title 'Loss against sparsity'\nset xlabel 'experts per sample, validation rows'\n"
-      "set ylabel 'validation loss, weighted sum of both tasks'\nset key top right\n"
+      "set ylabel 'validation loss, weighted sum of both tasks'\nset key below\n"
       "set xrange [0:*]\nset offsets 0, graph 0.05, graph 0.05, graph 0.05\n"
       "plot 'pareto.tsv' skip 1 using 2:($4==0?$3:1/0) with points pt 7 ps 0.7 lc rgb '" +
       std::string(grey) +
@@ -269,7 +269,7 @@ Plot budget_plot(std::span<const BudgetGroup> groups) {
   plot.commands =
       "set title 'What a search over hyper-parameters reaches'\n"
       "set xlabel 'trials (logarithmic)'\nset logscale x\n"
-      "set ylabel 'expected test loss of the best by validation loss'\nset key top right\nplot ";
+      "set ylabel 'expected test loss of the best by validation loss'\nset key below\nplot ";
   for (std::size_t g = 0; g < groups.size(); ++g) {
     // A gate has a colour, whatever else is in the picture; a search has a kind of line.
     const auto place = [](const std::vector<std::string>& names, const std::string& name) {

@@ -88,7 +88,7 @@ TrialSummary summary_of(std::span<const Trial> trials) {
   std::set<int> finished;
   std::set<int> begun;
   for (const Trial& trial : trials) (trial.rung ? begun : finished).insert(trial.number);
-  for (const int number : begun) s.cut_short += finished.contains(number) ? 0 : 1;
+  for (const int number : begun) s.cut_short += finished.contains(number) ? 0U : 1U;
   s.failed = static_cast<std::size_t>(std::count_if(
       order.begin(), order.end(), [](const Trial& trial) { return !trial.failure.empty(); }));
   s.best_share = best_share(order.size());
