@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 #include <movielens/checkpoint.hpp>
 
+#include <movielens/parse_json.hpp>
 #include <movielens/report.hpp>
 
 namespace movielens {
@@ -53,9 +54,7 @@ Order order_from(const Json& json) {
 
 Json read_state(const comet::TensorFile& file, const Json& run) {
   const auto found = file.metadata().find("training");
-  const Json state = found == file.metadata().end()
-                         ? Json()
-                         : Json::parse(found->second, nullptr, /*allow_exceptions=*/false);
+  const Json state = found == file.metadata().end() ? Json() : parse_json(found->second);
   if (!state.is_object() || !state.contains("run") || !state["run"].is_object())
     file.refuse("is no checkpoint of a training");
   const Json& saved = state["run"];

@@ -23,10 +23,11 @@ namespace {
 /// Numbers ids in the order of their first appearance.
 class IdIndex {
  public:
-  std::int32_t number_of(std::string_view id) {
+  std::int32_t number_of(std::string_view text) {
+    const std::string id = to_utf8(text);  // here, so that both encodings of an id are one id
     if (const auto found = numbers_.find(id); found != numbers_.end()) return found->second;
     const auto number = static_cast<std::int32_t>(ids_.size());
-    ids_.emplace_back(id);
+    ids_.push_back(id);
     numbers_.emplace(id, number);
     return number;
   }
@@ -45,7 +46,7 @@ class IdIndex {
     std::vector<std::int32_t> final_number(ids_.size());
     for (std::size_t i = 0; i < order.size(); ++i) {
       const auto provisional = static_cast<std::size_t>(order[i]);
-      ids[i] = to_utf8(ids_[provisional]);
+      ids[i] = std::move(ids_[provisional]);
       final_number[provisional] = static_cast<std::int32_t>(i);
     }
     return {std::move(ids), std::move(final_number)};

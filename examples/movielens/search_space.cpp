@@ -12,6 +12,7 @@
 
 #include <movielens/file_error.hpp>
 #include <movielens/nearest.hpp>
+#include <movielens/parse_json.hpp>
 
 namespace movielens {
 namespace {
@@ -132,7 +133,7 @@ SearchSpace SearchSpace::read(const std::filesystem::path& file) {
   std::ifstream stream(file, std::ios::binary);
   if (!stream) throw FileError(file, "cannot be opened");
   SearchSpace space;
-  space.json_ = Json::parse(stream, nullptr, /*allow_exceptions=*/false);
+  space.json_ = parse_json(stream);
   if (!space.json_.is_object()) throw FileError(file, "is not a JSON object");
   std::string key;
   try {
@@ -168,7 +169,8 @@ Json SearchSpace::Range::draw(comet::RandomKey key) const {
   const double low = values[0];
   const double high = values[1];
   if (kind == Kind::uniform) return key.uniform(0, low, high);
-  return std::exp(key.uniform(0, std::log(low), std::log(high)));
+  // Rounding may lead beyond an end.
+  return std::clamp(std::exp(key.uniform(0, std::log(low), std::log(high))), low, high);
 }
 
 TrainOptions SearchSpace::sample(TrainOptions base, comet::RandomKey key) const {

@@ -197,6 +197,7 @@ TEST_CASE("what is not a whole, consistent file is refused with one line") {
   header("", "the header is not JSON, from byte 1 on");
   header("{\"a\":", "the header is not JSON, from byte 6 on");
   header("[1]", "the header is not a JSON object");
+  header(R"({"a":1e999})", "the header has a number that is too large");
   header("{}", "the tensors end at byte 0 of 8");
   header(R"({"a":{"b":[[[[1]]]]}})", "the header is nested too deeply");
   header(R"({"__metadata__":{"a":1}})", "the metadata are not texts by name");

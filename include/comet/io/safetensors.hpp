@@ -328,6 +328,8 @@ class TensorFile {
       return Json::parse(text, check);
     } catch (const nlohmann::json::parse_error& error) {
       refuse("the header is not JSON, from byte " + std::to_string(error.byte) + " on");
+    } catch (const nlohmann::json::out_of_range&) {
+      refuse("the header has a number that is too large");
     }
   }
 

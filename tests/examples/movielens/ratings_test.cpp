@@ -137,6 +137,9 @@ TEST_CASE("read_ratings: bad files are refused with file, line and reason",
   refused("1,,3,0\n", ":1: the item is empty");
   refused("1,1,3,0\n1,2,3,0\n1,1,4,0\n",
           ":3: user \"1\" rates item \"1\" a second time, first in line 1");
+  // The same id in ISO-8859-1 and in UTF-8.
+  refused("Ren\xe9,1,3,0\nRen\xc3\xa9,1,4,0\n",
+          ":2: user \"Ren\xc3\xa9\" rates item \"1\" a second time, first in line 1");
   refused(std::string_view("1,1,3,0\n\x89PNG\0\0\n", 16),
           ":2: control character 0: this is not a text file");
   refused("1,1,3,0\n" + std::string(3U << 20U, 'x'),

@@ -67,6 +67,15 @@ TEST_CASE("SearchSpace: every kind of value stays in its bounds and reaches them
   CHECK(std::abs(dropout - 0.375) < 5 * 0.25 / std::sqrt(12.0 * trials));
 }
 
+TEST_CASE("SearchSpace: rounding leads no draw beyond its bounds", "[movielens][search_space]") {
+  for (const std::string bound : {"1e-3", "0.7", "3e-5", "123.456"}) {
+    const double gamma = space_of("{\"gamma\": {\"log_uniform\": [" + bound + ", " + bound + "]}}")
+                             .sample({}, RandomKey(1))
+                             .gamma;
+    CHECK(gamma == std::stod(bound));
+  }
+}
+
 TEST_CASE("SearchSpace: a trial is a function of seed and number, and of each option alone",
           "[movielens][search_space][law]") {
   const std::string rate = R"("learning_rate": {"log_uniform": [1e-4, 1e-2]})";
@@ -93,6 +102,9 @@ TEST_CASE("SearchSpace: what is wrong is refused in one line that names the key"
   const std::string kinds = ", expected one of categorical, uniform, log_uniform, integer";
   refused("{", "is not a JSON object");
   refused("[1]", "is not a JSON object");
+  constexpr std::size_t deep = 200'000;  // enough for a recursive function to exhaust the stack
+  refused("{\"gate\":" + std::string(deep, '[') + std::string(deep, ']') + "}",
+          "is not a JSON object");
   refused(R"({"learning_rat": 1})",
           "\"learning_rat\": no such option, did you mean learning_rate?");
   refused(R"({"seed": 1})", "\"seed\": no such option");

@@ -1,0 +1,31 @@
+// SPDX-License-Identifier: MIT
+// Search spaces as JSON: a FileError, or a space whose draws stay within what it says.
+#include <stdexcept>
+#include <string_view>
+
+#include <comet/random.hpp>
+
+#include <movielens/file_error.hpp>
+#include <movielens/search_space.hpp>
+
+#include <fuzz/fuzz.hpp>
+
+extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
+  const comet::fuzz::MemoryFile file({reinterpret_cast<const char*>(data), size});
+  try {
+    const auto space = movielens::SearchSpace::read(file.path());
+    for (std::uint64_t seed = 0; seed < 4; ++seed) {
+      const movielens::TrainOptions drawn = space.sample({}, comet::RandomKey(seed));
+      try {
+        movielens::check(drawn);
+      } catch (const std::invalid_argument& refused) {
+        // Bounds were checked one by one; the two that depend on another option may still clash.
+        const std::string_view what = refused.what();
+        comet::fuzz::expect(what.starts_with("--k ") || what.starts_with("--search-temp"),
+                            "a draw is as right as its bounds");
+      }
+    }
+  } catch (const movielens::FileError&) {
+  }
+  return 0;
+}
