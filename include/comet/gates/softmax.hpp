@@ -6,6 +6,7 @@
 #include <span>
 #include <vector>
 
+#include <comet/detail/affine.hpp>
 #include <comet/detail/buffer.hpp>
 #include <comet/detail/check.hpp>
 #include <comet/detail/hyperplanes.hpp>
