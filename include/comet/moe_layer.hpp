@@ -61,8 +61,9 @@ class MoeLayer {
                 "comet::MoeLayer: gate and expert have different scalar types");
 
  public:
-  using Scalar = typename G::Scalar;
-  using S = Scalar;
+  using Scalar = typename G::Scalar;  ///< float or double.
+  using S = Scalar;                   ///< Short for Scalar.
+  /// What the gates look at.
   using GateInput = typename G::Input;
   class Workspace;
 
@@ -85,13 +86,21 @@ class MoeLayer {
     }
   }
 
+  /// Number of tasks T.
   [[nodiscard]] Index num_tasks() const noexcept { return Index(gates_.size()); }
+  /// Number of experts n.
   [[nodiscard]] Index num_experts() const noexcept { return Index(experts_.size()); }
+  /// Number of input features d.
   [[nodiscard]] Index input_dim() const noexcept { return experts_.front().input_dim(); }
+  /// Number of outputs m.
   [[nodiscard]] Index output_dim() const noexcept { return experts_.front().output_dim(); }
+  /// One per task.
   [[nodiscard]] const std::vector<G>& gates() const noexcept { return gates_; }
+  /// One per task.
   [[nodiscard]] std::vector<G>& gates() noexcept { return gates_; }
+  /// The experts, n of them.
   [[nodiscard]] const std::vector<E>& experts() const noexcept { return experts_; }
+  /// The experts, n of them.
   [[nodiscard]] std::vector<E>& experts() noexcept { return experts_; }
 
   /// \brief y = the mixtures of all tasks, without dropout or noise.
@@ -120,6 +129,7 @@ class MoeLayer {
                Workspace& workspace) const requires std::same_as<GateInput, ConstMatrixView<S>> {
     forward(x, x, std::move(y), key, workspace);
   }
+  /// \brief The same for gates that look at something else than the experts.
   void forward(const ConstMatrixView<S>& x, const GateInput& gate_input, MatrixView<S> y,
                RandomKey key, Workspace& workspace) const {
     static_assert(TrainableGate<G> || !Parametric<G>,
@@ -175,6 +185,7 @@ class MoeLayer {
     return sum;
   }
 
+  /// Calls f(name, values, gradients) for each tensor, always in the same order.
   template <class F>
   void visit_parameters(F&& f) {
     visit_parts("experts", experts_, f);
@@ -229,7 +240,7 @@ class MoeLayer<G, E>::Workspace {
   /// Pairs of the last batch that were evaluated.
   [[nodiscard]] const DispatchPlan& plan() const { return plan_; }
 
-  ThreadPool* pool = nullptr;
+  ThreadPool* pool = nullptr;  ///< Not owned; none runs everything in the calling thread.
 
  private:
   friend class MoeLayer;

@@ -12,6 +12,7 @@
 
 namespace comet {
 
+/// Settings of a DenseExpert, with defaults where there is a sensible one.
 struct DenseExpertOptions {
   Index input_dim = 0;                       ///< d >= 1
   Index output_dim = 0;                      ///< m >= 1
@@ -27,9 +28,10 @@ struct DenseExpertOptions {
 template <class S>
 class DenseExpert {
  public:
-  using Scalar = S;
+  using Scalar = S;  ///< float or double.
+  /// A column's bits do not depend on its neighbours.
   static constexpr bool independent_columns = true;
-  using Options = DenseExpertOptions;
+  using Options = DenseExpertOptions;  ///< Settings of the constructor.
 
   /// Weights uniform in +-sqrt(6 / (d + m)) (Glorot and Bengio, 2010), bias 0.
   /// \throws std::invalid_argument if a size is < 1, the dropout rate is outside [0, 1), or
@@ -42,12 +44,18 @@ class DenseExpert {
     key.fill_uniform(weight_.values, -bound, bound);
   }
 
+  /// Number of input features d.
   [[nodiscard]] Index input_dim() const noexcept { return options_.input_dim; }
+  /// Number of outputs m.
   [[nodiscard]] Index output_dim() const noexcept { return options_.output_dim; }
+  /// Nothing is kept but the output.
   [[nodiscard]] Index cache_dim() const noexcept { return 0; }
+  /// The settings in use.
   [[nodiscard]] const DenseExpertOptions& options() const noexcept { return options_; }
+  /// Weights, in x out.
   [[nodiscard]] const Matrix<S>& weight() const noexcept { return weight_.values; }  // d x m
-  [[nodiscard]] const Matrix<S>& bias() const noexcept { return bias_.values; }      // m x 1
+  /// Biases, one per output.
+  [[nodiscard]] const Matrix<S>& bias() const noexcept { return bias_.values; }  // m x 1
 
   /// \brief y = f(x) without dropout. \param x  d x width \param y  m x width
   void predict(const ConstMatrixView<S>& x, MatrixView<S> y, MatrixView<S> /*cache*/) const {
@@ -74,6 +82,7 @@ class DenseExpert {
     if (dx.size() > 0) detail::product<false>(dx, weight_.values, dy);
   }
 
+  /// Parts of the parameter gradients that threads can share.
   [[nodiscard]] Index num_slices() const { return detail::num_slices(output_dim()); }
 
   /// \brief Adds one slice of the parameter gradients; dz as backward_columns() left it.
@@ -84,6 +93,7 @@ class DenseExpert {
                               weight_.gradients, bias_.gradients);
   }
 
+  /// Calls f(name, values, gradients) for each tensor, always in the same order.
   template <class F>
   void visit_parameters(F&& f) {
     weight_.visit("weight", f);

@@ -14,6 +14,7 @@
 
 namespace comet {
 
+/// Settings of a MlpExpert, with defaults where there is a sensible one.
 struct MlpExpertOptions {
   Index input_dim = 0;   ///< d >= 1
   Index hidden_dim = 0;  ///< h >= 1
@@ -32,7 +33,8 @@ struct MlpExpertOptions {
 template <class S>
 class MlpExpert {
  public:
-  using Scalar = S;
+  using Scalar = S;  ///< float or double.
+  /// A column's bits do not depend on its neighbours.
   static constexpr bool independent_columns = true;
 
   /// Weights uniform in +-sqrt(6 / (in + out)) of their map (Glorot and Bengio, 2010), biases 0.
@@ -47,11 +49,15 @@ class MlpExpert {
     initialize(output_weight_, key.fold(1));
   }
 
+  /// Number of input features d.
   [[nodiscard]] Index input_dim() const noexcept { return options_.input_dim; }
+  /// Number of hidden units h.
   [[nodiscard]] Index hidden_dim() const noexcept { return options_.hidden_dim; }
+  /// Number of outputs m.
   [[nodiscard]] Index output_dim() const noexcept { return options_.output_dim; }
   /// Hidden units above, derivatives by them before the activation below.
   [[nodiscard]] Index cache_dim() const noexcept { return 2 * options_.hidden_dim; }
+  /// The settings in use.
   [[nodiscard]] const MlpExpertOptions& options() const noexcept { return options_; }
 
   /// \brief y = f(x) without dropout. \param x  d x width \param y  m x width
@@ -86,6 +92,7 @@ class MlpExpert {
     if (dx.size() > 0) detail::product<false>(dx, hidden_weight_.values, dhidden);
   }
 
+  /// Parts of the parameter gradients that threads can share.
   [[nodiscard]] Index num_slices() const { return hidden_slices() + output_slices(); }
 
   /// \brief Adds one slice of the parameter gradients; cache and dy as backward_columns() left
@@ -105,6 +112,7 @@ class MlpExpert {
     }
   }
 
+  /// Calls f(name, values, gradients) for each tensor, always in the same order.
   template <class F>
   void visit_parameters(F&& f) {
     const ParameterName weight("weight"), bias("bias");
