@@ -1,8 +1,5 @@
 // SPDX-License-Identifier: MIT
 // Routings of arbitrary lists: refused by validate(), or dispatched as plain loops say.
-#include <algorithm>
-#include <map>
-#include <set>
 #include <span>
 #include <stdexcept>
 #include <vector>
@@ -16,7 +13,6 @@ namespace {
 
 using comet::ExpertId;
 using comet::Index;
-using comet::SampleId;
 using comet::fuzz::expect;
 using Routing = comet::Routing<float>;
 
@@ -30,50 +26,56 @@ bool is_valid(const Routing& routing, Index num_experts) {
   return true;
 }
 
-/// Samples of every expert, experts of every sample, without an order to keep.
+/// A table of all pairs, filled without an order to keep.
 void check_plan(std::span<const Routing> routings, Index num_experts, Index num_samples,
                 Index multiple) {
   comet::DispatchPlan plan;
   plan.build(routings, num_experts, num_samples, multiple);
-  std::vector<std::set<SampleId>> samples(static_cast<std::size_t>(num_experts));
+  constexpr std::int32_t none = comet::DispatchPlan::no_column;
+  std::vector<std::int32_t> columns(static_cast<std::size_t>(num_experts * num_samples), none);
+  const auto column = [&](Index e, Index b) -> std::int32_t& {
+    return columns[std::size_t(e * num_samples + b)];
+  };
   for (const Routing& routing : routings)
     for (Index b = 0; b < num_samples; ++b)
       for (std::size_t i = 0; i < routing.experts(b).size(); ++i)
-        if (routing.weights(b)[i] != 0.0F)
-          samples[std::size_t(routing.experts(b)[i])].insert(SampleId(b));
+        if (routing.weights(b)[i] != 0.0F) column(routing.experts(b)[i], b) = 0;
 
-  std::map<std::pair<Index, SampleId>, std::int32_t> column;
-  Index columns = 0;
+  Index first = 0;
   Index pairs = 0;
   for (Index e = 0; e < num_experts; ++e) {
-    const auto& expected = samples[std::size_t(e)];
-    expect(plan.first_column(e) == columns, "experts follow each other");
-    expect(std::ranges::equal(plan.samples(e), expected), "an expert has its samples");
+    expect(plan.first_column(e) == first, "experts follow each other");
+    const auto samples = plan.samples(e);
+    std::size_t count = 0;
+    for (Index b = 0; b < num_samples; ++b) {
+      if (column(e, b) == none) continue;
+      expect(count < samples.size() && samples[count] == b, "an expert has its samples");
+      column(e, b) = std::int32_t(first + Index(count++));
+    }
+    expect(count == samples.size() && plan.count(e) == Index(count), "and no others");
     expect(plan.padded_count(e) % multiple == 0 && plan.padded_count(e) >= plan.count(e) &&
                plan.padded_count(e) < plan.count(e) + multiple,
            "columns are rounded up");
-    std::int32_t next = std::int32_t(columns);
-    for (const SampleId b : expected) column[{e, b}] = next++;
-    columns += plan.padded_count(e);
-    pairs += Index(expected.size());
+    first += plan.padded_count(e);
+    pairs += Index(count);
   }
-  expect(plan.num_columns() == columns && plan.num_pairs() == pairs, "nothing is left over");
+  expect(plan.num_columns() == first && plan.num_pairs() == pairs, "nothing is left over");
   for (Index b = 0; b < num_samples; ++b) {
-    std::vector<std::int32_t> expected;
+    std::size_t count = 0;
     for (Index e = 0; e < num_experts; ++e)
-      if (samples[std::size_t(e)].contains(SampleId(b)))
-        expected.push_back(column.at({e, SampleId(b)}));
-    expect(std::ranges::equal(plan.columns(b), expected), "a sample has its columns");
+      if (column(e, b) != none)
+        expect(count < plan.columns(b).size() && plan.columns(b)[count++] == column(e, b),
+               "a sample has its columns");
+    expect(count == plan.columns(b).size(), "and no others");
   }
   for (std::size_t t = 0; t < routings.size(); ++t) {
     std::size_t entry = 0;
     for (Index b = 0; b < num_samples; ++b)
       for (std::size_t i = 0; i < routings[t].experts(b).size(); ++i, ++entry)
-        expect(plan.entry_columns(Index(t))[entry] ==
-                   (routings[t].weights(b)[i] == 0.0F
-                        ? comet::DispatchPlan::no_column
-                        : column.at({routings[t].experts(b)[i], SampleId(b)})),
-               "an entry finds its column");
+        expect(
+            plan.entry_columns(Index(t))[entry] ==
+                (routings[t].weights(b)[i] == 0.0F ? none : column(routings[t].experts(b)[i], b)),
+            "an entry finds its column");
   }
 }
 

@@ -406,7 +406,8 @@ class CometGate<S>::Tile {
       sum_[leaf.lane] += leaf.reach * leaf.factor;
     }
     for (Index lane = 0; lane < count_; ++lane)
-      if (!(sum_[lane] > S(0) && std::isfinite(sum_[lane]))) [[unlikely]]
+      // A denormal sum, of a leaf that is hardly reached, would make infinite weights.
+      if (!(sum_[lane] >= std::numeric_limits<S>::min() && std::isfinite(sum_[lane]))) [[unlikely]]
         detail::raise(where, "the logits of sample " + std::to_string(first_ + lane) +
                                  " overflow or a parameter is not finite");
     for (Leaf& leaf : leaves_) leaf.factor /= sum_[leaf.lane];

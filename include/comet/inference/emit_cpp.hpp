@@ -128,7 +128,7 @@ struct Walk {
     walk.factor[i] = std::exp(walk.factor[i] - largest);
     sum += walk.leaf_reach[i] * walk.factor[i];
   }
-  if (!(walk.finite && sum > 0 && std::isfinite(sum))) return -1;
+  if (!(walk.finite && sum >= std::numeric_limits<Scalar>::min() && std::isfinite(sum))) return -1;
   detail::Row row{experts, weights};
   for (int i = 0; i < walk.num_leaves; ++i) {
     walk.factor[i] /= sum;

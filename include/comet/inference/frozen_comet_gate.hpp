@@ -156,7 +156,7 @@ bool FrozenCometGate<S>::normalize(Workspace& ws) const {
     leaf.factor = std::exp(leaf.factor - largest);
     ws.sum_ += leaf.reach * leaf.factor;
   }
-  if (!(ws.sum_ > S(0) && std::isfinite(ws.sum_))) [[unlikely]]
+  if (!(ws.sum_ >= std::numeric_limits<S>::min() && std::isfinite(ws.sum_))) [[unlikely]]
     return false;
   for (auto& leaf : ws.leaves_) {
     leaf.factor /= ws.sum_;
