@@ -21,7 +21,7 @@ struct AdamOptions {
   double learning_rate = 1e-3;  ///< > 0
   double beta1 = 0.9;           ///< decay of the mean gradient, in [0, 1)
   double beta2 = 0.999;         ///< decay of the mean squared gradient, in [0, 1)
-  double epsilon = 1e-8;        ///< > 0
+  double epsilon = 1e-8;        ///< > 0, as a number of type S
   /// Leaves alone the columns (rows of an embedding) whose gradient is exactly 0. Much cheaper when
   /// a batch touches few of them, but not the same: their moments do not decay in between, and they
   /// stop where the dense form would coast on.
@@ -50,7 +50,8 @@ class Adam {
     detail::check_positive("Adam", "learning_rate", options.learning_rate);
     detail::check_rate("Adam", "beta1", options.beta1);
     detail::check_rate("Adam", "beta2", options.beta2);
-    detail::check_positive("Adam", "epsilon", options.epsilon);
+    // In S, where a small one may be 0 and make 0 / 0 of a gradient of 0.
+    detail::check_positive("Adam", "epsilon", double(S(options.epsilon)));
   }
 
   /// The settings in use.
@@ -66,8 +67,8 @@ class Adam {
 
   /// \brief One step: changes the model's parameters and sets its gradients to zero.
   /// \throws std::invalid_argument if the model's sizes changed since the first step
-  /// \throws std::runtime_error naming the first tensor whose gradient is not finite; the parts of
-  ///         it that are not finite are not applied
+  /// \throws std::runtime_error naming the first tensor whose gradient, or its square, is not
+  ///         finite; the parts of it that are not finite are not applied
   template <class Model>
   void step(Model& model) {
     prepare(model);
@@ -155,7 +156,8 @@ class Adam {
     Array g(chunk.gradients + first, size);
     Array m(mean_.data() + chunk.state + first, size);
     Array v(square_.data() + chunk.state + first, size);
-    if ((g * S(0)).sum() != S(0)) [[unlikely]] {
+    // Nor may the square overflow: an infinite v would never let the parameter move again.
+    if ((g * g * S(0)).sum() != S(0)) [[unlikely]] {
       chunk.finite = false;
       return;
     }
@@ -172,7 +174,8 @@ class Adam {
       if (tensor-- == 0) name = n.str();
     });
     throw std::runtime_error("comet::Adam::step: the gradient of " + name +
-                             " is not finite at step " + std::to_string(num_steps_));
+                             " is not finite, or too large to be squared, at step " +
+                             std::to_string(num_steps_));
   }
 
   AdamOptions options_;
