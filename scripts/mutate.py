@@ -1,0 +1,211 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: MIT
+"""Changes one operator or constant of the core at a time and looks which tests notice.
+
+    scripts/mutate.py [--mutants N] [--seed N] [--only TEXT] [--minutes N] [--out DIR] [--list]
+
+Gates, routing, plan, layer and local search are mutated. The choice follows from the seed. The tree
+is never touched: each mutant is a copy of one header in a folder that comes first on the include
+path. The tests of that header are compiled at -O0 and run: a mutant is killed if one of them does
+not compile, fails, crashes or takes more than a minute, and survives otherwise. The tests are run
+unchanged first, since a failure of theirs would kill everything. DIR (build/mutants) receives
+results.json and results.md.
+"""
+import argparse
+import collections
+import json
+import os
+import pathlib
+import random
+import re
+import shutil
+import subprocess
+import sys
+import time
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+
+# Header -> the tests that ought to notice, the cheapest first.
+TESTS = {
+    "routing.hpp": ["routing", "dispatch_plan"],
+    "dispatch_plan.hpp": ["dispatch_plan", "property/mixture"],
+    "moe_layer.hpp": ["property/mixture", "moe_layer", "regression/thread_invariance"],
+    "permutation.hpp": ["permutation"],
+    "functions.hpp": ["functions", "numerics/functions"],
+    "detail/softmax.hpp": ["numerics/functions", "gates/softmax"],
+    "detail/hyperplanes.hpp": ["detail/hyperplanes", "property/gates"],
+    "detail/selectors.hpp": ["property/gates", "gates/dselect_k"],
+    "gates/comet.hpp": ["property/gates", "gates/comet"],
+    "gates/dselect_k.hpp": ["property/gates", "gates/dselect_k"],
+    "gates/top_k.hpp": ["property/gates", "gates/top_k"],
+    "gates/softmax.hpp": ["gates/softmax"],
+    "gates/hash.hpp": ["gates/hash"],
+    "local_search/sinkhorn.hpp": ["property/search", "local_search/sinkhorn"],
+    "local_search/assignment.hpp": ["property/search", "local_search/assignment"],
+    "local_search/swap_search.hpp": ["local_search/swap_search"],
+    "local_search/permutation_search.hpp": ["local_search/permutation_search"],
+    "local_search/permuted_gate.hpp": ["local_search/permuted_gate", "property/gates"],
+}
+
+# What may stand at a place, and what takes it there. Operators have spaces around them in this
+# code base, which tells a comparison from a template's brackets.
+CHANGES = [
+    (r" <= ", " < "), (r" < ", " <= "), (r" >= ", " > "), (r" > ", " >= "),
+    (r" == ", " != "), (r" != ", " == "), (r" && ", " || "), (r" \|\| ", " && "),
+    (r" \+ ", " - "), (r" - ", " + "), (r" \* ", " / "), (r" / ", " * "),
+    (r" \+= ", " -= "), (r" -= ", " += "), (r" \*= ", " /= "), (r" /= ", " *= "),
+    (r"\+\+(?=[a-z])", "--"), (r"std::max\b", "std::min"), (r"std::min\b", "std::max"),
+    (r"\btrue\b", "false"), (r"\bfalse\b", "true"),
+    (r"\bcontinue;", ";"), (r"\bbreak;", ";"),
+    (r"(?<![\w.])0(?![\w.])", "1"), (r"(?<![\w.])1(?![\w.])", "2"),
+    (r"(?<![\w.])2(?![\w.])", "3"), (r"S\(0\.5\)", "S(0.25)"),
+]
+SKIPPED_LINES = re.compile(
+    r"^\s*(//|#|template|requires|static_assert|concept|using|friend|struct|enum|class|@|\*)|"
+    r"operator|static_assert|requires|noexcept =")
+
+
+def places(header):
+    """(line number, column, end, replacement) of every change that could be made."""
+    found = []
+    text = (ROOT / "include/comet" / header).read_text().splitlines()
+    for number, line in enumerate(text):
+        if SKIPPED_LINES.search(line):
+            continue
+        code = line.split("//")[0]
+        code = re.sub(r'"(\\.|[^"\\])*"', lambda m: '"' + "_" * (len(m[0]) - 2) + '"', code)
+        for pattern, replacement in CHANGES:
+            for match in re.finditer(pattern, code):
+                found.append((number, match.start(), match.end(), replacement))
+    return found
+
+
+def choose(count, seed, only):
+    """Every header in turn gives one of its places until there are enough."""
+    chooser = random.Random(seed)
+    pools = {}
+    for header in sorted(TESTS):
+        if only in header:
+            pools[header] = places(header)
+            chooser.shuffle(pools[header])
+    # Longer headers have more to get wrong: the number of mutants follows the number of places.
+    order = [(i / len(pool), header, place) for header, pool in pools.items()
+             for i, place in enumerate(pool)]
+    return [(header, place) for _, header, place in sorted(order)[:count]]
+
+
+class Builder:
+    def __init__(self, out):
+        self.out = out
+        self.overlay = out / "include"
+        self.main = out / "main.o"
+        self.flags = ["clang++", "-std=c++20", "-O0", "-w", "-pthread", f"-I{self.overlay}", f"-I{ROOT}/include",
+                      f"-I{ROOT}/tests", f"-I{ROOT}/examples", "-isystem", "/usr/include/eigen3",
+                      "-DCOMET_TEST_SCALARS=double", f'-DCOMET_TEST_DATA="{ROOT}/tests/data"',
+                      '-DCOMET_DATA_DIR=""']
+        self.overlay.mkdir(parents=True, exist_ok=True)
+        # Eigen and Catch2 once; the headers of comet come after them in every test.
+        self.pch = out / "prefix.pch"
+        prefix = out / "prefix.hpp"
+        prefix.write_text("#include <Eigen/Core>\n#include <support/catch.hpp>\n")
+        subprocess.run([*self.flags, "-x", "c++-header", prefix, "-o", self.pch], check=True)
+        if not self.main.exists():
+            subprocess.run([*self.flags, "-c", ROOT / "tests/support/main.cpp", "-o", self.main],
+                           check=True)
+
+    def passes(self, test):
+        """None if the test passes, else how it does not."""
+        program = self.out / "test"
+        build = subprocess.run([*self.flags, "-include-pch", self.pch, ROOT / f"tests/{test}_test.cpp",
+                                self.main, "-o", program], capture_output=True)
+        if build.returncode != 0:
+            return "does not compile"
+        try:
+            done = subprocess.run([program, "--abort"], capture_output=True, timeout=60,
+                                  cwd=self.out)
+        except subprocess.TimeoutExpired:
+            return "does not end"
+        return None if done.returncode == 0 else "fails"
+
+    def try_mutant(self, header, place):
+        number, begin, end, replacement = place
+        lines = (ROOT / "include/comet" / header).read_text().splitlines()
+        before = lines[number]
+        lines[number] = before[:begin] + replacement + before[end:]
+        copy = self.overlay / "comet" / header
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        copy.write_text("\n".join(lines) + "\n")
+        killed_by = None
+        for test in TESTS[header]:
+            how = self.passes(test)
+            if how:
+                killed_by = f"{test}: {how}"
+                break
+        copy.unlink()
+        return {"header": header, "line": number + 1, "column": begin + 1,
+                "before": before.strip(), "after": lines[number].strip(), "killed_by": killed_by}
+
+
+def write_report(out, seed, available, results):
+    killed = [r for r in results if r["killed_by"]]
+    (out / "results.json").write_text(json.dumps(
+        {"seed": seed, "available": available, "run": len(results), "killed": len(killed),
+         "mutants": results}, indent=1) + "\n")
+    by_header = collections.defaultdict(lambda: [0, 0])
+    for result in results:
+        by_header[result["header"]][0] += 1
+        by_header[result["header"]][1] += bool(result["killed_by"])
+    lines = [f"{len(killed)} of {len(results)} mutants killed (seed {seed}, {available} available).",
+             "", "| header | mutants | killed |", "|---|---:|---:|"]
+    lines += [f"| {header} | {run} | {dead} |" for header, (run, dead) in sorted(by_header.items())]
+    lines += ["", "Survivors:", ""]
+    for r in results:
+        if not r["killed_by"]:
+            lines.append(f"- {r['header']}:{r['line']}: `{r['before']}` became `{r['after']}`")
+    (out / "results.md").write_text("\n".join(lines) + "\n")
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--mutants", type=int, default=200, metavar="N")
+    parser.add_argument("--seed", type=int, default=1, metavar="N")
+    parser.add_argument("--only", default="", metavar="TEXT", help="headers whose path has TEXT")
+    parser.add_argument("--minutes", type=float, default=1e9, help="stop after so long")
+    parser.add_argument("--out", default=str(ROOT / "build/mutants"), metavar="DIR")
+    parser.add_argument("--list", action="store_true", help="name the mutants, run none")
+    options = parser.parse_args()
+    chosen = choose(options.mutants, options.seed, options.only)
+    available = sum(len(places(header)) for header in TESTS if options.only in header)
+    if options.list:
+        for header, (number, begin, end, replacement) in chosen:
+            print(f"{header}:{number + 1}:{begin + 1}: {replacement.strip()}")
+        print(f"{len(chosen)} of {available}")
+        return 0
+    if not shutil.which("clang++"):
+        sys.exit("mutate.py: clang++ is missing")
+    out = pathlib.Path(options.out).resolve()
+    out.mkdir(parents=True, exist_ok=True)
+    shutil.rmtree(out / "include", ignore_errors=True)
+    builder = Builder(out)
+    end = time.monotonic() + 60 * options.minutes
+    for test in dict.fromkeys(t for header, _ in chosen for t in TESTS[header]):
+        how = builder.passes(test)
+        if how:
+            sys.exit(f"mutate.py: {test} {how} without any change")
+    results = []
+    for header, place in chosen:
+        if time.monotonic() > end:
+            break
+        results.append(builder.try_mutant(header, place))
+        result = results[-1]
+        print(f"{len(results)}/{len(chosen)} {header}:{result['line']}: "
+              f"{result['killed_by'] or 'SURVIVES: ' + result['after']}", flush=True)
+        write_report(out, options.seed, available, results)
+    killed = sum(bool(r["killed_by"]) for r in results)
+    print(f"{killed} of {len(results)} killed; {out}/results.md")
+    return 0
+
+
+if __name__ == "__main__":
+    os.nice(10)
+    sys.exit(main())
