@@ -26,6 +26,16 @@ Routing<double> three_rows() {
 
 }  // namespace
 
+TEST_CASE("a new routing is empty and can be filled without clear()") {
+  Routing<double> routing;
+  CHECK(routing.num_samples() == 0);
+  routing.push(2, 0.5);
+  routing.end_sample();
+  REQUIRE(routing.experts(0).size() == 1);
+  CHECK(routing.experts(0)[0] == 2);
+  CHECK(routing.weights(0)[0] == 0.5);
+}
+
 TEST_CASE("a routing holds rows of any length, empty ones too") {
   const Routing<double> routing = three_rows();
   CHECK(routing.num_samples() == 3);
