@@ -2,6 +2,7 @@
 // Gates of random shapes, parameters and inputs against plain loops over every expert.
 #include <cmath>
 #include <limits>
+#include <stdexcept>
 #include <string>
 #include <vector>
 
@@ -203,4 +204,15 @@ TEST_CASE("a permuted gate moves every weight to where its permutation says, wha
     for (Index b = 0; b < shape.samples; ++b) CHECK(after(q[p[i]], b) == before(i, b));
   permuted.set_permutation(compose(compose(p, q), compose(p, q).inverse()));
   CHECK(test::same_bits(dense(permuted, x), before));
+}
+
+TEST_CASE("a size that was forgotten is refused") {
+  const RandomKey key(1);
+  using Invalid = std::invalid_argument;
+  CHECK_THROWS_AS(CometGate<double>({.num_experts = 4}, key), Invalid);
+  CHECK_THROWS_AS(CometGate<double>({.input_dim = 4}, key), Invalid);
+  CHECK_THROWS_AS(DSelectKGate<double>({.num_experts = 4}, key), Invalid);
+  CHECK_THROWS_AS(DSelectKGate<double>({.input_dim = 4}, key), Invalid);
+  CHECK_THROWS_AS(TopKGate<double>({.num_experts = 4}, key), Invalid);
+  CHECK_THROWS_AS(TopKGate<double>({.input_dim = 4}, key), Invalid);
 }
