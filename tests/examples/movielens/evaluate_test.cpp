@@ -50,7 +50,8 @@ TEST_CASE("movielens evaluate: the figures of the training, from its file alone"
       INFO(outcome.err);
       REQUIRE(outcome.code == 0);
       const Json figures = Json::parse(outcome.out);
-      for (const auto& [key, value] : training.result(name).at("test").items()) {
+      const Json expected = training.result(name).at("test");
+      for (const auto& [key, value] : expected.items()) {
         INFO(key);
         CHECK(figures.at(key) == value);
       }
