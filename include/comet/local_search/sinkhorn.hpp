@@ -5,6 +5,7 @@
 #include <cmath>
 #include <cstddef>
 #include <limits>
+#include <type_traits>
 #include <vector>
 
 #include <Eigen/Core>
@@ -50,21 +51,25 @@ struct SinkhornOptions {
 ///
 /// \par Threads
 /// One object per thread.
-class Sinkhorn {
+/// \tparam S  double: a parameter so that only files that normalise compile it
+template <class S = double>
+class BasicSinkhorn {
+  static_assert(std::is_same_v<S, double>, "comet::BasicSinkhorn: small temperatures need double");
+
  public:
-  using ConstMap = Eigen::Map<const Matrix<double>>;  ///< A read-only view of an n x n matrix.
+  using ConstMap = Eigen::Map<const Matrix<S>>;  ///< A read-only view of an n x n matrix.
 
   /// \param log_weights U, n x n, row = gate slot, column = expert; n may be 0
   /// \return P, n x n, valid until the next call
   /// \throws std::invalid_argument if U is not square, U / tau is not finite, tau is not a finite
   /// number > 0, or L < 1
-  ConstMap forward(const ConstMatrixView<double>& log_weights, const SinkhornOptions& options) {
+  ConstMap forward(const ConstMatrixView<S>& log_weights, const SinkhornOptions& options) {
     constexpr auto where = "Sinkhorn::forward";
     detail::check_equal(where, "log_weights.cols()", log_weights.cols(), "log_weights.rows()",
                         log_weights.rows());
     detail::check_positive(where, "temperature", options.temperature);
     detail::check_at_least(where, "iterations", options.iterations, 1);
-    detail::check_finite<double>(where, "log_weights", log_weights);
+    detail::check_finite<S>(where, "log_weights", log_weights);
     if (log_weights.size() > 0 &&
         !std::isfinite(log_weights.cwiseAbs().maxCoeff() / options.temperature))
       detail::raise(where, "temperature", options.temperature,
@@ -97,7 +102,7 @@ class Sinkhorn {
   /// \param grad_soft dloss/dP, n x n
   /// \param grad_log_weights n x n; dloss/dU is added to it
   /// \throws std::invalid_argument if a size differs from that of the last `forward`
-  void backward(const ConstMatrixView<double>& grad_soft, MatrixView<double> grad_log_weights) {
+  void backward(const ConstMatrixView<S>& grad_soft, MatrixView<S> grad_log_weights) {
     constexpr auto where = "Sinkhorn::backward";
     detail::check_equal(where, "grad_soft.rows()", grad_soft.rows(), "n", n_);
     detail::check_equal(where, "grad_soft.cols()", grad_soft.cols(), "n", n_);
@@ -154,13 +159,11 @@ class Sinkhorn {
   static constexpr double scaling_limit = 1e50;
   static constexpr double least_element = 1e-200;
 
-  using VectorMap = Eigen::Map<Vector<double>>;
-  using MatrixMap = Eigen::Map<Matrix<double>>;
+  using VectorMap = Eigen::Map<Vector<S>>;
+  using MatrixMap = Eigen::Map<Matrix<S>>;
 
-  MatrixMap square(detail::AlignedVector<double>& storage) const {
-    return {storage.data(), n_, n_};
-  }
-  VectorMap vector(detail::AlignedVector<double>& storage) const { return {storage.data(), n_}; }
+  MatrixMap square(detail::AlignedVector<S>& storage) const { return {storage.data(), n_, n_}; }
+  VectorMap vector(detail::AlignedVector<S>& storage) const { return {storage.data(), n_}; }
 
   static bool is_row_step(Index h) { return h % 2 == 0; }
   [[nodiscard]] Index reference_of(Index h) const {
@@ -213,7 +216,7 @@ class Sinkhorn {
         columns.setZero();
       else
         columns = column_reference(reference_).array() - scaling(h - 1).array().log();
-      rows.setConstant(-std::numeric_limits<double>::infinity());
+      rows.setConstant(-std::numeric_limits<S>::infinity());
       for (Index j = 0; j < n_; ++j) rows = rows.array().max(scaled.col(j).array() - columns(j));
     } else {
       rows = row_reference(reference_).array() - scaling(h - 1).array().log();
@@ -237,19 +240,22 @@ class Sinkhorn {
   Index n_ = 0;
   double temperature_ = 1;
   Index half_steps_ = 0;
-  Index reference_ = -1;                      ///< the reference of which kernel_ is built
-  detail::AlignedVector<double> scaled_;      ///< A = U / tau
-  detail::AlignedVector<double> kernel_;      ///< K of one reference
-  detail::AlignedVector<double> soft_;        ///< P
-  detail::AlignedVector<double> outer_;       ///< sum of outer products that K is yet to multiply
-  detail::AlignedVector<double> scalings_;    ///< n per half-step
-  detail::AlignedVector<double> references_;  ///< r and c, 2 n per reference
-  std::vector<Index> reference_of_;           ///< of every half-step
-  detail::AlignedVector<double> grad_row_;
-  detail::AlignedVector<double> grad_column_;
-  detail::AlignedVector<double> scratch_;
-  detail::AlignedVector<double> ones_;
+  Index reference_ = -1;                 ///< the reference of which kernel_ is built
+  detail::AlignedVector<S> scaled_;      ///< A = U / tau
+  detail::AlignedVector<S> kernel_;      ///< K of one reference
+  detail::AlignedVector<S> soft_;        ///< P
+  detail::AlignedVector<S> outer_;       ///< sum of outer products that K is yet to multiply
+  detail::AlignedVector<S> scalings_;    ///< n per half-step
+  detail::AlignedVector<S> references_;  ///< r and c, 2 n per reference
+  std::vector<Index> reference_of_;      ///< of every half-step
+  detail::AlignedVector<S> grad_row_;
+  detail::AlignedVector<S> grad_column_;
+  detail::AlignedVector<S> scratch_;
+  detail::AlignedVector<S> ones_;
 };
+
+/// \brief The one in use.
+using Sinkhorn = BasicSinkhorn<>;
 
 namespace detail {
 
@@ -257,9 +263,11 @@ inline constexpr double entropy_epsilon = 1e-6;
 
 /// Some rows of a column of a matrix; sums over columns live in such blocks, without scratch
 /// memory.
-using RowBlock = Eigen::Array<double, Eigen::Dynamic, 1, Eigen::ColMajor, 16, 1>;
+template <class S>
+using RowBlock = Eigen::Array<S, Eigen::Dynamic, 1, Eigen::ColMajor, 16, 1>;
 
-inline RowBlock entropy_slope(const RowBlock& q) {
+template <class S>
+RowBlock<S> entropy_slope(const RowBlock<S>& q) {
   return -(q + entropy_epsilon).log() - q / (q + entropy_epsilon);
 }
 
@@ -271,10 +279,11 @@ inline RowBlock entropy_slope(const RowBlock& q) {
 /// Close to 0 for a permutation (-2 n 1e-6 exactly, by the 1e-6), 2 n log n for a uniform matrix.
 /// \param soft n x n, elements >= 0; a row of zeros adds nothing
 /// \par Cost 2 n^2 logarithms
-[[nodiscard]] inline double permutation_entropy(const ConstMatrixView<double>& soft) {
+template <class S = double>
+[[nodiscard]] S permutation_entropy(const ConstMatrixView<std::type_identity_t<S>>& soft) {
   using detail::entropy_epsilon;
-  using detail::RowBlock;
-  double entropy = 0;
+  using RowBlock = detail::RowBlock<S>;
+  S entropy = 0;
   for (Index first = 0; first < soft.rows(); first += RowBlock::MaxRowsAtCompileTime) {
     const Index rows = std::min<Index>(RowBlock::MaxRowsAtCompileTime, soft.rows() - first);
     const auto block = soft.middleRows(first, rows).array();
@@ -298,10 +307,12 @@ inline RowBlock entropy_slope(const RowBlock& q) {
 /// \param grad_soft n x n, added to
 /// \throws std::invalid_argument if the sizes differ
 /// \par Cost 3 n^2 logarithms
-inline void add_permutation_entropy_gradient(const ConstMatrixView<double>& soft, double scale,
-                                             MatrixView<double> grad_soft) {
-  using detail::entropy_slope;
-  using detail::RowBlock;
+template <class S = double>
+void add_permutation_entropy_gradient(const ConstMatrixView<std::type_identity_t<S>>& soft,
+                                      std::type_identity_t<S> scale,
+                                      MatrixView<std::type_identity_t<S>> grad_soft) {
+  using RowBlock = detail::RowBlock<S>;
+  const auto entropy_slope = [](const RowBlock& q) { return detail::entropy_slope<S>(q); };
   constexpr auto where = "add_permutation_entropy_gradient";
   detail::check_equal(where, "grad_soft.rows()", grad_soft.rows(), "soft.rows()", soft.rows());
   detail::check_equal(where, "grad_soft.cols()", grad_soft.cols(), "soft.cols()", soft.cols());
