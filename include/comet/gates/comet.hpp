@@ -18,6 +18,10 @@
 #include <comet/thread_pool.hpp>
 #include <comet/types.hpp>
 
+/// \file
+/// \brief The COMET gate. Longer than other headers, because the walk down the trees and the way
+/// back share their records.
+
 namespace comet {
 
 /// Settings of a CometGate, with defaults where there is a sensible one.
