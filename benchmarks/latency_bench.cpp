@@ -10,6 +10,8 @@
 #include <comet/gates/top_k.hpp>
 #include <comet/moe_layer.hpp>
 
+#include <support/saturate.hpp>
+
 /// \file
 /// \brief One sample at a time, gate and experts, in one thread: what a request costs at the median
 /// and at the 99th percentile.
@@ -25,9 +27,7 @@ void predict_one(benchmark::State& state) {
   constexpr Index n = 64, d = 256, m = 256, samples = 257;
   const RandomKey key(1);
   Gate gate({.input_dim = d, .num_experts = n, .k = 2}, key);
-  gate.visit_parameters([](const comet::ParameterName& name, auto& values, auto&) {
-    if (name.str() == "split.weight") values *= S(1e6);  // saturated
-  });
+  bench::saturate(gate);
   const comet::MoeLayer<Gate, comet::DenseExpert<S>> layer(
       {gate}, comet::make_parts<comet::DenseExpert<S>>(n, {.input_dim = d, .output_dim = m}, key));
   typename comet::MoeLayer<Gate, comet::DenseExpert<S>>::Workspace workspace;

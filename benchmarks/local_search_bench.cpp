@@ -9,6 +9,7 @@
 #include <comet/comet.hpp>
 #include <movielens/model.hpp>
 #include <support/ceiling.hpp>
+#include <support/saturate.hpp>
 
 /// \file
 /// \brief What the relaxed search adds to a training step of the two-task MovieLens model: its own
@@ -98,9 +99,7 @@ void training_step(benchmark::State& state, Index n, Index threads) {
 template <class G>
 void route(benchmark::State& state, Index n) {
   auto inner = comet_gate(n, RandomKey(1));
-  inner.visit_parameters([](const comet::ParameterName& name, auto& values, auto&) {
-    if (name.str() == "split.weight") values *= S(1e6);
-  });
+  bench::saturate(inner);
   G gate(std::move(inner));
   if constexpr (std::same_as<G, Gate>)
     gate.set_permutation(comet::Permutation::random(n, RandomKey(2)));

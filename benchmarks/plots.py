@@ -4,15 +4,16 @@
 
 usage: plots.py RESULTS_DIR PICTURES_DIR
 """
-import json
 import pathlib
 import re
 import subprocess
 import sys
 
+from results import medians
+
 STYLE = """
 set terminal svg size 640,400 font 'sans-serif,13' background rgb 'white'
-set logscale xy 2
+set logscale x 2
 set logscale y 10
 set grid lc rgb '#dddddd'
 set key left top
@@ -24,25 +25,19 @@ set style line 3 lc rgb '#2a8a3e' lw 2 pt 9 ps 0.8
 """
 
 
-def medians(file):
-    """Benchmark name -> entry with the median of its repetitions."""
-    runs = json.loads(file.read_text())["benchmarks"]
-    return {r["run_name"]: r for r in runs if r.get("aggregate_name") == "median"}
-
-
-def series(runs, pattern, value=lambda run: run["real_time"]):
-    """Points (number that the pattern's group finds, value), ascending."""
+def series(runs, pattern):
+    """Points (number that the pattern's group finds, time), ascending."""
     found = ((re.search(pattern, name), run) for name, run in runs.items())
-    return sorted((int(m.group(1)), value(run)) for m, run in found if m)
+    return sorted((int(m.group(1)), run["real_time"]) for m, run in found if m)
 
 
-def draw(path, title, x, y, curves, extra=""):
+def draw(path, title, x, y, curves):
     data = "".join(f"$d{i} << EOD\n" + "".join(f"{a} {b}\n" for a, b in points) + "EOD\n"
                    for i, (_, points) in enumerate(curves))
     plot = "plot " + ", ".join(f"$d{i} with linespoints ls {i + 1} title '{name}'"
                                for i, (name, _) in enumerate(curves))
     script = (STYLE + f"set output '{path}'\nset title '{title}'\nset xlabel '{x}'\n"
-              f"set ylabel '{y}'\n{extra}\n" + data + plot + "\n")
+              f"set ylabel '{y}'\n" + data + plot + "\n")
     subprocess.run(["gnuplot"], input=script, text=True, check=True)
 
 
@@ -56,14 +51,12 @@ def main():
              [("COMET, saturated", series(route, rf"comet/n=(\d+)/k=2/d=256/B={batch}/")),
               ("Top-k", series(route, rf"top_k/n=(\d+)/k=2/d=256/B={batch}/"))])
     layer = medians(results / "moe_layer.json")
-    active = r"moe_layer/forward/n=64/k=(\d+)/d=256/m=256/B=512/skew=uniform/threads=1/"
-    points = series(layer, active)
-    if len(points) > 1:
-        dense = points[-1][1]
-        draw(pictures / "layer_k.svg", "Layer, forward (n=64, d=m=256, B=512, one thread)",
-             "active experts per sample", "microseconds",
-             [("measured", points),
-              ("dense, in proportion", [(k, dense * k / points[-1][0]) for k, _ in points])])
+    points = series(layer, r"forward/n=64/k=(\d+)/d=256/m=256/B=512/skew=uniform/threads=1/")
+    everything, dense = points[-1]
+    draw(pictures / "layer_k.svg", "Layer, forward (n=64, d=m=256, B=512, one thread)",
+         "active experts per sample", "microseconds",
+         [("measured", points),
+          ("all experts, in proportion", [(k, dense * k / everything) for k, _ in points])])
     draw(pictures / "layer_n.svg", "Layer, forward (k=2, d=m=256, B=512, one thread)", "experts n",
          "microseconds",
          [("measured", series(layer, r"forward/n=(\d+)/k=2/d=256/m=256/B=512/skew=uniform/"

@@ -8,6 +8,7 @@
 #include <comet/comet.hpp>
 #include <movielens/model.hpp>
 #include <support/every_expert.hpp>
+#include <support/saturate.hpp>
 
 /// \file
 /// \brief A whole training step (forward, losses, backward, Adam) of the two-task MovieLens model,
@@ -23,14 +24,11 @@ constexpr Index num_items = 3706;
 constexpr Index num_experts = 16;
 constexpr Index features = 256;
 
-/// A COMET gate whose splits are all 0 or 1: nearly what training with an entropy penalty leaves.
 template <class S>
 comet::CometGate<S> saturated_gate(RandomKey key) {
   comet::CometGate<S> gate(
       {.input_dim = features, .num_experts = num_experts, .k = 2, .entropy = 0.05}, key);
-  gate.visit_parameters([](const comet::ParameterName& name, auto& values, auto&) {
-    if (name.str() == "split.weight") values *= S(1e6);
-  });
+  bench::saturate(gate);
   return gate;
 }
 

@@ -10,7 +10,7 @@ record=benchmarks/instructions/counts.txt
 compiler="g++ $(g++ -dumpversion | cut -d. -f1)"
 build=build/instructions
 mkdir -p "$build"
-g++ -std=c++20 -O2 -DNDEBUG -march=x86-64-v3 -Iinclude -isystem /usr/include/eigen3 \
+g++ -std=c++20 -O2 -DNDEBUG -march=x86-64-v3 -Iinclude -Ibenchmarks -isystem /usr/include/eigen3 \
   benchmarks/instructions/kernels.cpp -o "$build/kernels"
 
 count() {
