@@ -6,71 +6,38 @@
 #include <unistd.h>
 
 #include <cerrno>
-#include <cstddef>
 #include <cstring>
+#include <span>
 #include <string>
+#include <string_view>
 #include <system_error>
 #include <utility>
+
+#include <comet/io/atomic_file.hpp>
 
 #include <movielens/file_error.hpp>
 
 namespace movielens {
 namespace {
 
-/// An open file, closed at the end of the scope.
-class Descriptor {
- public:
-  Descriptor(const std::filesystem::path& file, int flags)
-      : number_(::open(file.c_str(), flags | O_CLOEXEC, 0666)) {}
-  Descriptor(const Descriptor&) = delete;
-  Descriptor& operator=(const Descriptor&) = delete;
-  ~Descriptor() {
-    if (number_ >= 0) ::close(number_);
-  }
-  [[nodiscard]] int number() const noexcept { return number_; }
-  [[nodiscard]] int release() noexcept { return std::exchange(number_, -1); }
-
- private:
-  int number_;
-};
-
 [[noreturn]] void refuse(const std::filesystem::path& file) {
   throw FileError(file, "cannot be written: " + std::string(std::strerror(errno)));
-}
-
-bool write_all(int descriptor, std::string_view content) {
-  while (!content.empty()) {
-    const ssize_t written = ::write(descriptor, content.data(), content.size());
-    if (written < 0 && errno == EINTR) continue;
-    if (written < 0) return false;
-    content.remove_prefix(static_cast<std::size_t>(written));
-  }
-  return true;
 }
 
 }  // namespace
 
 void write_atomically(const std::filesystem::path& file, std::string_view content) {
-  const std::filesystem::path beside = file.string() + ".tmp." + std::to_string(::getpid());
-  try {
-    const Descriptor descriptor(beside, O_WRONLY | O_CREAT | O_TRUNC);
-    if (descriptor.number() < 0 || !write_all(descriptor.number(), content) ||
-        ::fsync(descriptor.number()) != 0 || std::rename(beside.c_str(), file.c_str()) != 0)
-      refuse(file);
-  } catch (const FileError&) {
-    ::unlink(beside.c_str());
-    throw;
-  }
-  // The new name is on the disk only when the directory is.
-  const auto directory = file.has_parent_path() ? file.parent_path() : std::filesystem::path(".");
-  const Descriptor parent(directory, O_RDONLY | O_DIRECTORY);
-  if (parent.number() >= 0) ::fsync(parent.number());
+  comet::AtomicFile output(file);
+  output.write(std::as_bytes(std::span(content)));
+  output.commit();
 }
 
-LineLog::LineLog(std::filesystem::path file, Open mode) : file_(std::move(file)), descriptor_(-1) {
-  Descriptor opened(file_, O_WRONLY | O_CREAT | O_APPEND | (mode == Open::fresh ? O_TRUNC : 0));
-  if (opened.number() < 0) refuse(file_);
-  descriptor_ = opened.release();
+LineLog::LineLog(std::filesystem::path file, Open mode)
+    : file_(std::move(file)),
+      descriptor_(::open(
+          file_.c_str(),
+          O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | (mode == Open::fresh ? O_TRUNC : 0), 0666)) {
+  if (descriptor_ < 0) refuse(file_);
 }
 
 LineLog::LineLog(LineLog&& other) noexcept
@@ -83,7 +50,12 @@ LineLog::~LineLog() {
 void LineLog::append(std::string_view line) {
   std::string text(line);
   text += '\n';
-  if (!write_all(descriptor_, text)) refuse(file_);
+  for (std::string_view rest = text; !rest.empty();) {
+    const ssize_t written = ::write(descriptor_, rest.data(), rest.size());
+    if (written < 0 && errno == EINTR) continue;
+    if (written < 0) refuse(file_);
+    rest.remove_prefix(static_cast<std::size_t>(written));
+  }
 }
 
 std::uint64_t LineLog::sync() const {

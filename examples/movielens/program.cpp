@@ -10,8 +10,6 @@
 
 #include <CLI/CLI.hpp>
 
-#include <comet/io/file_error.hpp>
-
 #include <movielens/commands/commands.hpp>
 #include <movielens/file_error.hpp>
 #include <movielens/interrupt.hpp>
@@ -61,8 +59,6 @@ int run(int argc, const char* const* argv, const Console& console) {
     if (error.get_exit_code() == 0) return program.exit(error, console.out, console.err);
     return fail(console, bad_input, what_was_wrong(program, error));
   } catch (const FileError& error) {
-    return fail(console, bad_input, error.what());
-  } catch (const comet::FileError& error) {
     return fail(console, bad_input, error.what());
   } catch (const Interrupted& error) {
     return fail(console, interrupted, error.what());

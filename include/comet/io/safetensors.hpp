@@ -24,8 +24,8 @@
 
 #include <nlohmann/json.hpp>
 
-#include <comet/detail/atomic_file.hpp>
 #include <comet/detail/check.hpp>
+#include <comet/io/atomic_file.hpp>
 #include <comet/io/file_error.hpp>
 #include <comet/parameters.hpp>
 #include <comet/types.hpp>
@@ -200,7 +200,7 @@ inline void save_tensors(const std::filesystem::path& file, std::vector<Tensor> 
     detail::raise(where, "a name or a text of the metadata is not UTF-8");
   }
   text.resize((text.size() + 7) / 8 * 8, ' ');  // the data are aligned, too
-  detail::AtomicFile output(file);
+  AtomicFile output(file);
   const std::uint64_t length = text.size();
   output.write(std::as_bytes(std::span(&length, 1)));
   output.write(std::as_bytes(std::span(text)));

@@ -15,13 +15,13 @@
 
 #include <comet/io/file_error.hpp>
 
-namespace comet::detail {
+namespace comet {
 
 /// \brief A file that a reader, or a crash, sees whole or not at all: written beside its place,
 /// brought to the disk, then renamed. What was there before stays until then. POSIX systems only.
 class AtomicFile {
  public:
-  /// \throws FileError if the file cannot be made
+  /// Starts a file beside `file`. \throws FileError if it cannot be made
   explicit AtomicFile(std::filesystem::path file)
       : file_(std::move(file)),
         beside_(file_.string() + ".tmp." + std::to_string(::getpid())),
@@ -37,7 +37,7 @@ class AtomicFile {
     ::unlink(beside_.c_str());
   }
 
-  /// \throws FileError, for example on a full disk
+  /// \brief Appends to it. \throws FileError, for example on a full disk
   void write(std::span<const std::byte> bytes) {
     while (!bytes.empty()) {
       const ssize_t written = ::write(descriptor_, bytes.data(), bytes.size());
@@ -70,4 +70,4 @@ class AtomicFile {
   int descriptor_;
 };
 
-}  // namespace comet::detail
+}  // namespace comet
