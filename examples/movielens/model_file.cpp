@@ -4,6 +4,8 @@
 #include <stdexcept>
 #include <string_view>
 
+#include <movielens/parse_json.hpp>
+
 namespace movielens {
 namespace {
 
@@ -57,7 +59,7 @@ ModelFile::ModelFile(const std::filesystem::path& path) : file_(path) {
   const auto found = file_.metadata().find(description_key);
   if (found == file_.metadata().end()) file_.refuse("is no model of this program");
   try {
-    const Json json = Json::parse(found->second);
+    const Json json = parse_json(found->second);
     options_ = options_from(json.at("options"));
     options_.model.num_users = json.at("users");
     options_.model.num_items = json.at("items");

@@ -4,6 +4,7 @@
 #include <filesystem>
 #include <fstream>
 
+#include <movielens/parse_json.hpp>
 #include <movielens/places.hpp>
 #include <movielens/ratings.hpp>
 #include <movielens/report.hpp>
@@ -24,7 +25,7 @@ std::optional<RunResult> finished_run(const TrainOptions& options, const Dataset
   const std::filesystem::path out = options.out;
   std::ifstream file(out / "result.json");
   if (!file) return std::nullopt;
-  const Json json = Json::parse(file, nullptr, /*allow_exceptions=*/false);
+  const Json json = parse_json(file);
   if (json.is_discarded() || !json.contains("options") || json["options"] != to_json(options) ||
       json.value("source", "") != data.source)
     return std::nullopt;

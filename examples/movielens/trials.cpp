@@ -12,6 +12,7 @@
 #include <movielens/file_error.hpp>
 #include <movielens/file_lock.hpp>
 #include <movielens/files.hpp>
+#include <movielens/parse_json.hpp>
 
 namespace movielens {
 namespace {
@@ -79,7 +80,7 @@ std::vector<Trial> read_trials(const std::filesystem::path& file) {
     const std::string_view text = rest.substr(0, rest.find('\n'));
     rest.remove_prefix(text.size() + 1);
     try {
-      trials.push_back(trial_from(Json::parse(text)));
+      trials.push_back(trial_from(parse_json(text)));
     } catch (const Json::exception&) {
       throw FileError(file, line, "is not a trial: " + in_quotes(text));
     }

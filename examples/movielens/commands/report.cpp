@@ -13,6 +13,7 @@
 #include <movielens/files.hpp>
 #include <movielens/gnuplot.hpp>
 #include <movielens/line_reader.hpp>
+#include <movielens/parse_json.hpp>
 #include <movielens/plots.hpp>
 #include <movielens/trials.hpp>
 
@@ -23,7 +24,7 @@ std::vector<Json> lines_of(const std::filesystem::path& file) {
   std::vector<Json> lines;
   LineReader reader(file);
   while (reader.next()) {
-    lines.push_back(Json::parse(reader.line(), nullptr, /*allow_exceptions=*/false));
+    lines.push_back(parse_json(reader.line()));
     if (!lines.back().is_object()) throw FileError(file, reader.number(), "is not a JSON object");
   }
   return lines;
