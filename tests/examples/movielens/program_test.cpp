@@ -6,41 +6,28 @@
 
 #include <nlohmann/json.hpp>
 
-#include <movielens/program.hpp>
 #include <movielens/ratings.hpp>
 
+#include <examples/movielens/run_program.hpp>
 #include <examples/movielens/temporary_directory.hpp>
 #include <support/catch.hpp>
 
 using movielens::test::content_of;
 using movielens::test::TemporaryDirectory;
 using Json = nlohmann::json;
+using movielens::test::lines_in;
+using movielens::test::Outcome;
+using movielens::test::run_program;
 
 namespace {
-
-struct Outcome {
-  int code = -1;
-  std::string out;
-  std::string err;
-};
-
-Outcome run(std::vector<std::string> arguments, bool terminal = false) {
-  std::vector<const char*> argv = {"movielens"};
-  for (const std::string& argument : arguments) argv.push_back(argument.c_str());
-  std::ostringstream out;
-  std::ostringstream err;
-  const int code = movielens::run(static_cast<int>(argv.size()), argv.data(),
-                                  {.out = out, .err = err, .err_is_terminal = terminal});
-  return {code, out.str(), err.str()};
-}
 
 /// A small set and a small model: a training takes some hundredths of a second.
 class Training {
  public:
   Training() {
     REQUIRE(
-        run({"synthesize", data(), "--users", "30", "--items", "40", "--ratings", "400"}).code ==
-        0);
+        run_program({"synthesize", data(), "--users", "30", "--items", "40", "--ratings", "400"})
+            .code == 0);
   }
 
   [[nodiscard]] std::string data() const { return (directory_.path() / "data").string(); }
@@ -71,7 +58,7 @@ class Training {
                                           "--learning-rate",
                                           "0.01"};
     arguments.insert(arguments.end(), more.begin(), more.end());
-    return run(arguments, terminal);
+    return run_program(arguments, terminal);
   }
 
  private:
@@ -92,10 +79,6 @@ std::vector<Json> epochs_in(const std::filesystem::path& directory) {
 std::vector<Json> without_times(std::vector<Json> epochs) {
   for (Json& epoch : epochs) epoch.erase("seconds");
   return epochs;
-}
-
-std::size_t lines_in(const std::string& text) {
-  return static_cast<std::size_t>(std::count(text.begin(), text.end(), '\n'));
 }
 
 }  // namespace
@@ -250,9 +233,9 @@ TEST_CASE("movielens: bad options end with 2 and one line", "[movielens][program
     CHECK(lines_in(outcome.err) == 1);
     CHECK(!std::filesystem::exists(training.out()));
   }
-  CHECK(run({}).code == 2);
-  CHECK(run({"train"}).code == 2);
-  CHECK(run({"fly"}).code == 2);
+  CHECK(run_program({}).code == 2);
+  CHECK(run_program({"train"}).code == 2);
+  CHECK(run_program({"fly"}).code == 2);
 }
 
 TEST_CASE("movielens: bad data end with 2, one line and no output", "[movielens][program][error]") {
@@ -289,12 +272,12 @@ TEST_CASE("movielens: an OUT that cannot be written", "[movielens][program][erro
 TEST_CASE("movielens synthesize: says what it made, once", "[movielens][program]") {
   const Training training;
   CHECK(movielens::read_ratings(training.data()).size() == 400);
-  const Outcome again = run({"synthesize", training.data()});
+  const Outcome again = run_program({"synthesize", training.data()});
   CHECK(again.code == 2);
   CHECK(again.err ==
         "movielens: " + training.data() + "/ratings.csv: exists already and is not replaced\n");
   const Outcome impossible =
-      run({"synthesize", training.out("new").string(), "--ratings", "1000000000"});
+      run_program({"synthesize", training.out("new").string(), "--ratings", "1000000000"});
   CHECK(impossible.code == 2);
   CHECK(lines_in(impossible.err) == 1);
   CHECK(!std::filesystem::exists(training.out("new")));
@@ -303,12 +286,12 @@ TEST_CASE("movielens synthesize: says what it made, once", "[movielens][program]
 TEST_CASE("movielens --help: on standard output, with success", "[movielens][program]") {
   for (const std::vector<std::string>& arguments :
        {std::vector<std::string>{"--help"}, {"train", "--help"}, {"synthesize", "--help"}}) {
-    const Outcome outcome = run(arguments);
+    const Outcome outcome = run_program(arguments);
     CHECK(outcome.code == 0);
     CHECK(outcome.err.empty());
     CHECK(lines_in(outcome.out) > 5);
   }
-  CHECK_THAT(run({"train", "--help"}).out, Catch::Contains("--entropy"));
+  CHECK_THAT(run_program({"train", "--help"}).out, Catch::Contains("--entropy"));
 }
 
 TEST_CASE("movielens compare: every gate with every search in one table", "[movielens][program]") {
@@ -339,7 +322,7 @@ TEST_CASE("movielens compare: every gate with every search in one table", "[movi
                                               "--batch-size",
                                               "64",
                                               "--quiet"};
-  const Outcome first = run(arguments);
+  const Outcome first = run_program(arguments);
   INFO(first.err);
   REQUIRE(first.code == 0);
   CHECK(first.err.empty());
@@ -369,7 +352,7 @@ TEST_CASE("movielens compare: every gate with every search in one table", "[movi
   std::vector<std::string> again = arguments;
   again.push_back("--resume");
   const std::string before = content_of(training.out() / "comet-none-seed1" / "result.json");
-  REQUIRE(run(again).code == 0);
+  REQUIRE(run_program(again).code == 0);
   CHECK(content_of(training.out() / "comet-none-seed1" / "result.json") == before);
   CHECK(Json::parse(content_of(training.out() / "compare.json")) == table);
 }
@@ -385,7 +368,7 @@ TEST_CASE("movielens compare: refuses what does not exist before it reads anythi
     std::vector<std::string> arguments = {"compare", "--data", "missing", "--out",
                                           training.out().string()};
     arguments.insert(arguments.end(), wrong.begin(), wrong.end());
-    const Outcome outcome = run(arguments);
+    const Outcome outcome = run_program(arguments);
     INFO(outcome.err);
     CHECK(outcome.code == 2);
     CHECK(lines_in(outcome.err) == 1);

@@ -3,40 +3,25 @@
 
 #include <cstdlib>
 #include <filesystem>
-#include <sstream>
 #include <string>
 #include <vector>
 
 #include <movielens/gnuplot.hpp>
 #include <movielens/plots.hpp>
-#include <movielens/program.hpp>
 #include <movielens/trials.hpp>
 
+#include <examples/movielens/run_program.hpp>
 #include <examples/movielens/temporary_directory.hpp>
 #include <support/catch.hpp>
 
 using movielens::Json;
 using movielens::Plot;
 using movielens::test::content_of;
+using movielens::test::Outcome;
+using movielens::test::run_program;
 using movielens::test::TemporaryDirectory;
 
 namespace {
-
-struct Outcome {
-  int code = -1;
-  std::string out;
-  std::string err;
-};
-
-Outcome run(const std::vector<std::string>& arguments) {
-  std::vector<const char*> argv = {"movielens"};
-  for (const std::string& argument : arguments) argv.push_back(argument.c_str());
-  std::ostringstream out;
-  std::ostringstream err;
-  const int code =
-      movielens::run(static_cast<int>(argv.size()), argv.data(), {.out = out, .err = err});
-  return {code, out.str(), err.str()};
-}
 
 bool has_gnuplot() { return std::system("gnuplot --version >/dev/null 2>&1") == 0; }
 
@@ -104,26 +89,27 @@ TEST_CASE("movielens report: pictures of a training and of a search", "[movielen
   const TemporaryDirectory directory;
   const std::string data = (directory.path() / "data").string();
   const std::string out = (directory.path() / "it's out").string();
-  REQUIRE(run({"synthesize", data, "--users", "30", "--items", "40", "--ratings", "400"}).code ==
-          0);
-  REQUIRE(run({"train", "--data",         data,      "--out",      out, "--gate",
-               "comet", "--local-search", "relaxed", "--experts",  "4", "--embedding-dim",
-               "4",     "--expert-dim",   "6",       "--head-dim", "6", "--epochs",
-               "3",     "--batch-size",   "64",      "--quiet"})
+  REQUIRE(run_program({"synthesize", data, "--users", "30", "--items", "40", "--ratings", "400"})
+              .code == 0);
+  REQUIRE(run_program({"train", "--data",         data,      "--out",      out, "--gate",
+                       "comet", "--local-search", "relaxed", "--experts",  "4", "--embedding-dim",
+                       "4",     "--expert-dim",   "6",       "--head-dim", "6", "--epochs",
+                       "3",     "--batch-size",   "64",      "--quiet"})
               .code == 0);
   (void)directory.write("space.json", R"({"gate": "hash", "experts": 4, "embedding_dim": 4,
     "expert_dim": 6, "head_dim": 6, "epochs": 1, "batch_size": 64,
     "learning_rate": {"log_uniform": [1e-4, 1e-2]}})");
-  REQUIRE(run({"tune", "--data", data, "--space", (directory.path() / "space.json").string(),
-               "--results", directory.path().string(), "--experiment-name", "search", "--trials",
-               "3", "--quiet"})
-              .code == 0);
+  REQUIRE(
+      run_program({"tune", "--data", data, "--space", (directory.path() / "space.json").string(),
+                   "--results", directory.path().string(), "--experiment-name", "search",
+                   "--trials", "3", "--quiet"})
+          .code == 0);
 
   const bool drawn = has_gnuplot();
   if (!drawn) WARN("no gnuplot: pictures are not looked at");
   const auto check_pictures = [&](const std::filesystem::path& folder,
                                   const std::vector<std::string>& names) {
-    const Outcome outcome = run({"report", folder.string()});
+    const Outcome outcome = run_program({"report", folder.string()});
     INFO(outcome.err);
     REQUIRE(outcome.code == 0);
     if (drawn) CHECK(outcome.err.empty());
@@ -142,13 +128,13 @@ TEST_CASE("movielens report: pictures of a training and of a search", "[movielen
   // The same curves, by the command of their own.
   const std::string trials = (directory.path() / "search" / "trials.jsonl").string();
   const std::filesystem::path budget = directory.path() / "budget";
-  const Outcome outcome = run({"budget", trials, "--out", budget.string()});
+  const Outcome outcome = run_program({"budget", trials, "--out", budget.string()});
   REQUIRE(outcome.code == 0);
   CHECK_THAT(outcome.out, Catch::Contains("trials    hash\n     1  "));
   CHECK(content_of(budget / "budget.tsv") ==
         content_of(directory.path() / "search" / "report" / "budget.tsv"));
   CHECK(Json::parse(content_of(budget / "budget.json")).at("curves")[0].at("trials") == 3);
-  CHECK(run({"budget", trials, trials, "--out", budget.string()}).code == 2);
+  CHECK(run_program({"budget", trials, trials, "--out", budget.string()}).code == 2);
 }
 
 TEST_CASE("draw: without gnuplot, one sentence and the data", "[movielens][report]") {
@@ -171,11 +157,11 @@ TEST_CASE("draw: without gnuplot, one sentence and the data", "[movielens][repor
 
 TEST_CASE("movielens report: a folder with nothing to draw", "[movielens][report][error]") {
   const TemporaryDirectory directory;
-  const Outcome outcome = run({"report", directory.path().string()});
+  const Outcome outcome = run_program({"report", directory.path().string()});
   CHECK(outcome.code == 2);
   CHECK_THAT(outcome.err, Catch::Contains("holds no metrics.jsonl, steps.jsonl or trials.jsonl"));
   (void)directory.write("metrics.jsonl", "{\"epoch\": 1}\n");
-  const Outcome torn = run({"report", directory.path().string()});
+  const Outcome torn = run_program({"report", directory.path().string()});
   CHECK(torn.code == 2);
   CHECK_THAT(torn.err, Catch::Contains("metrics.jsonl: is not what a training writes"));
 }

@@ -5,6 +5,9 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
+#include <csignal>
+#include <cstddef>
 #include <filesystem>
 #include <fstream>
 #include <sstream>
@@ -33,14 +36,18 @@ struct Outcome {
   std::string err;
 };
 
-inline Outcome run_program(const Arguments& arguments) {
+inline Outcome run_program(const Arguments& arguments, bool err_is_terminal = false) {
   std::vector<const char*> argv = {"movielens"};
   for (const std::string& argument : arguments) argv.push_back(argument.c_str());
   std::ostringstream out;
   std::ostringstream err;
-  const int code =
-      movielens::run(static_cast<int>(argv.size()), argv.data(), {.out = out, .err = err});
+  const int code = movielens::run(static_cast<int>(argv.size()), argv.data(),
+                                  {.out = out, .err = err, .err_is_terminal = err_is_terminal});
   return {code, out.str(), err.str()};
+}
+
+inline std::size_t lines_in(const std::string& text) {
+  return static_cast<std::size_t>(std::count(text.begin(), text.end(), '\n'));
 }
 
 /// \brief The program as a child process. Its standard error goes to a file.

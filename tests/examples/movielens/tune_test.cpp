@@ -1,5 +1,4 @@
 // SPDX-License-Identifier: MIT
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -7,47 +6,34 @@
 #include <cstdint>
 #include <filesystem>
 #include <fstream>
-#include <sstream>
 #include <string>
 #include <vector>
 
 #include <comet/random.hpp>
 
-#include <movielens/program.hpp>
 #include <movielens/trials.hpp>
 
+#include <examples/movielens/run_program.hpp>
 #include <examples/movielens/temporary_directory.hpp>
 #include <support/catch.hpp>
 
 using movielens::Json;
+using movielens::test::Child;
 using movielens::test::content_of;
+using movielens::test::lines_in;
+using movielens::test::Outcome;
+using movielens::test::run_program;
 using movielens::test::TemporaryDirectory;
 
 namespace {
-
-struct Outcome {
-  int code = -1;
-  std::string out;
-  std::string err;
-};
-
-Outcome run(const std::vector<std::string>& arguments) {
-  std::vector<const char*> argv = {"movielens"};
-  for (const std::string& argument : arguments) argv.push_back(argument.c_str());
-  std::ostringstream out;
-  std::ostringstream err;
-  const int code =
-      movielens::run(static_cast<int>(argv.size()), argv.data(), {.out = out, .err = err});
-  return {code, out.str(), err.str()};
-}
 
 /// A small set, a small model and a small space: a trial takes some hundredths of a second.
 class Tuning {
  public:
   Tuning() {
     REQUIRE(
-        run({"synthesize", data(), "--users", "30", "--items", "40", "--ratings", "400"}).code ==
-        0);
+        run_program({"synthesize", data(), "--users", "30", "--items", "40", "--ratings", "400"})
+            .code == 0);
     (void)directory.write("space.json", R"({
       "gate": "top_k", "experts": 5, "embedding_dim": 4, "expert_dim": 6, "head_dim": 6,
       "batch_size": 64, "learning_rate": {"log_uniform": [1e-4, 1e-1]},
@@ -78,7 +64,7 @@ class Tuning {
   }
   [[nodiscard]] Outcome tune(const std::string& name,
                              const std::vector<std::string>& more = {}) const {
-    return run(arguments(name, more));
+    return run_program(arguments(name, more));
   }
 
   /// The finished trials in the order of their numbers, without times.
@@ -95,10 +81,6 @@ class Tuning {
 
   TemporaryDirectory directory;
 };
-
-std::size_t lines_in(const std::string& text) {
-  return static_cast<std::size_t>(std::count(text.begin(), text.end(), '\n'));
-}
 
 }  // namespace
 
@@ -141,34 +123,34 @@ TEST_CASE("movielens tune: the same trials in any order, and a summary", "[movie
   // A trial is an ordinary training.
   const Json& options = trials[3].at("options");
   const std::string out = tuning.folder("train").string();
-  REQUIRE(run({"train",
-               "--data",
-               tuning.data(),
-               "--gate",
-               "top_k",
-               "--experts",
-               "5",
-               "--embedding-dim",
-               "4",
-               "--expert-dim",
-               "6",
-               "--head-dim",
-               "6",
-               "--batch-size",
-               "64",
-               "--epochs",
-               "2",
-               "--learning-rate",
-               options.at("learning_rate").dump(),
-               "--k",
-               options.at("k").dump(),
-               "--seed",
-               options.at("seed").dump(),
-               "--split-seed",
-               "1",
-               "--out",
-               out,
-               "--quiet"})
+  REQUIRE(run_program({"train",
+                       "--data",
+                       tuning.data(),
+                       "--gate",
+                       "top_k",
+                       "--experts",
+                       "5",
+                       "--embedding-dim",
+                       "4",
+                       "--expert-dim",
+                       "6",
+                       "--head-dim",
+                       "6",
+                       "--batch-size",
+                       "64",
+                       "--epochs",
+                       "2",
+                       "--learning-rate",
+                       options.at("learning_rate").dump(),
+                       "--k",
+                       options.at("k").dump(),
+                       "--seed",
+                       options.at("seed").dump(),
+                       "--split-seed",
+                       "1",
+                       "--out",
+                       out,
+                       "--quiet"})
               .code == 0);
   CHECK(Json::parse(content_of(out + "/result.json")).at("test").at("loss") ==
         trials[3].at("test").at("loss"));
@@ -214,17 +196,12 @@ TEST_CASE("movielens tune: killed at any moment and resumed, the trials are the 
   const comet::RandomKey key(7);
   int kills = 0;
   for (int attempt = 0; attempt < 6; ++attempt) {
-    const pid_t child = ::fork();
-    REQUIRE(child >= 0);
-    if (child == 0) ::_exit(run(arguments).code);
+    Child child(arguments, tuning.directory.path() / "err");
     ::usleep(static_cast<useconds_t>(2000 + key.index(static_cast<std::uint64_t>(attempt), 60000)));
-    ::kill(child, SIGKILL);
-    int status = 0;
-    REQUIRE(::waitpid(child, &status, 0) == child);
-    kills += WIFSIGNALED(status) ? 1 : 0;
+    kills += child.end(SIGKILL) < 0 ? 1 : 0;
   }
   CHECK(kills > 0);
-  REQUIRE(run(arguments).code == 0);
+  REQUIRE(run_program(arguments).code == 0);
   CHECK(tuning.trials("killed") == tuning.trials("calm"));
 }
 
@@ -233,14 +210,10 @@ TEST_CASE("movielens tune: two processes share a folder", "[movielens][tune]") {
   REQUIRE(tuning.tune("alone").code == 0);
   const std::vector<std::string> arguments =
       tuning.arguments("shared", {"--resume", "--parallel", "1"});
-  const pid_t child = ::fork();
-  REQUIRE(child >= 0);
-  if (child == 0) ::_exit(run(arguments).code);
-  const Outcome here = run(arguments);
-  int status = 0;
-  REQUIRE(::waitpid(child, &status, 0) == child);
+  Child child(arguments, tuning.directory.path() / "err");
+  const Outcome here = run_program(arguments);
+  CHECK(child.wait() == 0);
   CHECK(here.code == 0);
-  CHECK(status == 0);
   CHECK(tuning.trials("shared") == tuning.trials("alone"));
 }
 

@@ -5,27 +5,13 @@
 #include <string>
 #include <vector>
 
-#include <movielens/program.hpp>
-
+#include <examples/movielens/run_program.hpp>
 #include <support/catch.hpp>
 
+using movielens::test::Outcome;
+using movielens::test::run_program;
+
 namespace {
-
-struct Outcome {
-  int code = -1;
-  std::string out;
-  std::string err;
-};
-
-Outcome run(const std::vector<std::string>& arguments) {
-  std::vector<const char*> argv = {"movielens"};
-  for (const std::string& argument : arguments) argv.push_back(argument.c_str());
-  std::ostringstream out;
-  std::ostringstream err;
-  const int code =
-      movielens::run(static_cast<int>(argv.size()), argv.data(), {.out = out, .err = err});
-  return {code, out.str(), err.str()};
-}
 
 const std::vector<std::string> commands = {"train",     "compare", "tune",   "evaluate",
                                            "recommend", "budget",  "report", "synthesize"};
@@ -33,10 +19,10 @@ const std::vector<std::string> commands = {"train",     "compare", "tune",   "ev
 }  // namespace
 
 TEST_CASE("movielens --help: every command, within 80 columns", "[movielens][usage]") {
-  const std::string overview = run({"--help"}).out;
+  const std::string overview = run_program({"--help"}).out;
   for (const std::string& command : commands) {
     CHECK_THAT(overview, Catch::Contains("\n  " + command + " "));
-    const Outcome help = run({command, "--help"});
+    const Outcome help = run_program({command, "--help"});
     CHECK(help.code == 0);
     CHECK(help.err.empty());
     CHECK_THAT(help.out, Catch::Contains("Usage: movielens " + command + " [OPTIONS]"));
@@ -47,7 +33,7 @@ TEST_CASE("movielens --help: every command, within 80 columns", "[movielens][usa
       CHECK(std::all_of(line.begin(), line.end(), [](char c) { return c >= ' '; }));
     }
   }
-  const std::string train = run({"train", "--help"}).out;
+  const std::string train = run_program({"train", "--help"}).out;
   CHECK_THAT(train, Catch::Contains("  --epochs N") && Catch::Contains("(default 6)"));
   CHECK_THAT(train, Catch::Contains("none, relaxed, swap\n") && Catch::Contains("(default none)"));
   CHECK_THAT(train, Catch::Contains("(required)"));
@@ -55,7 +41,7 @@ TEST_CASE("movielens --help: every command, within 80 columns", "[movielens][usa
 
 TEST_CASE("movielens: an unknown word is named, with its neighbour", "[movielens][usage][error]") {
   const auto refused = [](const std::vector<std::string>& arguments, const std::string& reason) {
-    const Outcome outcome = run(arguments);
+    const Outcome outcome = run_program(arguments);
     CHECK(outcome.code == 2);
     CHECK(outcome.out.empty());
     CHECK(outcome.err == "movielens: " + reason + "\n");
