@@ -2,8 +2,8 @@
 #pragma once
 
 /// \file
-/// \brief Everything but file input/output, which needs a JSON library. Optional: each header
-/// stands by itself.
+/// \brief Everything but file input/output, which needs a JSON library, and the checks in testing/.
+/// Optional: each header stands by itself.
 
 #include <comet/concepts.hpp>
 #include <comet/dispatch_plan.hpp>
@@ -39,6 +39,8 @@
 #include <comet/losses/router_z.hpp>
 #include <comet/losses/softmax_cross_entropy.hpp>
 #include <comet/make_parts.hpp>
+#include <comet/metrics/calibration.hpp>
+#include <comet/metrics/roc_auc.hpp>
 #include <comet/moe_layer.hpp>
 #include <comet/optimizers/adam.hpp>
 #include <comet/optimizers/sgd.hpp>

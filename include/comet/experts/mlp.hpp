@@ -63,21 +63,23 @@ class MlpExpert {
   /// \brief y = f(x) without dropout. \param x  d x width \param y  m x width
   void predict(const ConstMatrixView<S>& x, MatrixView<S> y, MatrixView<S> cache) const {
     auto hidden = cache.topRows(hidden_dim());
-    map(hidden_weight_, hidden_bias_, Activation::relu, x, hidden);
-    map(output_weight_, output_bias_, Activation::identity, hidden, y);
+    detail::affine_forward(hidden_weight_.values, hidden_bias_.values, Activation::relu, x, hidden);
+    detail::affine_forward(output_weight_.values, output_bias_.values, Activation::identity, hidden,
+                           y);
   }
 
   /// \brief y = f(x) with dropout; `tile` tells which sample a column is.
   void forward(const ConstMatrixView<S>& x, MatrixView<S> y, MatrixView<S> cache,
                const TrainingTile& tile) const {
     auto hidden = cache.topRows(hidden_dim());
-    map(hidden_weight_, hidden_bias_, Activation::relu, x, hidden);
+    detail::affine_forward(hidden_weight_.values, hidden_bias_.values, Activation::relu, x, hidden);
     const detail::Dropout dropout(options_.dropout);
     if (dropout.active())
       for (std::size_t c = 0; c < tile.samples.size(); ++c)
         dropout.apply(tile.key.fold(std::uint64_t(tile.samples[c])), hidden.col(Index(c)).data(),
                       hidden_dim());
-    map(output_weight_, output_bias_, Activation::identity, hidden, y);
+    detail::affine_forward(output_weight_.values, output_bias_.values, Activation::identity, hidden,
+                           y);
   }
 
   /// \brief Leaves the gradient before the hidden activation in the cache and writes dx.
@@ -138,12 +140,6 @@ class MlpExpert {
 
   [[nodiscard]] Index hidden_slices() const { return detail::num_slices(hidden_dim()); }
   [[nodiscard]] Index output_slices() const { return detail::num_slices(output_dim()); }
-
-  template <class X, class Y>
-  static void map(const Parameter<S>& weight, const Parameter<S>& bias, Activation activation,
-                  const X& x, Y&& y) {
-    detail::affine_forward(weight.values, bias.values, activation, x, y);
-  }
 
   MlpExpertOptions options_;
   Parameter<S> hidden_weight_;  // d x h
