@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: MIT
 # Builds and runs every benchmark, then the peers, and draws the pictures of docs/performance.md.
 #   benchmarks/run.sh [DIR]     results go to DIR, by default benchmarks/results
-# Takes about 15 minutes on two quiet cores. Each figure is the median of five repetitions.
+# Takes about ten minutes on two quiet cores, the build included. Each figure is the median of five repetitions.
 source "$(dirname "$0")/../scripts/lib.sh"
 
 out=${1:-benchmarks/results}
@@ -11,7 +11,7 @@ mkdir -p "$out"
 commit=$(git rev-parse --short HEAD)$(git diff --quiet HEAD -- include benchmarks || echo +)
 for program in ceiling plan route moe_layer training_step latency optimizer sinkhorn assignment local_search; do
   say "$program"
-  "build/bench/bin/${program}_bench" --benchmark_repetitions=5 --benchmark_min_time=0.05 \
+  "build/bench/bin/${program}_bench" --benchmark_repetitions=5 --benchmark_min_time=0.2 \
     --benchmark_report_aggregates_only=true --benchmark_context=commit="$commit" \
     --benchmark_out="$out/$program.json.tmp" --benchmark_out_format=json >/dev/null
   mv "$out/$program.json.tmp" "$out/$program.json"
