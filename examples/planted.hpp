@@ -32,48 +32,65 @@ struct Data {
   Matrix<S> y;                    // m x B
 };
 
-template <class Gate>
-using Layer = comet::MoeLayer<comet::PermutedGate<Gate>, comet::DenseExpert<S>>;
-
 /// What a gate looks at.
-template <class Gate>
-typename Gate::Input input(const Data& data) {
-  if constexpr (std::same_as<typename Gate::Input, comet::ConstMatrixView<S>>) {
+using Features = comet::ConstMatrixView<S>;
+using Ids = std::span<const std::int32_t>;
+
+// One type for all gates that look at the same thing: the training compiles twice, not five times.
+template <class In>
+using Gate = comet::AnyGate<S, In>;
+template <class In>
+using Layer = comet::MoeLayer<comet::PermutedGate<Gate<In>>, comet::DenseExpert<S>>;
+
+/// Makes a gate as a training run would start with.
+template <class In>
+using MakeGate = Gate<In> (*)(comet::RandomKey);
+
+template <class In>
+In input(const Data& data) {
+  if constexpr (std::same_as<In, Features>) {
     return data.x;
   } else {
     return data.ids;
   }
 }
 
-/// A gate as a training run would start with.
-template <class Gate>
-Gate fresh_gate(comet::RandomKey key) {
-  if constexpr (std::same_as<Gate, comet::HashGate<S>>) {
-    return Gate({.num_ids = num_ids, .num_experts = num_experts}, key);
-  } else if constexpr (std::same_as<Gate, comet::SoftmaxGate<S>>) {
-    return Gate({.input_dim = num_features, .num_experts = num_experts}, key);
-  } else if constexpr (std::same_as<Gate, comet::TopKGate<S>>) {
-    return Gate({.input_dim = num_features, .num_experts = num_experts, .k = num_selected}, key);
-  } else {
-    return Gate({.input_dim = num_features,
-                 .num_experts = num_experts,
-                 .k = num_selected,
-                 .gamma = 1.0,
-                 .entropy = 0.01},
-                key);
-  }
+inline Gate<Features> comet_gate(comet::RandomKey key) {
+  return Gate<Features>(comet::CometGate<S>({.input_dim = num_features,
+                                             .num_experts = num_experts,
+                                             .k = num_selected,
+                                             .gamma = 1.0,
+                                             .entropy = 0.01},
+                                            key));
+}
+inline Gate<Features> dselect_k_gate(comet::RandomKey key) {
+  return Gate<Features>(comet::DSelectKGate<S>({.input_dim = num_features,
+                                                .num_experts = num_experts,
+                                                .k = num_selected,
+                                                .gamma = 1.0,
+                                                .entropy = 0.01},
+                                               key));
+}
+inline Gate<Features> top_k_gate(comet::RandomKey key) {
+  return Gate<Features>(comet::TopKGate<S>(
+      {.input_dim = num_features, .num_experts = num_experts, .k = num_selected}, key));
+}
+inline Gate<Features> softmax_gate(comet::RandomKey key) {
+  return Gate<Features>(
+      comet::SoftmaxGate<S>({.input_dim = num_features, .num_experts = num_experts}, key));
+}
+inline Gate<Ids> hash_gate(comet::RandomKey key) {
+  return Gate<Ids>(comet::HashGate<S>({.num_ids = num_ids, .num_experts = num_experts}, key));
 }
 
 /// A gate with large random parameters: most of its splits and bits are decided.
-template <class Gate>
-Gate decided_gate(comet::RandomKey key) {
-  Gate gate = fresh_gate<Gate>(key);
-  if constexpr (comet::Parametric<Gate>) {
-    std::uint64_t tensor = 0;
-    gate.visit_parameters([&](const comet::ParameterName&, auto& values, auto&) {
-      key.fold(1).fold(tensor++).fill_uniform(values, -2.0, 2.0);
-    });
-  }
+template <class In>
+Gate<In> decided_gate(MakeGate<In> make_gate, comet::RandomKey key) {
+  Gate<In> gate = make_gate(key);
+  std::uint64_t tensor = 0;
+  gate.visit_parameters([&](const comet::ParameterName&, auto& values, auto&) {
+    key.fold(1).fold(tensor++).fill_uniform(values, -2.0, 2.0);
+  });
   return gate;
 }
 
@@ -88,46 +105,46 @@ inline std::vector<comet::DenseExpert<S>> random_experts(comet::RandomKey key) {
 }
 
 /// The mixture that makes the data: a decided gate whose slots are in a random order.
-template <class Gate>
-Layer<Gate> make_truth(comet::RandomKey key) {
-  comet::PermutedGate<Gate> gate(decided_gate<Gate>(key.fold(0)));
+template <class In>
+Layer<In> make_truth(MakeGate<In> make_gate, comet::RandomKey key) {
+  comet::PermutedGate<Gate<In>> gate(decided_gate(make_gate, key.fold(0)));
   gate.set_permutation(comet::Permutation::random(num_experts, key.fold(1)));
-  return Layer<Gate>({std::move(gate)}, random_experts(key.fold(2)));
+  return Layer<In>({std::move(gate)}, random_experts(key.fold(2)));
 }
 
 /// The truth's experts and gate, but with the gate's slots in the order of the experts.
-template <class Gate>
-Layer<Gate> shuffled(const Layer<Gate>& truth) {
-  return Layer<Gate>({comet::PermutedGate<Gate>(truth.gates()[0].gate())}, truth.experts());
+template <class In>
+Layer<In> shuffled(const Layer<In>& truth) {
+  return Layer<In>({comet::PermutedGate<Gate<In>>(truth.gates()[0].gate())}, truth.experts());
 }
 
-template <class Gate>
-Layer<Gate> fresh(comet::RandomKey key) {
-  return Layer<Gate>({comet::PermutedGate<Gate>(fresh_gate<Gate>(key.fold(0)))},
-                     random_experts(key.fold(1)));
+template <class In>
+Layer<In> fresh(MakeGate<In> make_gate, comet::RandomKey key) {
+  return Layer<In>({comet::PermutedGate<Gate<In>>(make_gate(key.fold(0)))},
+                   random_experts(key.fold(1)));
 }
 
-template <class Gate>
-Matrix<S> predict(const Layer<Gate>& layer, const Data& data) {
-  typename Layer<Gate>::Workspace workspace;
+template <class In>
+Matrix<S> predict(const Layer<In>& layer, const Data& data) {
+  typename Layer<In>::Workspace workspace;
   Matrix<S> y(num_outputs, data.x.cols());
-  layer.predict(data.x, input<Gate>(data), y, workspace);
+  layer.predict(data.x, input<In>(data), y, workspace);
   return y;
 }
 
-template <class Gate>
-Data make_data(const Layer<Gate>& truth, Index samples, comet::RandomKey key) {
+template <class In>
+Data make_data(const Layer<In>& truth, Index samples, comet::RandomKey key) {
   Data data{Matrix<S>(num_features, samples), std::vector<std::int32_t>(std::size_t(samples)), {}};
   key.fold(0).fill_uniform(data.x, -1.0, 1.0);
   for (std::size_t b = 0; b < data.ids.size(); ++b)
     data.ids[b] = std::int32_t(key.fold(1).index(b, num_ids));
-  data.y = predict(truth, data);
+  data.y = predict<In>(truth, data);
   return data;
 }
 
-template <class Gate>
-S loss(const Layer<Gate>& layer, const Data& data) {
-  return (predict(layer, data) - data.y).squaredNorm() / S(data.y.size());
+template <class In>
+S loss(const Layer<In>& layer, const Data& data) {
+  return (predict<In>(layer, data) - data.y).squaredNorm() / S(data.y.size());
 }
 
 enum class Search { none, relaxed, swap };
@@ -143,11 +160,11 @@ struct Training {
 };
 
 /// The layer's parameters and, where the search has some, its own.
-template <class Gate, class Strategy>
+template <class In, class Strategy>
 struct Model {
   using Scalar = S;
 
-  Layer<Gate>& layer;
+  Layer<In>& layer;
   Strategy& search;
   bool train_experts;
 
@@ -168,12 +185,12 @@ struct NoSearch {
 };
 
 /// Minimises the mean squared error on random batches of the data by Adam.
-template <class Gate, class Strategy>
-void train(Layer<Gate>& layer, const Data& data, const Training& training, Strategy& search,
+template <class In, class Strategy>
+void train(Layer<In>& layer, const Data& data, const Training& training, Strategy& search,
            comet::RandomKey key) {
-  Model<Gate, Strategy> model{layer, search, training.train_experts};
+  Model<In, Strategy> model{layer, search, training.train_experts};
   comet::Adam<S> adam({.learning_rate = training.learning_rate});
-  typename Layer<Gate>::Workspace workspace;
+  typename Layer<In>::Workspace workspace;
   Data batch{Matrix<S>(num_features, batch_size), std::vector<std::int32_t>(batch_size),
              Matrix<S>(num_outputs, batch_size)};
   Matrix<S> y(num_outputs, batch_size), none(0, 0);
@@ -187,9 +204,9 @@ void train(Layer<Gate>& layer, const Data& data, const Training& training, Strat
           batch.y.col(b) = data.y.col(sample);
           batch.ids[std::size_t(b)] = data.ids[std::size_t(sample)];
         }
-        layer.forward(batch.x, input<Gate>(batch), y, step_key, workspace);
+        layer.forward(batch.x, input<In>(batch), y, step_key, workspace);
         const Matrix<S> dy = (y - batch.y) * (S(2) / S(y.size()));
-        layer.backward(batch.x, input<Gate>(batch), dy, none, none, workspace);
+        layer.backward(batch.x, input<In>(batch), dy, none, none, workspace);
       },
       [&](Index) {
         adam.step(model);
@@ -199,8 +216,8 @@ void train(Layer<Gate>& layer, const Data& data, const Training& training, Strat
 }
 
 /// \param held_out  samples by which a swap search judges its moves
-template <class Gate>
-void train(Layer<Gate>& layer, const Data& data, const Data& held_out, const Training& training,
+template <class In>
+void train(Layer<In>& layer, const Data& data, const Data& held_out, const Training& training,
            comet::RandomKey key) {
   if (training.search == Search::none) {
     NoSearch search;

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
+#include <concepts>
 #include <iomanip>
 #include <memory>
 #include <ostream>
@@ -10,6 +11,8 @@
 #include <vector>
 
 #include <comet/explain.hpp>
+#include <comet/gates/any.hpp>
+#include <comet/gates/comet.hpp>
 #include <comet/local_search/permuted_gate.hpp>
 #include <comet/thread_pool.hpp>
 
@@ -55,14 +58,26 @@ class GatePredictor : public Predictor {
         text << (i > 0 ? "," : "") << " expert " << routing.experts()[i] << " with weight "
              << routing.weights()[i];
       text << '\n';
-      if constexpr (requires(const Gate& gate) { gate.gate().splits(); })
-        text << comet::explain(model_.mixture().gates()[task], model_.features(users, items));
       out << text.str();
+      explain_splits(model_.mixture().gates()[task], model_.features(users, items), out);
     }
   }
 
  private:
   static constexpr std::size_t batch_size = 512;
+
+  /// The path through each tree, if the gate has trees.
+  static void explain_splits(const Gate& gate, const Matrix<float>& x, std::ostream& out) {
+    if constexpr (std::same_as<Gate, comet::PermutedGate<comet::AnyGate<float>>>) {
+      const auto* trees = gate.gate().template get_if<comet::CometGate<float>>();
+      if (trees == nullptr) return;
+      comet::PermutedGate<comet::CometGate<float>> permuted(*trees);
+      permuted.set_permutations(gate.permutations());
+      std::ostringstream text;
+      text << std::setprecision(3) << comet::explain(permuted, x);
+      out << text.str();
+    }
+  }
 
   static Predictions predictions_of(const Evaluator<Gate>& evaluator) {
     const auto list = [](std::span<const double> values) {

@@ -4,12 +4,7 @@
 namespace movielens {
 
 std::unique_ptr<Predictor> open_predictor(const ModelFile& file) {
-  const std::string& gate = file.options().gate;
-  if (gate == "comet") return open_comet(file);
-  if (gate == "dselect_k") return open_dselect_k(file);
-  if (gate == "top_k") return open_top_k(file);
-  if (gate == "hash") return open_hash(file);
-  return open_softmax(file);
+  return file.options().gate == "hash" ? open_hash_gate(file) : open_feature_gate(file);
 }
 
 }  // namespace movielens

@@ -34,11 +34,8 @@ class Predictor {
 
 [[nodiscard]] std::unique_ptr<Predictor> open_predictor(const ModelFile& file);
 
-// One source file each, with that of the training, because each compiles a whole model.
-std::unique_ptr<Predictor> open_comet(const ModelFile& file);
-std::unique_ptr<Predictor> open_dselect_k(const ModelFile& file);
-std::unique_ptr<Predictor> open_top_k(const ModelFile& file);
-std::unique_ptr<Predictor> open_hash(const ModelFile& file);
-std::unique_ptr<Predictor> open_softmax(const ModelFile& file);
+// Each in a source file with its training, since both compile the whole model.
+std::unique_ptr<Predictor> open_feature_gate(const ModelFile& file);
+std::unique_ptr<Predictor> open_hash_gate(const ModelFile& file);
 
 }  // namespace movielens

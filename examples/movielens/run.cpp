@@ -40,11 +40,8 @@ RunResult run(const TrainOptions& options, const Dataset& data, const Console& c
       return *finished;
     }
   }
-  if (options.gate == "comet") return run_comet(options, data, console);
-  if (options.gate == "dselect_k") return run_dselect_k(options, data, console);
-  if (options.gate == "top_k") return run_top_k(options, data, console);
-  if (options.gate == "hash") return run_hash(options, data, console);
-  return run_softmax(options, data, console);
+  return options.gate == "hash" ? run_hash_gate(options, data, console)
+                                : run_feature_gate(options, data, console);
 }
 
 }  // namespace movielens

@@ -44,11 +44,10 @@ struct RunResult {
 /// \throws Interrupted if an orderly end was asked for
 RunResult run(const TrainOptions& options, const Dataset& data, const Console& console);
 
-// One source file each, because each compiles a whole model.
-RunResult run_comet(const TrainOptions& options, const Dataset& data, const Console& console);
-RunResult run_dselect_k(const TrainOptions& options, const Dataset& data, const Console& console);
-RunResult run_top_k(const TrainOptions& options, const Dataset& data, const Console& console);
-RunResult run_hash(const TrainOptions& options, const Dataset& data, const Console& console);
-RunResult run_softmax(const TrainOptions& options, const Dataset& data, const Console& console);
+// What a gate looks at is part of its type, so there are two models to compile, in a source file
+// each.
+RunResult run_feature_gate(const TrainOptions& options, const Dataset& data,
+                           const Console& console);
+RunResult run_hash_gate(const TrainOptions& options, const Dataset& data, const Console& console);
 
 }  // namespace movielens

@@ -11,6 +11,7 @@
 #include <comet/experts/mlp.hpp>
 #include <comet/explain.hpp>
 #include <comet/functions.hpp>
+#include <comet/gates/any.hpp>
 #include <comet/gates/comet.hpp>
 #include <comet/gates/dselect_k.hpp>
 #include <comet/gates/hash.hpp>

@@ -10,7 +10,7 @@
 namespace movielens {
 
 /// Movies are spread over the experts so that each serves as many training rows.
-RunResult run_hash(const TrainOptions& o, const Dataset& data, const Console& console) {
+RunResult run_hash_gate(const TrainOptions& o, const Dataset& data, const Console& console) {
   std::vector<std::int64_t> frequency(std::size_t(data.rows.num_items), 0);
   for (const std::int32_t item : data.rows.train.item) ++frequency[std::size_t(item)];
   return run_gate(o, data, console, [&](RandomKey) {
@@ -19,7 +19,7 @@ RunResult run_hash(const TrainOptions& o, const Dataset& data, const Console& co
 }
 
 /// The tables are in the file; until they are loaded, every movie goes to the first expert.
-std::unique_ptr<Predictor> open_hash(const ModelFile& file) {
+std::unique_ptr<Predictor> open_hash_gate(const ModelFile& file) {
   return open_gate(file, [&](RandomKey) {
     return comet::HashGate<float>(
         std::vector<comet::ExpertId>(std::size_t(file.model().num_items), 0),
