@@ -54,6 +54,16 @@ struct Order {
   }
 };
 
+/// One order is better than all others.
+struct Wanted {
+  std::vector<ExpertId> order;
+  void start(const auto& /*gates*/) {}
+  void move_to(std::span<const ExpertId> /*permutation*/) {}
+  double loss(std::span<const ExpertId> p) const {
+    return std::equal(p.begin(), p.end(), order.begin(), order.end()) ? 0.0 : 1.0;
+  }
+};
+
 struct Broken {
   void start(const auto& /*gates*/) {}
   void move_to(std::span<const ExpertId> /*permutation*/) {}
@@ -146,6 +156,20 @@ TEST_CASE("blocks move where no swap helps") {
       CHECK(search.moves()[0].kind == SwapMove::Kind::block);
     }
   }
+}
+
+TEST_CASE("every move of a block is found where no other move helps, from and to both ends") {
+  const Index n = 7;
+  const auto identity = as_vector(Permutation::identity(n));
+  for (const Index max_block : {1, 2, 3})
+    for (const auto& wanted : neighbourhood(identity, max_block)) {
+      CAPTURE(max_block, wanted);
+      auto gates = plain_gates(n);
+      SwapSearch search({.steps = 1, .max_block = max_block}, Wanted{wanted});
+      search.search(gates);
+      CHECK(as_vector(gates[0].permutations()[0]) == wanted);
+      CHECK(search.moves().size() == (wanted == identity ? 0U : 1U));
+    }
 }
 
 TEST_CASE("the first improvement is taken at once, the best after the whole neighbourhood") {
