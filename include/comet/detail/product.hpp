@@ -70,11 +70,19 @@ void inner_tile(const S* w, Index w_stride, const S* x, Index x_stride, Index si
   }
 }
 
+/// y(u.., :) = w(:, u)^T x for Units of the units.
+/// \param ahead  values behind those units that will be read next. They are far away in the caches,
+///               so they are asked for, an equal part with each tile; few columns leave no time for
+///               all of them.
 template <int Units, class S>
-void inner_tiles(const S* w, Index w_stride, const S* x, Index x_stride, Index size, Index columns,
-                 S* y, Index y_stride) {
+void inner_tiles(const S* w, Index w_stride, Index ahead, const S* x, Index x_stride, Index size,
+                 Index columns, S* y, Index y_stride) {
+  const Index part = ahead / std::max(Index(4), (columns + 2) / 3);
+  const S* next = w + Units * w_stride;
   Index c = 0;
   const auto tile = [&](auto width) {
+    prefetch(next, part);
+    next += part;
     inner_tile<Units, width()>(w, w_stride, x + c * x_stride, x_stride, size, y + c * y_stride,
                                y_stride);
     c += width();
@@ -90,13 +98,16 @@ void inner_tiles(const S* w, Index w_stride, const S* x, Index x_stride, Index s
 template <class W, class X, class Y>
 void transposed_product(const W& w, const X& x, Y&& y) {
   const Index m = w.cols();
+  const Index stride = w.outerStride();
   Index u = 0;
-  for (; u + 4 <= m; u += 4)
-    inner_tiles<4>(w.data() + u * w.outerStride(), w.outerStride(), x.data(), x.outerStride(),
-                   w.rows(), x.cols(), y.data() + u, y.outerStride());
-  for (; u < m; ++u)
-    inner_tiles<1>(w.data() + u * w.outerStride(), w.outerStride(), x.data(), x.outerStride(),
-                   w.rows(), x.cols(), y.data() + u, y.outerStride());
+  const auto units = [&](auto count) {
+    const Index ahead = (std::min(count() + Index(4), m - u) - count()) * stride;
+    inner_tiles<count()>(w.data() + u * stride, stride, ahead, x.data(), x.outerStride(), w.rows(),
+                         x.cols(), y.data() + u, y.outerStride());
+    u += count();
+  };
+  while (m - u >= 4) units(std::integral_constant<int, 4>{});
+  while (u < m) units(std::integral_constant<int, 1>{});
 }
 
 /// A matrix whose elements are anywhere: a(i, j) = data[i * row_stride + j * column_stride].
