@@ -46,14 +46,12 @@ inline constexpr float most_stars = 5.0F;
 ///   (100K), `::` (1M, 10M) or commas (all others: header, quotes and CRLF allowed). The time is
 ///   not used and not looked at.
 /// - Book-Crossing: a header user, ISBN, rating; separated by `;` or `,`. Ratings from 1 to 10;
-/// rows
-///   with 0, which say that somebody had the book, are left out. Pairs that come twice, of which
-///   the original has a few, count once.
+///   rows with 0, which say that somebody had the book, are left out. Pairs that come twice, of
+///   which the original has a few, count once.
 /// - Jester: a row per user with the number of ratings, then a rating from -10 to 10 per item, 99
-/// for
-///   none. Users and items are named by their row and column.
+///   for none. Users and items are named by their row and column.
 /// - Any other table, if `columns` says where user, item and rating are; every finite rating is
-/// right.
+///   right.
 ///
 /// Ids may be any text, in UTF-8 or ISO-8859-1.
 ///
