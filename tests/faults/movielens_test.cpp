@@ -108,15 +108,15 @@ bool has_ended(pid_t child) {
 void nothing(const std::string& /*place*/) {}
 
 /// The counts of a coverage build would not survive the limits, and complain of them.
-void count_no_lines() {
-  ::setenv("GCOV_PREFIX", "/dev/null", 1);
+void count_no_lines(const std::string& place) {
+  ::setenv("GCOV_PREFIX", (place + "/counts").c_str(), 1);
   ::setenv("GCOV_ERROR_FILE", "/dev/null", 1);
 }
 
 /// Files end after so many bytes, as on a disk that is full.
 Preparation full_disk(rlim_t bytes) {
-  return [bytes](const std::string&) {
-    count_no_lines();
+  return [bytes](const std::string& place) {
+    count_no_lines(place);
     std::signal(SIGXFSZ, SIG_IGN);
     const rlimit limit = {bytes, bytes};
     ::setrlimit(RLIMIT_FSIZE, &limit);
@@ -147,8 +147,8 @@ void closed_pipe(const std::string& /*place*/) {
 }
 
 Preparation little_memory(rlim_t mebibytes) {
-  return [mebibytes](const std::string&) {
-    count_no_lines();
+  return [mebibytes](const std::string& place) {
+    count_no_lines(place);
     const rlimit limit = {mebibytes << 20, mebibytes << 20};
     ::setrlimit(RLIMIT_AS, &limit);
   };
