@@ -79,6 +79,7 @@ const bool registered = [] {
     for (const Index size : {64, 1024}) add(pass, {16, 2, size, size, 512, 1, Skew::uniform});
     for (const Index batch : {1, 32, 4096}) add(pass, {64, 2, 256, 256, batch, 1, Skew::uniform});
   }
+  add(Pass::forward, {64, 64, 256, 256, 4096, 1, Skew::uniform});
   return true;
 }();
 

@@ -29,6 +29,14 @@ def main():
                   f"{run['columns_per_expert']:.0f} | {part[8][8:]} | {run['real_time']:.0f} | "
                   f"{run['share']:.2f} |")
 
+    layer = medians(results / "moe_layer.json")
+    print("\n| forward, n=64 d=m=256, 1 thread | us, every expert | us, k=2 | times faster | "
+          "multiply-adds saved |\n|---|--:|--:|--:|--:|")
+    for batch in (512, 4096):
+        every, two = (layer[f"moe_layer/forward/n=64/k={k}/d=256/m=256/B={batch}/skew=uniform/"
+                            "threads=1/f32/real_time"]["real_time"] for k in (64, 2))
+        print(f"| B={batch} | {every:.0f} | {two:.0f} | {every / two:.1f} | 32 times |")
+
     step = medians(results / "training_step.json")
     print("\n| training step, B=512 | ms | multiply-adds over the peak |\n|---|--:|--:|")
     for name, run in step.items():
@@ -48,6 +56,26 @@ def main():
     print("\n| one sample, gate and experts, us | p50 | p99 |\n|---|--:|--:|")
     for name, run in medians(results / "latency.json").items():
         print(f"| {name.split('/')[1]} | {run['p50_us']:.1f} | {run['p99_us']:.1f} |")
+
+    search = medians(results / "local_search.json")
+    print("\n| local search, two-task model, B=512 | us of its own per step | share of the step |\n"
+          "|---|--:|--:|")
+    for name, run in search.items():
+        if name.startswith("local_search_step"):
+            part = name.split("/")
+            print(f"| {part[1]}, {part[6]} | {run['search_us']:.0f} | "
+                  f"{run['search_percent']:.2f} % |")
+    print("\n| route, B=512 | us, gate alone | us, with a permutation around it |\n|---|--:|--:|")
+    for n in (16, 64):
+        bare, wrapped = (search[f"route_{form}/n={n}/k=2/d=256/B=512/f32"]["real_time"]
+                         for form in ("bare", "wrapped"))
+        print(f"| n={n} | {bare:.0f} | {wrapped:.0f} |")
+
+    loader = medians(results / "loader.json")
+    print("\n| a million ratings | s |\n|---|--:|")
+    for what in ("bytes", "read", "split", "epoch"):
+        run = loader[f"loader/{what}/ratings/1000000/real_time"]
+        print(f"| {what} | {run['real_time'] / 1e9:.3f} |")
 
 
 main()
