@@ -1,0 +1,9 @@
+// SPDX-License-Identifier: MIT
+// expect: comet::AnyGate: the gate has another scalar type or looks at another input
+#include <comet/gates/any.hpp>
+#include <comet/gates/comet.hpp>
+
+void misuse(const comet::CometGate<double>& gate) {
+  const comet::AnyGate<float> any(gate);
+  (void)any.num_experts();
+}
