@@ -24,6 +24,7 @@ format      clang-format        clang-tools-extra        clang-format
 r           r-base-core         R-core                   r
 valgrind    valgrind            valgrind                 valgrind
 gnuplot     gnuplot-nox         gnuplot                  gnuplot
+gcovr       gcovr               gcovr                    gcovr
 '
 
 has_command() { command -v "$1" >/dev/null 2>&1; }
@@ -63,6 +64,7 @@ has() {
     r) has_command Rscript ;;
     valgrind) has_command valgrind ;;
     gnuplot) has_command gnuplot ;;
+    gcovr) has_command gcovr ;;
   esac
 }
 

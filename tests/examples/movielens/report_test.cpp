@@ -135,6 +135,9 @@ TEST_CASE("movielens report: pictures of a training and of a search", "[movielen
         content_of(directory.path() / "search" / "report" / "budget.tsv"));
   CHECK(Json::parse(content_of(budget / "budget.json")).at("curves")[0].at("trials") == 3);
   CHECK(run_program({"budget", trials, trials, "--out", budget.string()}).code == 2);
+  const Outcome no_resamples = run_program({"budget", trials, "--resamples", "0"});
+  CHECK(no_resamples.code == 2);
+  CHECK(no_resamples.err == "movielens: --resamples is 0, expected at least 1\n");
 }
 
 TEST_CASE("draw: without gnuplot, one sentence and the data", "[movielens][report]") {

@@ -4,13 +4,16 @@
 #include <chrono>
 #include <cstdint>
 #include <filesystem>
+#include <fstream>
 #include <sstream>
 #include <string>
 #include <thread>
+#include <utility>
 #include <vector>
 
 #include <nlohmann/json.hpp>
 
+#include <comet/io/safetensors.hpp>
 #include <comet/random.hpp>
 
 #include <examples/movielens/run_program.hpp>
@@ -150,6 +153,49 @@ TEST_CASE("movielens train --resume: a checkpoint that is not whole is refused w
   // Without --resume a training starts anew, whatever there is.
   CHECK(training.train("out").code == 0);
   CHECK_FALSE(std::filesystem::exists(checkpoint));
+}
+
+TEST_CASE("movielens train --resume: a checkpoint whose parts do not fit together is refused",
+          "[movielens][resume][error]") {
+  const SmallTraining training;
+  const auto directory = training.out("out");
+  const auto path = directory / "checkpoint.safetensors";
+  const Arguments options = {"--epochs=12", "--local-search=swap", "--search-epochs=12",
+                             "--resume"};
+  Child child(training.arguments("out", options), training.out("err"));
+  while (content_of(directory / "metrics.jsonl").empty())
+    std::this_thread::sleep_for(std::chrono::milliseconds(1));
+  REQUIRE(child.end(SIGTERM) == 130);
+  const std::string content = content_of(path);
+  const comet::TensorFile whole(path);
+  const Json state = Json::parse(whole.metadata().at("training"));
+
+  const auto refused = [&](std::vector<comet::Tensor> tensors, const Json& description,
+                           const std::string& reason) {
+    comet::save_tensors(path, std::move(tensors), {{"training", description.dump()}});
+    const Outcome outcome = training.train("out", options);
+    CHECK(outcome.code == 2);
+    CHECK(outcome.err == "movielens: " + path.string() + ": " + reason + "\n");
+  };
+  for (const char* key : {"progress", "steps", "order", "search_steps", "logs"}) {
+    INFO(key);
+    Json without = state;
+    without.erase(key);
+    refused(whole.tensors(), without, "its description of the training is damaged");
+  }
+  Json no_permutation = state;
+  no_permutation["order"] = {{{0, 0, 0, 0, 0}}};
+  refused(whole.tensors(), no_permutation, "its description of the training is damaged");
+  std::vector<comet::Tensor> short_state = whole.tensors();
+  for (comet::Tensor& tensor : short_state)
+    if (tensor.name == "adam.mean") {
+      tensor.shape = {2};
+      tensor.bytes = tensor.bytes.first(2 * sizeof(float));
+    }
+  refused(short_state, state, "tensor \"adam.mean\" is not of the model's size");
+
+  std::ofstream(path, std::ios::binary) << content;
+  CHECK(training.train("out", options).code == 0);
 }
 
 TEST_CASE("movielens train --no-weights, --from-pretrained", "[movielens][resume]") {

@@ -137,6 +137,7 @@ TEST_CASE("SearchSpace: the paper's spaces", "[movielens][search_space]") {
       std::filesystem::path(__FILE__).parent_path() / "../../../examples/movielens/search_spaces";
   int count = 0;
   for (const auto& entry : std::filesystem::directory_iterator(spaces)) {
+    if (!entry.is_regular_file()) continue;
     const SearchSpace space = SearchSpace::read(entry.path());
     const TrainOptions o = space.sample({}, RandomKey(1).fold(0));
     CHECK(entry.path().stem().string().starts_with(o.gate));

@@ -184,7 +184,36 @@ TEST_CASE("movielens tune --resume: more trials, and none twice", "[movielens][t
   CHECK_THAT(longer.err, Catch::Contains(file + ": trial "));
   CHECK(longer.err.ends_with(" has epochs 2, this search gives it 3\n"));
   CHECK(tuning.tune("parts", {"--resume", "--seed", "2"}).code == 2);
+  const std::string others = (tuning.directory.path() / "others").string();
+  REQUIRE(run_program({"synthesize", others, "--users", "31", "--items", "40", "--ratings", "400"})
+              .code == 0);
+  const Outcome other_data = tuning.tune("parts", {"--resume", "--data", others});
+  CHECK(other_data.code == 2);
+  CHECK_THAT(other_data.err, Catch::Contains(" has data \"synthetic, NOT MovieLens: 30 users") &&
+                                 Catch::Contains("this search gives it \"synthetic"));
   CHECK(content_of(file) == second);
+}
+
+TEST_CASE("movielens tune: a trial that diverges is told of, and the others go on",
+          "[movielens][tune]") {
+  const Tuning tuning;
+  const auto space = tuning.directory.write("rash.json", R"({
+      "gate": "top_k", "experts": 5, "embedding_dim": 4, "expert_dim": 6, "head_dim": 6,
+      "batch_size": 64, "learning_rate": {"categorical": [1e10, 0.01]}})");
+  const Outcome outcome = tuning.tune("rash", {"--space", space.string()});
+  INFO(outcome.err);
+  REQUIRE(outcome.code == 0);
+  std::size_t failed = 0;
+  for (const Json& trial : tuning.trials("rash")) {
+    const bool is_rash = trial.at("options").at("learning_rate") == 1e10;
+    CHECK(trial.contains("failure") == is_rash);
+    if (is_rash) CHECK_THAT(trial.at("failure").get<std::string>(), Catch::StartsWith("comet::"));
+    failed += is_rash ? 1 : 0;
+  }
+  REQUIRE(failed > 0);
+  REQUIRE(failed < 6);
+  CHECK_THAT(outcome.out,
+             Catch::Contains("6 trials, " + std::to_string(failed) + " of them failed"));
 }
 
 TEST_CASE("movielens tune: killed at any moment and resumed, the trials are the same",
@@ -267,6 +296,11 @@ TEST_CASE("movielens tune: what cannot be is refused before anything is written"
   refused({"--experts", "4"}, "--experts is given, and ");
   refused({"--trials", "0"}, "--trials is 0, expected at least 1");
   refused({"--parallel", "-1"}, "--parallel is -1, expected at least 0");
+  (void)tuning.directory.write("epochs.json", R"({"epochs": {"integer": [1, 4]}})");
+  refused({"--space", (tuning.directory.path() / "epochs.json").string(), "--halving"},
+          "--epochs is given, and ");
+  refused({"--space", (tuning.directory.path() / "space.json").string(), "--k", "2"},
+          "--k is given, and ");
   refused({"--space", "nowhere.json"}, "nowhere.json: cannot be opened");
   refused({"--data", "nowhere"}, "nowhere: cannot be opened");
 }
