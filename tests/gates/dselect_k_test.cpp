@@ -2,6 +2,7 @@
 #include <support/allocation_counter.hpp>
 #include <support/catch.hpp>
 
+#include <algorithm>
 #include <limits>
 #include <vector>
 
@@ -297,6 +298,34 @@ TEST_CASE("a mixture layer takes both forms") {
   };
   run(DSelectKGate<double>({.input_dim = 4, .num_experts = 5}, RandomKey(2)));
   run(StaticDSelectKGate<double>({.num_experts = 5}, RandomKey(2)));
+}
+
+TEST_CASE("gamma and entropy may be changed: the gate is then one that began with them") {
+  const Matrix<double> x = test::random_matrix<double>(3, 6, 21);
+  const auto make = [](double gamma, double entropy) {
+    return DSelectKGate<double>(
+        {.input_dim = 3, .num_experts = 6, .k = 2, .gamma = gamma, .entropy = entropy},
+        RandomKey(5));
+  };
+  DSelectKGate<double> changed = make(1, 0);
+  changed.set_gamma(0.2);
+  changed.set_entropy(0.7);
+  DSelectKGate<double> expected = make(0.2, 0.7);
+  std::vector<Matrix<double>> parameters;  // the start depends on gamma
+  changed.visit_parameters(
+      [&](const auto&, const auto& values, const auto&) { parameters.push_back(values); });
+  expected.visit_parameters(
+      [&, i = std::size_t{0}](const auto&, auto& values, const auto&) mutable {
+        values = parameters[i++];
+      });
+  Routing<double> found_routing, expected_routing;
+  DSelectKGate<double>::Workspace found_workspace, expected_workspace;
+  changed.forward(x, found_routing, RandomKey(1), found_workspace);
+  expected.forward(x, expected_routing, RandomKey(1), expected_workspace);
+  CHECK(std::ranges::equal(found_routing.experts(), expected_routing.experts()));
+  CHECK(std::ranges::equal(found_routing.weights(), expected_routing.weights()));
+  CHECK(changed.regularization(found_workspace) == expected.regularization(expected_workspace));
+  CHECK(changed.regularization(found_workspace) != 0);
 }
 
 TEST_CASE("misuse of DSelect-k is named") {

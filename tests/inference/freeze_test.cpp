@@ -147,6 +147,20 @@ TEST_CASE("a mixture layer takes a frozen gate and trains its experts") {
   CHECK(largest > 0);
 }
 
+TEMPLATE_TEST_CASE("sums that overflow in a frozen gate are reported, not routed", "",
+                   CometGate<double>, DSelectKGate<double>, TopKGate<double>) {
+  TestType gate({.input_dim = 2, .num_experts = 4, .k = 2}, RandomKey(1));
+  gate.visit_parameters([](const ParameterName&, auto& values, auto&) {
+    for (Index r = 0; r < values.rows(); ++r)
+      values.row(r).setConstant(r % 2 == 0 ? 1e300 : -1e300);
+  });
+  const auto frozen = freeze(gate);
+  typename decltype(frozen)::Workspace workspace;
+  Routing<double> routing;
+  CHECK_THROWS_WITH(frozen.route(Matrix<double>::Constant(2, 1, 1e300), routing, workspace),
+                    Catch::Contains("::route: the logits of sample 0 overflow"));
+}
+
 TEST_CASE("frozen gates say what is wrong") {
   CometGate<double> gate({.input_dim = 2, .num_experts = 4}, RandomKey(1));
   const auto frozen = freeze(gate);
