@@ -1,7 +1,5 @@
 // SPDX-License-Identifier: MIT
 // A file that scripts/weights_from_numpy.py wrote, of a mixture whose leaves were in heap order.
-#include <support/catch.hpp>
-
 #include <fstream>
 #include <string>
 #include <vector>
@@ -11,6 +9,9 @@
 #include <comet/io/safetensors.hpp>
 #include <comet/moe_layer.hpp>
 #include <nlohmann/json.hpp>
+
+#include <examples/movielens/temporary_directory.hpp>
+#include <support/catch.hpp>
 
 using namespace comet;
 
@@ -24,6 +25,12 @@ TEST_CASE("weights of another framework compute what they did there") {
                          RandomKey(2)));
   const std::string file = COMET_TEST_DATA "/weights_from_numpy";
   load_parameters(TensorFile(file + ".safetensors"), layer);
+  {  // Written again, it is the file that tests/scripts/weights_from_numpy.py reads without comet.
+    const movielens::test::TemporaryDirectory directory;
+    save_parameters(directory.path() / "model", layer);
+    CHECK(movielens::test::content_of(directory.path() / "model") ==
+          movielens::test::content_of(COMET_TEST_DATA "/written_by_comet.safetensors"));
+  }
 
   const auto numbers = nlohmann::json::parse(std::ifstream(file + ".json"));
   const auto x = numbers.at("x").get<std::vector<double>>();

@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: MIT
 """weights_from_numpy.py SCRIPT GOLDEN [--write]: runs SCRIPT on a small mixture and compares the file
-with GOLDEN.safetensors. With --write it makes that file, and GOLDEN.json with what the mixture
-computes: a COMET mixture in the conventions of a framework, whose leaves and experts are in heap order.
+with GOLDEN.safetensors. The same weights as comet writes them, in written_by_comet.safetensors beside
+it, are then read with nothing but numpy and the description of the format. With --write it makes the
+former, and GOLDEN.json with what the mixture computes: a COMET mixture in the conventions of a
+framework, whose leaves and experts are in heap order.
 """
 import json
 import pathlib
@@ -55,6 +57,22 @@ def mixture(x):
     return np.einsum("bik,bim->bm", weight, outputs)
 
 
+def tensors_in(content):
+    """By the description of the format (https://github.com/huggingface/safetensors#format): the length
+    of a JSON header in 8 bytes, little end first; the header; all tensors in C order, without a hole."""
+    length = int.from_bytes(content[:8], "little")
+    header, data = json.loads(content[8:8 + length]), content[8 + length:]
+    assert all(isinstance(text, str) for text in header.pop("__metadata__", {}).values())
+    end, tensors = 0, {}
+    for name, tensor in sorted(header.items(), key=lambda item: item[1]["data_offsets"]):
+        begin, (first, end) = end, tensor["data_offsets"]
+        dtype = {"F32": "<f4", "F64": "<f8"}[tensor["dtype"]]
+        assert first == begin, f"a hole before {name}"
+        tensors[name] = np.frombuffer(data[first:end], dtype).reshape(tensor["shape"])
+    assert end == len(data), "bytes behind the last tensor"
+    return tensors
+
+
 def main(script, golden, write=""):
     golden = pathlib.Path(golden)
     with tempfile.TemporaryDirectory() as folder:
@@ -70,6 +88,14 @@ def main(script, golden, write=""):
             json.dumps({"x": x.ravel().tolist(), "y": mixture(x).ravel().tolist()}) + "\n")
     elif made != file.read_bytes():
         sys.exit(f"what {script} writes differs from {file}")
+
+    ours = tensors_in(golden.with_name("written_by_comet.safetensors").read_bytes())
+    theirs = tensors_in(made)
+    if ours.keys() != theirs.keys() or len(ours) != 14:
+        sys.exit(f"comet writes other tensors: {', '.join(sorted(ours))}")
+    for name in ours:
+        np.testing.assert_array_equal(ours[name], theirs[name], name)
+    np.testing.assert_array_equal(ours["experts.0.weight"], ARRAYS["expert_kernel"][3].T)
 
 
 main(*sys.argv[1:])
