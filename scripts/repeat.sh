@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: MIT
 # Trains the same small model again and again, with 1, 2 and 4 threads, for every gate: the weights
 # and the figures have to be the same bits each time. With the program of a second compiler, trains
-# once with each and prints by how much the figures differ.
+# for longer, once with each, and prints by how much the figures differ.
 #
 #   scripts/repeat.sh [RUNS [PROGRAM [OTHER]]]
 #
@@ -19,11 +19,11 @@ gates="comet dselect_k top_k hash softmax"
 
 "$program" synthesize "$work/data" --users 60 --items 100 --ratings 2000 >/dev/null
 
-# train PROGRAM GATE THREADS: into $work/run.
+# train PROGRAM GATE THREADS EPOCHS: into $work/run.
 train() {
   rm -rf "$work/run"
-  "$1" train --data "$work/data" --gate "$2" --threads "$3" --out "$work/run" --epochs 2 \
-    --batch-size 512 --experts 6 --embedding-dim 32 --expert-dim 64 --head-dim 32 --quiet >/dev/null
+  "$1" train --data "$work/data" --gate "$2" --threads "$3" --out "$work/run" --epochs "$4" \
+    --learning-rate 0.005 --batch-size 512 --experts 6 --embedding-dim 32 --expert-dim 64 --head-dim 32 --quiet >/dev/null
 }
 
 # Weights and figures, without times and the number of threads.
@@ -35,7 +35,7 @@ bits() {
 for gate in $gates; do
   for ((run = 0; run < runs; ++run)); do
     for threads in 1 2 4; do
-      train "$program" "$gate" "$threads"
+      train "$program" "$gate" "$threads" 2
       sum=$(bits | sha256sum)
       : "${first:=$sum}"
       if [ "$sum" != "$first" ]; then
@@ -50,10 +50,10 @@ done
 
 [ -n "$other" ] || exit 0
 for gate in $gates; do
-  train "$program" "$gate" 1
+  train "$program" "$gate" 1 30
   cp "$work/run/result.json" "$work/here.json"
   cp "$work/run/model.safetensors" "$work/here.safetensors"
-  train "$other" "$gate" 1
+  train "$other" "$gate" 1 30
   weights=other
   if cmp -s "$work/run/model.safetensors" "$work/here.safetensors"; then weights=same; fi
   printf '%s: %s weights, ' "$gate" "$weights"
