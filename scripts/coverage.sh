@@ -3,9 +3,11 @@
 # Which lines and branches the tests run, of the library and of the example, which is counted on its
 # own: what an example's test happens to run of the library counts for the library as well.
 #   scripts/coverage.sh
-# Branches are those of the compiled code, without those that only an exception takes and those that
-# the compiler made and nothing can reach (--exclude-throw-branches, --exclude-unreachable-branches).
-# A line of a template counts as run if one of its instances is; its branches are counted together.
+# Branches are those of the code that the compiler made, at -O0: the two sides of every conditional
+# jump, also of those within && and || and behind every call that may throw; without the sides that
+# gcov knows to be an exception's, and without lines that hold no code, such as a closing brace
+# (--exclude-throw-branches, --exclude-unreachable-branches). A line or branch of a template counts as
+# run if it is in one instance.
 # build/coverage/include.txt and movielens.txt have a line per file with the lines that never ran.
 source "$(dirname "$0")/lib.sh"
 

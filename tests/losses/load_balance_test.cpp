@@ -125,6 +125,11 @@ TEST_CASE("balance losses of nothing are 0, and bad arguments are named") {
   CHECK_THROWS_WITH(comet::importance<double>(zero, gradient),
                     "comet::importance: probabilities(1, 1) is nan, expected a finite number");
   CHECK_THROWS_AS(comet::load_balance(round_robin(3, 1, 2), zero, gradient), std::invalid_argument);
+  Matrix<double> huge = Matrix<double>::Constant(3, 2, 1e200);
+  huge(0, 0) = 3e200;
+  Matrix<double> of_huge(3, 2);
+  CHECK_THROWS_WITH(comet::importance<double>(huge, of_huge),
+                    "comet::importance: the loss overflows");
 }
 
 TEST_CASE("penalties of a Top-k gate: value, gradient, noise") {
