@@ -24,6 +24,9 @@ format      clang-format        clang-tools-extra        clang-format
 r           r-base-core         R-core                   r
 valgrind    valgrind            valgrind                 valgrind
 gnuplot     gnuplot-nox         gnuplot                  gnuplot
+tidy        clang-tidy          clang-tools-extra        llvm
+cppcheck    cppcheck            cppcheck                 cppcheck
+doxygen     doxygen             doxygen                  doxygen
 gcovr       gcovr               gcovr                    gcovr
 '
 
@@ -64,6 +67,9 @@ has() {
     r) has_command Rscript ;;
     valgrind) has_command valgrind ;;
     gnuplot) has_command gnuplot ;;
+    tidy) has_command clang-tidy ;;
+    cppcheck) has_command cppcheck ;;
+    doxygen) has_command doxygen ;;
     gcovr) has_command gcovr ;;
   esac
 }

@@ -7,6 +7,8 @@
 
 #include <cerrno>
 #include <cstring>
+#include <fstream>
+#include <iterator>
 #include <span>
 #include <string>
 #include <string_view>
@@ -25,6 +27,22 @@ namespace {
 }
 
 }  // namespace
+
+std::string read_file(const std::filesystem::path& file) {
+  std::ifstream stream(file, std::ios::binary);
+  if (!stream) throw FileError(file, "cannot be opened");
+  try {
+    return {std::istreambuf_iterator<char>(stream), {}};
+  } catch (const std::ios_base::failure&) {
+    throw FileError(file, "cannot be read");
+  }
+}
+
+void remove_file(const std::filesystem::path& file) {
+  std::error_code error;
+  std::filesystem::remove(file, error);
+  if (error) throw FileError(file, "cannot be removed: " + error.message());
+}
 
 void write_atomically(const std::filesystem::path& file, std::string_view content) {
   comet::AtomicFile output(file);

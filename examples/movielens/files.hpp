@@ -3,9 +3,16 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <string>
 #include <string_view>
 
 namespace movielens {
+
+/// The bytes of a file. \throws FileError if it cannot be opened or read
+[[nodiscard]] std::string read_file(const std::filesystem::path& file);
+
+/// Removes a file that may not be there. \throws FileError if that is not possible
+void remove_file(const std::filesystem::path& file);
 
 /// \brief Writes a file so that a reader, or a crash, sees the old content or the new, never less:
 /// beside it, to the disk, then renamed.

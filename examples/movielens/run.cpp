@@ -2,8 +2,8 @@
 #include <movielens/run.hpp>
 
 #include <filesystem>
-#include <fstream>
 
+#include <movielens/files.hpp>
 #include <movielens/parse_json.hpp>
 #include <movielens/places.hpp>
 #include <movielens/ratings.hpp>
@@ -23,9 +23,8 @@ Dataset load(const TrainOptions& options) {
 
 std::optional<RunResult> finished_run(const TrainOptions& options, const Dataset& data) {
   const std::filesystem::path out = options.out;
-  std::ifstream file(out / "result.json");
-  if (!file) return std::nullopt;
-  const Json json = parse_json(file);
+  if (!std::filesystem::exists(out / "result.json")) return std::nullopt;
+  const Json json = parse_json(read_file(out / "result.json"));
   if (json.is_discarded() || !json.contains("options") || json["options"] != to_json(options) ||
       json.value("source", "") != data.source)
     return std::nullopt;
@@ -36,7 +35,7 @@ std::optional<RunResult> finished_run(const TrainOptions& options, const Dataset
 RunResult run(const TrainOptions& options, const Dataset& data, const Console& console) {
   if (options.resume) {
     if (const auto finished = finished_run(options, data)) {
-      std::filesystem::remove(std::filesystem::path(options.out) / "checkpoint.safetensors");
+      remove_file(std::filesystem::path(options.out) / "checkpoint.safetensors");
       return *finished;
     }
   }

@@ -5,12 +5,12 @@
 #include <cmath>
 #include <concepts>
 #include <cstdint>
-#include <fstream>
 #include <map>
 #include <stdexcept>
 #include <utility>
 
 #include <movielens/file_error.hpp>
+#include <movielens/files.hpp>
 #include <movielens/nearest.hpp>
 #include <movielens/parse_json.hpp>
 
@@ -130,10 +130,8 @@ SearchSpace::Range SearchSpace::range_from(const std::string& name, const Json& 
 }
 
 SearchSpace SearchSpace::read(const std::filesystem::path& file) {
-  std::ifstream stream(file, std::ios::binary);
-  if (!stream) throw FileError(file, "cannot be opened");
   SearchSpace space;
-  space.json_ = parse_json(stream);
+  space.json_ = parse_json(read_file(file));
   if (!space.json_.is_object()) throw FileError(file, "is not a JSON object");
   std::string key;
   try {

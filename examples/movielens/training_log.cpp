@@ -60,13 +60,13 @@ void start_directory(const std::filesystem::path& directory, bool resume) {
   const std::vector<std::string> results = {"result.json", "model.safetensors",
                                             "checkpoint.safetensors"};
   if (!resume)
-    for (const std::string& name : results) std::filesystem::remove(directory / name);
+    for (const std::string& name : results) remove_file(directory / name);
   std::vector<std::filesystem::path> unfinished;
   for (const auto& entry : std::filesystem::directory_iterator(directory))
     for (const std::string& name : results)
       if (entry.path().filename().string().starts_with(name + ".tmp."))
         unfinished.push_back(entry.path());
-  for (const auto& path : unfinished) std::filesystem::remove(path);
+  for (const auto& path : unfinished) remove_file(path);
 }
 
 }  // namespace movielens

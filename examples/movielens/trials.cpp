@@ -3,8 +3,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <fstream>
-#include <iterator>
 #include <limits>
 #include <string_view>
 #include <tuple>
@@ -46,12 +44,6 @@ Trial trial_from(const Json& json) {
   return trial;
 }
 
-std::string content_of(const std::filesystem::path& file) {
-  std::ifstream stream(file, std::ios::binary);
-  if (!stream) throw FileError(file, "cannot be opened");
-  return {std::istreambuf_iterator<char>(stream), {}};
-}
-
 }  // namespace
 
 Json to_json(const Trial& trial) {
@@ -73,7 +65,7 @@ Json to_json(const Trial& trial) {
 }
 
 std::vector<Trial> read_trials(const std::filesystem::path& file) {
-  const std::string content = content_of(file);
+  const std::string content = read_file(file);
   std::vector<Trial> trials;
   std::string_view rest = content;
   for (std::size_t line = 1; rest.find('\n') != std::string_view::npos; ++line) {
@@ -90,7 +82,7 @@ std::vector<Trial> read_trials(const std::filesystem::path& file) {
 
 void append_trial(const std::filesystem::path& file, const Trial& trial) {
   const FileLock lock = FileLock::wait_for(file);
-  const std::string content = content_of(file);
+  const std::string content = read_file(file);
   const std::size_t whole = content.rfind('\n') + 1;  // 0 if there is none
   if (whole != content.size()) std::filesystem::resize_file(file, whole);
   LineLog(file, LineLog::Open::append).append(to_json(trial).dump());

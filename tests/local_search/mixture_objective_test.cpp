@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 #include <support/catch.hpp>
 
+#include <type_traits>
 #include <vector>
 
 #include <comet/experts/dense.hpp>
@@ -95,6 +96,10 @@ TEST_CASE("misuse of the objective is named") {
                     "comet::MixtureObjective: experts.size() is 0, expected at least 1");
   CHECK_THROWS_WITH(MixtureObjective(experts, x.topRows(2), loss),
                     "comet::MixtureObjective: x.rows() is 2, expected input_dim = 4");
+  using Objective = MixtureObjective<DenseExpert<double>, decltype(loss)>;
+  using Experts = std::vector<DenseExpert<double>>;
+  static_assert(std::is_constructible_v<Objective, Experts&, Matrix<double>, decltype(loss)>);
+  static_assert(!std::is_constructible_v<Objective, Experts, Matrix<double>, decltype(loss)>);
   std::vector<PermutedGate<HashGate<double>>> gates;
   gates.emplace_back(HashGate<double>({.num_ids = 10, .num_experts = n}, RandomKey(1)));
   MixtureObjective objective(experts, x, loss);

@@ -11,6 +11,7 @@
 
 #include <movielens/commands/commands.hpp>
 #include <movielens/files.hpp>
+#include <movielens/interrupt.hpp>
 #include <movielens/report.hpp>
 #include <movielens/run.hpp>
 #include <movielens/train_options.hpp>
@@ -47,6 +48,7 @@ void compare(CompareOptions o, const Console& console) {
   for (const std::int64_t seed : o.seeds) {
     o.train.seed = seed;
     const Dataset data = load(o.train);
+    const InterruptGuard guard;
     source = data.source;
     std::size_t row = 0;
     each_run([&] {
@@ -54,7 +56,11 @@ void compare(CompareOptions o, const Console& console) {
           (out / (o.train.gate + "-" + o.train.local_search + "-seed" + std::to_string(seed)))
               .string();
       auto result = o.resume ? finished_run(o.train, data) : std::nullopt;
-      if (!result) result = run(o.train, data, console);
+      try {
+        if (!result) result = run(o.train, data, console);
+      } catch (const Interrupted&) {
+        throw Interrupted("what is finished is in " + out.string() + "; --resume goes on");
+      }
       rows[row++].runs.push_back(*result);
     });
   }

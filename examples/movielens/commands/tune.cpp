@@ -6,7 +6,6 @@
 #include <cstdint>
 #include <exception>
 #include <filesystem>
-#include <fstream>
 #include <limits>
 #include <memory>
 #include <mutex>
@@ -15,6 +14,7 @@
 #include <sstream>
 #include <stdexcept>
 #include <string>
+#include <system_error>
 #include <thread>
 #include <vector>
 
@@ -218,10 +218,20 @@ Trial Study::train(const Job& job, const std::filesystem::path& out) const {
     trial.test_auc = result.test.auc;
     trial.test_mse = result.test.loss.rating;
     trial.seconds = result.seconds;
+    return trial;
+  } catch (const FileError&) {
+    throw;
+  } catch (const Interrupted&) {
+    throw;
+  } catch (const std::system_error&) {
+    throw;
   } catch (const std::invalid_argument& error) {
-    trial.failure = error.what();  // it diverged; the others go on
-    trial.validation_loss = std::numeric_limits<double>::infinity();
+    trial.failure = error.what();
+  } catch (const std::runtime_error& error) {
+    trial.failure = error.what();
   }
+  // It diverged; the others go on.
+  trial.validation_loss = std::numeric_limits<double>::infinity();
   return trial;
 }
 

@@ -48,6 +48,11 @@ class MixtureObjective {
                         experts.front().input_dim());
   }
 
+  // Experts that are gone at the first start().
+  MixtureObjective(const std::vector<E>&&, const ConstMatrixView<S>&, Loss) = delete;
+  MixtureObjective(const std::vector<E>&&, const ConstMatrixView<S>&, std::vector<std::int32_t>,
+                   Loss) = delete;
+
   /// \brief Takes stock of the experts and of what the gates say about the held-out samples.
   template <class Gates>
   void start(const Gates& gates) {
