@@ -10,7 +10,7 @@ namespace {
 
 /// "0.7412", or "0.7412 +- 0.0031" for several runs: mean and standard error.
 template <class Figure>
-std::string mean_and_error(const ResultRow& row, int digits, Figure figure) {
+std::string mean_and_error_text(const ResultRow& row, int digits, Figure figure) {
   const auto count = static_cast<double>(row.runs.size());
   double sum = 0;
   for (const RunResult& run : row.runs) sum += figure(run);
@@ -28,7 +28,9 @@ Cells cells_of(const std::vector<ResultRow>& rows) {
   Cells cells = {{"gate", "local search", "test rating MSE", "test watch AUC", "experts/sample",
                   "seconds/epoch", "parameters"}};
   for (const ResultRow& row : rows) {
-    const auto cell = [&](int digits, auto figure) { return mean_and_error(row, digits, figure); };
+    const auto cell = [&](int digits, auto figure) {
+      return mean_and_error_text(row, digits, figure);
+    };
     cells.push_back({row.gate, row.local_search,
                      cell(4, [](const RunResult& r) { return r.training.test.loss.rating; }),
                      cell(4, [](const RunResult& r) { return r.training.test.auc; }),
