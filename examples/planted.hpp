@@ -55,21 +55,15 @@ In input(const Data& data) {
   }
 }
 
-inline Gate<Features> comet_gate(comet::RandomKey key) {
-  return Gate<Features>(comet::CometGate<S>({.input_dim = num_features,
-                                             .num_experts = num_experts,
-                                             .k = num_selected,
-                                             .gamma = 1.0,
-                                             .entropy = 0.01},
-                                            key));
-}
-inline Gate<Features> dselect_k_gate(comet::RandomKey key) {
-  return Gate<Features>(comet::DSelectKGate<S>({.input_dim = num_features,
-                                                .num_experts = num_experts,
-                                                .k = num_selected,
-                                                .gamma = 1.0,
-                                                .entropy = 0.01},
-                                               key));
+/// A COMET gate or a DSelect-k gate.
+template <class G>
+Gate<Features> smooth_gate(comet::RandomKey key) {
+  return Gate<Features>(G({.input_dim = num_features,
+                           .num_experts = num_experts,
+                           .k = num_selected,
+                           .gamma = 1.0,
+                           .entropy = 0.01},
+                          key));
 }
 inline Gate<Features> top_k_gate(comet::RandomKey key) {
   return Gate<Features>(comet::TopKGate<S>(
@@ -138,13 +132,13 @@ Data make_data(const Layer<In>& truth, Index samples, comet::RandomKey key) {
   key.fold(0).fill_uniform(data.x, -1.0, 1.0);
   for (std::size_t b = 0; b < data.ids.size(); ++b)
     data.ids[b] = std::int32_t(key.fold(1).index(b, num_ids));
-  data.y = predict<In>(truth, data);
+  data.y = predict(truth, data);
   return data;
 }
 
 template <class In>
 S loss(const Layer<In>& layer, const Data& data) {
-  return (predict<In>(layer, data) - data.y).squaredNorm() / S(data.y.size());
+  return (predict(layer, data) - data.y).squaredNorm() / S(data.y.size());
 }
 
 enum class Search { none, relaxed, swap };

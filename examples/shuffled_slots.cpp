@@ -60,20 +60,20 @@ void compare(const char* gate_name, MakeGate<In> make_gate, bool train_experts, 
   for (int seed = 1; seed <= seeds; ++seed) {
     const comet::RandomKey key{std::uint64_t(seed)};
     const auto truth = make_truth(make_gate, key.fold(0));
-    const Data data = make_data<In>(truth, 1024, key.fold(1));
-    const Data held_out = make_data<In>(truth, 256, key.fold(2));
-    const Data test = make_data<In>(truth, 1024, key.fold(3));
+    const Data data = make_data(truth, 1024, key.fold(1));
+    const Data held_out = make_data(truth, 256, key.fold(2));
+    const Data test = make_data(truth, 1024, key.fold(3));
     for (std::size_t i = 0; i < strategies.size(); ++i) {
-      auto layer = shuffled<In>(truth);
-      train<In>(layer, data, held_out,
-                {.search = strategies[i].search,
-                 .steps = steps,
-                 .search_steps = steps * 2 / 3,
-                 .learning_rate = 0.01,
-                 .train_experts = train_experts,
-                 .annealing = strategies[i].annealing},
-                key.fold(4));
-      losses[i].push_back(loss<In>(layer, test));
+      auto layer = shuffled(truth);
+      train(layer, data, held_out,
+            {.search = strategies[i].search,
+             .steps = steps,
+             .search_steps = steps * 2 / 3,
+             .learning_rate = 0.01,
+             .train_experts = train_experts,
+             .annealing = strategies[i].annealing},
+            key.fold(4));
+      losses[i].push_back(loss(layer, test));
       found[i] += layer.gates()[0].permutations() == truth.gates()[0].permutations();
     }
   }
@@ -102,9 +102,9 @@ int main(int argc, char** argv) {
   std::printf("| gate | experts | search | median loss | lower than none | p | order found |\n");
   std::printf("|---|---|---|---|---|---|---|\n");
   for (const bool train_experts : {false, true}) {
-    compare("COMET", &comet_gate, train_experts, seeds, steps);
+    compare("COMET", &smooth_gate<comet::CometGate<S>>, train_experts, seeds, steps);
     compare("Top-k", &top_k_gate, train_experts, seeds, steps);
-    compare("DSelect-k", &dselect_k_gate, train_experts, seeds, steps);
+    compare("DSelect-k", &smooth_gate<comet::DSelectKGate<S>>, train_experts, seeds, steps);
     compare("Hash", &hash_gate, train_experts, seeds, steps);
     compare("Softmax", &softmax_gate, train_experts, seeds, steps);
   }

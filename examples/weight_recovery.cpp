@@ -69,9 +69,9 @@ template <class In>
 void measure(const Layer<In>& truth, const Layer<In>& trained, const Data& test,
              Recovery& recovery) {
   comet::AssignmentSolver solver;
-  const comet::Assignment& match = solver.solve(distances<In>(truth, trained));
-  const Matrix<S> expected = weights<In>(truth, test);
-  const Matrix<S> found = weights<In>(trained, test);
+  const comet::Assignment& match = solver.solve(distances(truth, trained));
+  const Matrix<S> expected = weights(truth, test);
+  const Matrix<S> found = weights(trained, test);
   double both = 0, only_found = 0, only_expected = 0, neither = 0;
   for (Index b = 0; b < test.x.cols(); ++b)
     for (Index i = 0; i < num_experts; ++i) {
@@ -79,7 +79,7 @@ void measure(const Layer<In>& truth, const Layer<In>& trained, const Data& test,
       const bool f = found(match.row_to_column[std::size_t(i)], b) > 0;
       ++(e ? (f ? both : only_expected) : (f ? only_found : neither));
     }
-  recovery.loss.add(loss<In>(trained, test));
+  recovery.loss.add(loss(trained, test));
   recovery.l1.add(match.cost / num_experts);
   recovery.accuracy.add((both + neither) / double(expected.size()));
   recovery.precision.add(both / std::max(both + only_found, 1.0));
@@ -109,18 +109,18 @@ void recover(const char* gate_name, MakeGate<In> make_gate, int seeds, Index ste
     for (int seed = 1; seed <= seeds; ++seed) {
       const comet::RandomKey key{std::uint64_t(seed)};
       const auto truth = make_truth(make_gate, key.fold(0));
-      const Data data = make_data<In>(truth, 2048, key.fold(1));
-      const Data held_out = make_data<In>(truth, 256, key.fold(2));
-      const Data test = make_data<In>(truth, 1024, key.fold(3));
+      const Data data = make_data(truth, 2048, key.fold(1));
+      const Data held_out = make_data(truth, 256, key.fold(2));
+      const Data test = make_data(truth, 1024, key.fold(3));
       auto layer = fresh(make_gate, key.fold(5));
-      train<In>(layer, data, held_out,
-                {.search = strategy.search,
-                 .steps = steps,
-                 .search_steps = steps / 5,
-                 .learning_rate = 0.01,
-                 .annealing = strategy.annealing},
-                key.fold(4));
-      measure<In>(truth, layer, test, recovery);
+      train(layer, data, held_out,
+            {.search = strategy.search,
+             .steps = steps,
+             .search_steps = steps / 5,
+             .learning_rate = 0.01,
+             .annealing = strategy.annealing},
+            key.fold(4));
+      measure(truth, layer, test, recovery);
     }
     std::printf("| %s | %s |", gate_name, strategy.name);
     for (const Statistic* s : {&recovery.loss, &recovery.l1, &recovery.accuracy,
@@ -142,8 +142,8 @@ int main(int argc, char** argv) {
   }
   std::printf("| gate | search | loss | L1 | accuracy | precision | recall | F1 |\n");
   std::printf("|---|---|---|---|---|---|---|---|\n");
-  recover("COMET", &comet_gate, seeds, steps);
+  recover("COMET", &smooth_gate<comet::CometGate<S>>, seeds, steps);
   recover("Top-k", &top_k_gate, seeds, steps);
-  recover("DSelect-k", &dselect_k_gate, seeds, steps);
+  recover("DSelect-k", &smooth_gate<comet::DSelectKGate<S>>, seeds, steps);
   recover("Hash", &hash_gate, seeds, steps);
 }

@@ -1,6 +1,4 @@
 // SPDX-License-Identifier: MIT
-#include <utility>
-
 #include <comet/gates/any.hpp>
 #include <comet/gates/comet.hpp>
 #include <comet/gates/dselect_k.hpp>
@@ -15,21 +13,22 @@ namespace {
 
 using FeatureGate = comet::AnyGate<float>;
 
+/// A COMET gate or a DSelect-k gate.
+template <class G>
+FeatureGate smooth_gate(const TrainOptions& o, RandomKey key) {
+  return FeatureGate(G({.input_dim = 2 * o.model.embedding_dim,
+                        .num_experts = o.model.num_experts,
+                        .k = o.k,
+                        .gamma = o.gamma,
+                        .entropy = o.entropy},
+                       key));
+}
+
 FeatureGate make_gate(const TrainOptions& o, RandomKey key) {
   const Index features = 2 * o.model.embedding_dim;
   const Index experts = o.model.num_experts;
-  const auto tree_like = [&](auto options) {
-    options.input_dim = features;
-    options.num_experts = experts;
-    options.k = o.k;
-    options.gamma = o.gamma;
-    options.entropy = o.entropy;
-    return options;
-  };
-  if (o.gate == "comet")
-    return FeatureGate(comet::CometGate<float>(tree_like(comet::CometGateOptions{}), key));
-  if (o.gate == "dselect_k")
-    return FeatureGate(comet::DSelectKGate<float>(tree_like(comet::DSelectKGateOptions{}), key));
+  if (o.gate == "comet") return smooth_gate<comet::CometGate<float>>(o, key);
+  if (o.gate == "dselect_k") return smooth_gate<comet::DSelectKGate<float>>(o, key);
   if (o.gate == "top_k")
     return FeatureGate(
         comet::TopKGate<float>({.input_dim = features, .num_experts = experts, .k = o.k}, key));

@@ -58,8 +58,8 @@ class GatePredictor : public Predictor {
         text << (i > 0 ? "," : "") << " expert " << routing.experts()[i] << " with weight "
              << routing.weights()[i];
       text << '\n';
+      explain_splits(model_.mixture().gates()[task], model_.features(users, items), text);
       out << text.str();
-      explain_splits(model_.mixture().gates()[task], model_.features(users, items), out);
     }
   }
 
@@ -73,9 +73,7 @@ class GatePredictor : public Predictor {
       if (trees == nullptr) return;
       comet::PermutedGate<comet::CometGate<float>> permuted(*trees);
       permuted.set_permutations(gate.permutations());
-      std::ostringstream text;
-      text << std::setprecision(3) << comet::explain(permuted, x);
-      out << text.str();
+      out << comet::explain(permuted, x);
     }
   }
 
