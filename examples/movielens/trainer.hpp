@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <span>
+#include <stdexcept>
 #include <string>
 #include <utility>
 
@@ -114,6 +115,7 @@ double experts_per_sample(const typename TwoTaskModel<Gate>::Workspace& workspac
 /// for any number of threads, and for a training that was ended and goes on from a checkpoint.
 /// \param pool    not owned, may be null
 /// \param search  a PermutationStrategy for the model's gates; takes part until it has finished
+/// \throws std::invalid_argument if it diverges, whether a gate, a loss or Adam sees it first
 /// \throws Interrupted between two steps if an orderly end was asked for, after a checkpoint
 template <class Gate, class Search>
 TrainingResult train(TwoTaskModel<Gate>& model, const TwoTaskData& data,
@@ -160,7 +162,13 @@ TrainingResult train(TwoTaskModel<Gate>& model, const TwoTaskData& data,
             loss.penalty += search_penalty;
             loss.total += search_penalty;
           },
-          [&] { state.adam.step(state.searched); });
+          [&] {
+            try {
+              state.adam.step(state.searched);
+            } catch (const std::runtime_error& error) {
+              throw std::invalid_argument(error.what());
+            }
+          });
       progress.training += loss;
       ++progress.batch;
       observer.on_step({.epoch = epoch,

@@ -14,7 +14,6 @@
 #include <sstream>
 #include <stdexcept>
 #include <string>
-#include <system_error>
 #include <thread>
 #include <vector>
 
@@ -218,20 +217,10 @@ Trial Study::train(const Job& job, const std::filesystem::path& out) const {
     trial.test_auc = result.test.auc;
     trial.test_mse = result.test.loss.rating;
     trial.seconds = result.seconds;
-    return trial;
-  } catch (const FileError&) {
-    throw;
-  } catch (const Interrupted&) {
-    throw;
-  } catch (const std::system_error&) {
-    throw;
   } catch (const std::invalid_argument& error) {
-    trial.failure = error.what();
-  } catch (const std::runtime_error& error) {
-    trial.failure = error.what();
+    trial.failure = error.what();  // it diverged; the others go on
+    trial.validation_loss = std::numeric_limits<double>::infinity();
   }
-  // It diverged; the others go on.
-  trial.validation_loss = std::numeric_limits<double>::infinity();
   return trial;
 }
 
