@@ -20,16 +20,6 @@ TEST_CASE("a signal that meets a command while it reads ends it and costs nothin
   if (!is_built()) return;
   const Place original;
   prepare_place(original);
-  struct Reader {
-    Arguments arguments;
-    const char* file;
-  };
-  const std::vector<Reader> readers = {
-      {training("new"), "data/ratings.csv"},  {searching("new"), "data/ratings.csv"},
-      {comparing("new"), "data/ratings.csv"}, {evaluate, "data/ratings.csv"},
-      {recommend, "data/ratings.csv"},        {budget, "study/tune/trials.jsonl"},
-      {report, "old/metrics.jsonl"},
-  };
   for (const int signal : {SIGTERM, SIGKILL})
     for (const Reader& reader : readers) {
       if (signal == SIGTERM && reader.arguments[0] == "train") continue;  // the next test

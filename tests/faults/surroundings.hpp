@@ -182,6 +182,23 @@ inline const Arguments budget = {"budget", "study/tune/trials.jsonl", "--resampl
                                  "new"};
 inline const Arguments report = {"report", "old", "--out", "new"};
 
+struct Reader {
+  Arguments arguments;
+  const char* file;       // that it reads
+  const char* cut_short;  // what it says if that ends in the midst of a row
+};
+
+/// Every command that reads a table.
+inline const std::vector<Reader> readers = {
+    {training("new"), "data/ratings.csv", "ratings.csv:"},
+    {searching("new"), "data/ratings.csv", "ratings.csv:"},
+    {comparing("new"), "data/ratings.csv", "ratings.csv:"},
+    {evaluate, "data/ratings.csv", "ratings.csv:"},
+    {recommend, "data/ratings.csv", "ratings.csv:"},
+    {budget, "study/tune/trials.jsonl", "no trials in it"},
+    {report, "old/metrics.jsonl", "metrics.jsonl:1: "},
+};
+
 /// Data, the model and result of a training, and a search.
 inline void prepare_place(const Place& place) {
   std::filesystem::create_directory(place.path() / "bin");
