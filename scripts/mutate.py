@@ -33,7 +33,7 @@ TESTS = {
     "permutation.hpp": ["permutation"],
     "functions.hpp": ["functions", "numerics/functions"],
     "detail/softmax.hpp": ["numerics/functions", "gates/softmax"],
-    "detail/hyperplanes.hpp": ["detail/hyperplanes", "property/gates"],
+    "detail/hyperplanes.hpp": ["detail/hyperplanes", "property/gates", "local_search/fold"],
     "detail/selectors.hpp": ["property/gates", "gates/dselect_k"],
     "gates/comet.hpp": ["property/gates", "gates/comet"],
     "gates/dselect_k.hpp": ["property/gates", "gates/dselect_k"],

@@ -280,6 +280,17 @@ TEST_CASE("the reachability penalty brings back a selector that points beyond n"
   CHECK(kept() > 0.99);
 }
 
+TEST_CASE("an empty batch has no penalty") {
+  const StaticDSelectKGate<double> gate({.num_experts = 3, .k = 1, .reachability = 1e-3},
+                                        RandomKey(1));
+  StaticDSelectKGate<double>::Workspace workspace;
+  Routing<double> routing;
+  gate.forward(Matrix<double>(1, 2), routing, RandomKey(0), workspace);
+  CHECK(gate.regularization(workspace) > 0);
+  gate.forward(Matrix<double>(1, 0), routing, RandomKey(0), workspace);
+  CHECK(gate.regularization(workspace) == 0);
+}
+
 TEST_CASE("a mixture layer takes both forms") {
   const Matrix<double> x = test::random_matrix<double>(4, 9, 1);
   std::vector<comet::DenseExpert<double>> experts;

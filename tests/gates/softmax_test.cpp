@@ -104,6 +104,8 @@ TEST_CASE("large logits neither overflow nor lose a sample; softmax gate threads
 TEST_CASE("misuse of the softmax gate is named") {
   CHECK_THROWS_AS(SoftmaxGate<float>({.input_dim = 0, .num_experts = 2}, RandomKey(0)),
                   std::invalid_argument);
+  CHECK_THROWS_WITH(SoftmaxGate<float>({.input_dim = 2}, RandomKey(0)),
+                    "comet::SoftmaxGate: num_experts is 0, expected at least 1");
   CHECK_THROWS_AS(SoftmaxGate<float>({.input_dim = 2, .num_experts = 0}, RandomKey(0)),
                   std::invalid_argument);
   SoftmaxGate<float> gate({.input_dim = 2, .num_experts = 3}, RandomKey(0));

@@ -182,6 +182,11 @@ TEST_CASE("the permutation is the assignment of the soft one, during the search 
     }
   }
   CHECK(model.search.regularization() == 0.0);
+  Model strict({.steps = 7, .entropy = 1.0}), lenient({.steps = 7, .entropy = 0.5});
+  strict.search.prepare(strict.layer.gates());
+  lenient.search.prepare(lenient.layer.gates());
+  CHECK(strict.search.regularization() == 2 * lenient.search.regularization());
+  CHECK(strict.search.regularization() > 0);
   CHECK_THROWS_WITH(model.search.prepare(model.layer.gates()),
                     "comet::PermutationSearch::prepare: the search finished at step 7; its "
                     "permutations are fixed");
