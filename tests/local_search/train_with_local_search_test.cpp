@@ -94,6 +94,6 @@ TEST_CASE("a step calls the search in order, until it has finished") {
 TEST_CASE("both searches find an order of experts that first-order training does not") {
   SECTION("Hash") { check_escapes(&planted::hash_gate, 0.01); }
   SECTION("Top-k") { check_escapes(&planted::top_k_gate, 0.3); }
-  SECTION("DSelect-k") { check_escapes(&planted::dselect_k_gate, 0.3); }
-  SECTION("COMET") { check_escapes(&planted::comet_gate, 0.3); }
+  SECTION("DSelect-k") { check_escapes(&planted::smooth_gate<comet::DSelectKGate<double>>, 0.3); }
+  SECTION("COMET") { check_escapes(&planted::smooth_gate<comet::CometGate<double>>, 0.3); }
 }
