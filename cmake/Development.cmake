@@ -7,6 +7,7 @@ target_compile_options(comet_dev INTERFACE
   -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wsign-conversion -Wold-style-cast
   -Wdouble-promotion -Wnon-virtual-dtor
   $<$<BOOL:${COMET_WERROR}>:-Werror>)
+target_compile_definitions(comet_dev INTERFACE $<$<CONFIG:Debug>:_GLIBCXX_ASSERTIONS>)
 # g++ 12 follows Eigen's vector stores into branches that the sizes exclude, and warns of them. The
 # sanitizer builds look at the same stores while they run. Nor does it follow the inlined copies of its
 # own `"text" + std::string` (-Wrestrict, GCC bug 105651).
