@@ -3,8 +3,8 @@
 
 #include <benchmark/benchmark.h>
 
+#include <comet/core/random.hpp>
 #include <comet/local_search/assignment.hpp>
-#include <comet/random.hpp>
 
 /// \file
 /// \brief Linear assignment on square matrices: uniform costs, few distinct costs (ties), and

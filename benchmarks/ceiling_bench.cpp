@@ -3,7 +3,7 @@
 
 #include <benchmark/benchmark.h>
 
-#include <comet/thread_pool.hpp>
+#include <comet/core/thread_pool.hpp>
 #include <support/ceiling.hpp>
 
 /// \file

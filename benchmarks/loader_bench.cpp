@@ -9,11 +9,11 @@
 
 #include <benchmark/benchmark.h>
 
-#include <comet/random.hpp>
-#include <movielens/batches.hpp>
-#include <movielens/ratings.hpp>
-#include <movielens/synthetic.hpp>
-#include <movielens/two_task.hpp>
+#include <comet/core/random.hpp>
+#include <movielens/data/batches.hpp>
+#include <movielens/data/ratings.hpp>
+#include <movielens/data/synthetic.hpp>
+#include <movielens/data/two_task.hpp>
 
 /// \file
 /// \brief From a file of ratings to batches, beside reading the file's bytes and no more.

@@ -7,7 +7,7 @@
 #include <benchmark/benchmark.h>
 
 #include <comet/comet.hpp>
-#include <movielens/model.hpp>
+#include <movielens/model/model.hpp>
 #include <support/ceiling.hpp>
 #include <support/saturate.hpp>
 

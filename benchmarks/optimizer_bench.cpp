@@ -3,9 +3,9 @@
 
 #include <benchmark/benchmark.h>
 
+#include <comet/core/parameters.hpp>
+#include <comet/core/thread_pool.hpp>
 #include <comet/optimizers/adam.hpp>
-#include <comet/parameters.hpp>
-#include <comet/thread_pool.hpp>
 
 /// \file
 /// \brief Adam: the dense form runs against the memory's bandwidth, the lazy one skips the rows of

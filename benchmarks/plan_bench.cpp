@@ -4,7 +4,7 @@
 
 #include <benchmark/benchmark.h>
 
-#include <comet/dispatch_plan.hpp>
+#include <comet/dispatch/plan.hpp>
 #include <support/planned_gate.hpp>
 
 /// \file

@@ -3,9 +3,9 @@
 
 #include <benchmark/benchmark.h>
 
+#include <comet/core/random.hpp>
 #include <comet/gates/comet.hpp>
 #include <comet/gates/top_k.hpp>
-#include <comet/random.hpp>
 
 #include <support/saturate.hpp>
 

@@ -3,9 +3,9 @@
 
 #include <benchmark/benchmark.h>
 
+#include <comet/core/random.hpp>
 #include <comet/local_search/annealing.hpp>
 #include <comet/local_search/sinkhorn.hpp>
-#include <comet/random.hpp>
 
 /// \file
 /// \brief Sinkhorn at the start, the middle and the end of the annealing, forward and backward,

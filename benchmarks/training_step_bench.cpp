@@ -6,7 +6,7 @@
 #include <benchmark/benchmark.h>
 
 #include <comet/comet.hpp>
-#include <movielens/model.hpp>
+#include <movielens/model/model.hpp>
 #include <support/every_expert.hpp>
 #include <support/saturate.hpp>
 

@@ -5,8 +5,8 @@
 #include <chrono>
 #include <vector>
 
-#include <comet/thread_pool.hpp>
-#include <comet/types.hpp>
+#include <comet/core/thread_pool.hpp>
+#include <comet/core/types.hpp>
 
 /// \file
 /// \brief What the machine could do at best, measured in the same run as what is compared with it.

@@ -6,9 +6,9 @@
 #include <utility>
 #include <vector>
 
-#include <comet/concepts.hpp>
-#include <comet/routing.hpp>
-#include <comet/types.hpp>
+#include <comet/core/concepts.hpp>
+#include <comet/core/routing.hpp>
+#include <comet/core/types.hpp>
 
 namespace bench {
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
-#include <comet/parameters.hpp>
+#include <comet/core/parameters.hpp>
 
 namespace bench {
 

@@ -4,7 +4,7 @@
 #include <csignal>
 #include <iostream>
 
-#include <movielens/program.hpp>
+#include <movielens/commands/program.hpp>
 
 int main(int argc, char** argv) {
   // A reader that goes away (`| head`) is a failed write, not the end of a training.

@@ -5,12 +5,18 @@
 /// \brief Everything but file input/output, which needs a JSON library, and the checks in testing/.
 /// Optional: each header stands by itself.
 
-#include <comet/concepts.hpp>
-#include <comet/dispatch_plan.hpp>
+#include <comet/core/concepts.hpp>
+#include <comet/core/make_parts.hpp>
+#include <comet/core/parameters.hpp>
+#include <comet/core/permutation.hpp>
+#include <comet/core/random.hpp>
+#include <comet/core/routing.hpp>
+#include <comet/core/schedule.hpp>
+#include <comet/core/thread_pool.hpp>
+#include <comet/core/types.hpp>
+#include <comet/dispatch/plan.hpp>
 #include <comet/experts/dense.hpp>
 #include <comet/experts/mlp.hpp>
-#include <comet/explain.hpp>
-#include <comet/functions.hpp>
 #include <comet/gates/any.hpp>
 #include <comet/gates/comet.hpp>
 #include <comet/gates/dselect_k.hpp>
@@ -18,10 +24,12 @@
 #include <comet/gates/softmax.hpp>
 #include <comet/gates/top_k.hpp>
 #include <comet/inference/emit_cpp.hpp>
+#include <comet/inference/explain.hpp>
 #include <comet/inference/freeze.hpp>
 #include <comet/inference/frozen_comet_gate.hpp>
 #include <comet/inference/frozen_dselect_k_gate.hpp>
 #include <comet/inference/frozen_top_k_gate.hpp>
+#include <comet/kernels/functions.hpp>
 #include <comet/layers/dense.hpp>
 #include <comet/layers/dropout.hpp>
 #include <comet/layers/embedding.hpp>
@@ -39,17 +47,9 @@
 #include <comet/losses/mean_squared_error.hpp>
 #include <comet/losses/router_z.hpp>
 #include <comet/losses/softmax_cross_entropy.hpp>
-#include <comet/make_parts.hpp>
 #include <comet/metrics/calibration.hpp>
 #include <comet/metrics/roc_auc.hpp>
 #include <comet/moe_layer.hpp>
 #include <comet/optimizers/adam.hpp>
 #include <comet/optimizers/sgd.hpp>
-#include <comet/parameters.hpp>
-#include <comet/permutation.hpp>
-#include <comet/random.hpp>
-#include <comet/routing.hpp>
-#include <comet/schedule.hpp>
-#include <comet/thread_pool.hpp>
-#include <comet/types.hpp>
 #include <comet/version.hpp>

@@ -6,20 +6,20 @@
 #include <utility>
 #include <vector>
 
-#include <comet/concepts.hpp>
-#include <comet/detail/affine.hpp>
-#include <comet/detail/blocks.hpp>
-#include <comet/detail/buffer.hpp>
-#include <comet/detail/check.hpp>
-#include <comet/detail/dots.hpp>
-#include <comet/detail/padding.hpp>
-#include <comet/dispatch_plan.hpp>
-#include <comet/make_parts.hpp>
-#include <comet/parameters.hpp>
-#include <comet/random.hpp>
-#include <comet/routing.hpp>
-#include <comet/thread_pool.hpp>
-#include <comet/types.hpp>
+#include <comet/core/buffer.hpp>
+#include <comet/core/check.hpp>
+#include <comet/core/concepts.hpp>
+#include <comet/core/make_parts.hpp>
+#include <comet/core/parameters.hpp>
+#include <comet/core/random.hpp>
+#include <comet/core/routing.hpp>
+#include <comet/core/thread_pool.hpp>
+#include <comet/core/types.hpp>
+#include <comet/dispatch/blocks.hpp>
+#include <comet/dispatch/padding.hpp>
+#include <comet/dispatch/plan.hpp>
+#include <comet/kernels/affine.hpp>
+#include <comet/kernels/dots.hpp>
 
 namespace comet {
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 // expect: comet: this output is a temporary matrix
-#include <comet/types.hpp>
+#include <comet/core/types.hpp>
 
 void predict(comet::MatrixView<float> y);
 

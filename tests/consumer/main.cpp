@@ -3,8 +3,8 @@
 #include <cstdio>
 #include <thread>
 
-#include <comet/random.hpp>
-#include <comet/types.hpp>
+#include <comet/core/random.hpp>
+#include <comet/core/types.hpp>
 #include <comet/version.hpp>
 
 int main() {

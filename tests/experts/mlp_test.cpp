@@ -4,7 +4,7 @@
 
 #include <vector>
 
-#include <comet/concepts.hpp>
+#include <comet/core/concepts.hpp>
 #include <comet/experts/mlp.hpp>
 #include <comet/gates/top_k.hpp>
 #include <comet/moe_layer.hpp>

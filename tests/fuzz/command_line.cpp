@@ -10,7 +10,7 @@
 #include <string>
 #include <vector>
 
-#include <movielens/program.hpp>
+#include <movielens/commands/program.hpp>
 
 #include <fuzz/fuzz.hpp>
 

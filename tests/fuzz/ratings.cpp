@@ -6,9 +6,9 @@
 #include <string>
 #include <vector>
 
-#include <movielens/file_error.hpp>
-#include <movielens/ratings.hpp>
-#include <movielens/titles.hpp>
+#include <movielens/base/file_error.hpp>
+#include <movielens/data/ratings.hpp>
+#include <movielens/data/titles.hpp>
 
 #include <fuzz/fuzz.hpp>
 

@@ -4,8 +4,8 @@
 #include <stdexcept>
 #include <vector>
 
-#include <comet/dispatch_plan.hpp>
-#include <comet/routing.hpp>
+#include <comet/core/routing.hpp>
+#include <comet/dispatch/plan.hpp>
 
 #include <fuzz/fuzz.hpp>
 

@@ -3,10 +3,10 @@
 #include <stdexcept>
 #include <string_view>
 
-#include <comet/random.hpp>
+#include <comet/core/random.hpp>
 
-#include <movielens/file_error.hpp>
-#include <movielens/search_space.hpp>
+#include <movielens/base/file_error.hpp>
+#include <movielens/study/search_space.hpp>
 
 #include <fuzz/fuzz.hpp>
 

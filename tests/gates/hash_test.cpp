@@ -5,7 +5,7 @@
 #include <numeric>
 #include <vector>
 
-#include <comet/concepts.hpp>
+#include <comet/core/concepts.hpp>
 #include <comet/experts/dense.hpp>
 #include <comet/gates/hash.hpp>
 #include <comet/moe_layer.hpp>

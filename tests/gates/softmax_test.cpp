@@ -5,7 +5,7 @@
 #include <limits>
 #include <vector>
 
-#include <comet/concepts.hpp>
+#include <comet/core/concepts.hpp>
 #include <comet/gates/softmax.hpp>
 #include <comet/gates/top_k.hpp>
 #include <comet/testing/gradient_check.hpp>

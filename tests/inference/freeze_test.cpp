@@ -6,7 +6,7 @@
 #include <limits>
 #include <vector>
 
-#include <comet/concepts.hpp>
+#include <comet/core/concepts.hpp>
 #include <comet/experts/dense.hpp>
 #include <comet/inference/freeze.hpp>
 #include <comet/moe_layer.hpp>

@@ -7,9 +7,9 @@
 #include <numeric>
 #include <vector>
 
+#include <comet/core/permutation.hpp>
+#include <comet/core/random.hpp>
 #include <comet/local_search/assignment.hpp>
-#include <comet/permutation.hpp>
-#include <comet/random.hpp>
 #include <support/allocation_counter.hpp>
 #include <support/golden.hpp>
 

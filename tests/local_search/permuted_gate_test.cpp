@@ -7,13 +7,13 @@
 #include <utility>
 #include <vector>
 
-#include <comet/concepts.hpp>
+#include <comet/core/concepts.hpp>
+#include <comet/core/permutation.hpp>
 #include <comet/gates/comet.hpp>
 #include <comet/gates/dselect_k.hpp>
 #include <comet/gates/hash.hpp>
 #include <comet/gates/top_k.hpp>
 #include <comet/local_search/permuted_gate.hpp>
-#include <comet/permutation.hpp>
 #include <comet/testing/gate_laws.hpp>
 #include <comet/testing/gradient_check.hpp>
 #include <support/gates.hpp>

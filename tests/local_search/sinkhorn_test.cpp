@@ -6,11 +6,11 @@
 #include <limits>
 #include <vector>
 
+#include <comet/core/permutation.hpp>
+#include <comet/core/random.hpp>
 #include <comet/local_search/annealing.hpp>
 #include <comet/local_search/assignment.hpp>
 #include <comet/local_search/sinkhorn.hpp>
-#include <comet/permutation.hpp>
-#include <comet/random.hpp>
 #include <support/allocation_counter.hpp>
 #include <support/golden.hpp>
 

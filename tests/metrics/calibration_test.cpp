@@ -4,8 +4,8 @@
 #include <span>
 #include <vector>
 
+#include <comet/core/random.hpp>
 #include <comet/metrics/calibration.hpp>
-#include <comet/random.hpp>
 
 #include <support/catch.hpp>
 

@@ -6,8 +6,8 @@
 #include <stdexcept>
 #include <vector>
 
+#include <comet/core/random.hpp>
 #include <comet/metrics/roc_auc.hpp>
-#include <comet/random.hpp>
 
 #include <support/catch.hpp>
 

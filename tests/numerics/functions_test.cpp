@@ -8,13 +8,13 @@
 #include <span>
 #include <vector>
 
-#include <comet/detail/softmax.hpp>
-#include <comet/functions.hpp>
+#include <comet/core/random.hpp>
+#include <comet/kernels/functions.hpp>
+#include <comet/kernels/softmax.hpp>
 #include <comet/losses/binary_cross_entropy.hpp>
 #include <comet/losses/mean_squared_error.hpp>
 #include <comet/losses/router_z.hpp>
 #include <comet/losses/softmax_cross_entropy.hpp>
-#include <comet/random.hpp>
 
 #include <support/catch.hpp>
 #include <support/model.hpp>

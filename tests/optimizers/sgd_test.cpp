@@ -5,7 +5,7 @@
 #include <cmath>
 #include <vector>
 
-#include <comet/concepts.hpp>
+#include <comet/core/concepts.hpp>
 #include <comet/optimizers/sgd.hpp>
 #include <support/model.hpp>
 

@@ -6,11 +6,11 @@
 #include <string>
 #include <vector>
 
+#include <comet/core/permutation.hpp>
 #include <comet/gates/comet.hpp>
 #include <comet/gates/dselect_k.hpp>
 #include <comet/gates/top_k.hpp>
 #include <comet/local_search/permuted_gate.hpp>
-#include <comet/permutation.hpp>
 
 #include <support/catch.hpp>
 #include <support/gates.hpp>

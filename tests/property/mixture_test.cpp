@@ -7,11 +7,11 @@
 #include <thread>
 #include <vector>
 
-#include <comet/dispatch_plan.hpp>
+#include <comet/core/routing.hpp>
+#include <comet/dispatch/plan.hpp>
 #include <comet/experts/dense.hpp>
 #include <comet/gates/comet.hpp>
 #include <comet/moe_layer.hpp>
-#include <comet/routing.hpp>
 
 #include <support/catch.hpp>
 #include <support/dense_reference.hpp>

@@ -4,9 +4,9 @@
 #include <limits>
 #include <vector>
 
+#include <comet/core/permutation.hpp>
 #include <comet/local_search/assignment.hpp>
 #include <comet/local_search/sinkhorn.hpp>
-#include <comet/permutation.hpp>
 
 #include <support/catch.hpp>
 #include <support/model.hpp>

@@ -8,6 +8,7 @@
 #include <utility>
 #include <vector>
 
+#include <comet/core/random.hpp>
 #include <comet/experts/dense.hpp>
 #include <comet/gates/comet.hpp>
 #include <comet/gates/top_k.hpp>
@@ -16,7 +17,6 @@
 #include <comet/losses/mean_squared_error.hpp>
 #include <comet/moe_layer.hpp>
 #include <comet/optimizers/adam.hpp>
-#include <comet/random.hpp>
 
 #include <examples/movielens/temporary_directory.hpp>
 #include <support/catch.hpp>

@@ -6,8 +6,8 @@
 #include <string>
 #include <vector>
 
+#include <comet/core/random.hpp>
 #include <comet/io/safetensors.hpp>
-#include <comet/random.hpp>
 
 #include <examples/movielens/temporary_directory.hpp>
 #include <support/catch.hpp>

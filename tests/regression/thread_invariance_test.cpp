@@ -2,10 +2,10 @@
 // Same seed, same bits, for any number of threads: forward, backward and training.
 #include <vector>
 
+#include <comet/core/thread_pool.hpp>
 #include <comet/gates/comet.hpp>
 #include <comet/gates/top_k.hpp>
 #include <comet/optimizers/adam.hpp>
-#include <comet/thread_pool.hpp>
 
 #include <support/catch.hpp>
 #include <support/fixed_gate.hpp>

@@ -6,9 +6,9 @@
 #include <mutex>
 #include <utility>
 
-#include <comet/concepts.hpp>
-#include <comet/parameters.hpp>
-#include <comet/types.hpp>
+#include <comet/core/concepts.hpp>
+#include <comet/core/parameters.hpp>
+#include <comet/core/types.hpp>
 
 namespace comet::test {
 

@@ -3,8 +3,8 @@
 
 #include <vector>
 
+#include <comet/core/types.hpp>
 #include <comet/experts/dense.hpp>
-#include <comet/types.hpp>
 
 namespace comet::test {
 

@@ -5,9 +5,9 @@
 #include <utility>
 #include <vector>
 
-#include <comet/random.hpp>
-#include <comet/routing.hpp>
-#include <comet/types.hpp>
+#include <comet/core/random.hpp>
+#include <comet/core/routing.hpp>
+#include <comet/core/types.hpp>
 
 namespace comet::test {
 

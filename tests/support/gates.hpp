@@ -4,9 +4,9 @@
 #include <span>
 #include <vector>
 
-#include <comet/concepts.hpp>
-#include <comet/routing.hpp>
-#include <comet/types.hpp>
+#include <comet/core/concepts.hpp>
+#include <comet/core/routing.hpp>
+#include <comet/core/types.hpp>
 
 #include <support/catch.hpp>
 #include <support/model.hpp>

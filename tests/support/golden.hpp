@@ -11,7 +11,7 @@
 #include <Eigen/Core>
 #include <nlohmann/json.hpp>
 
-#include <comet/types.hpp>
+#include <comet/core/types.hpp>
 
 /// \file
 /// \brief Reader of the golden numbers in tests/data: an array of cases per file.

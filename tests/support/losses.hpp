@@ -3,8 +3,8 @@
 
 #include <utility>
 
-#include <comet/parameters.hpp>
-#include <comet/types.hpp>
+#include <comet/core/parameters.hpp>
+#include <comet/core/types.hpp>
 
 namespace comet::test {
 

@@ -7,9 +7,9 @@
 #include <string>
 #include <vector>
 
-#include <comet/parameters.hpp>
-#include <comet/random.hpp>
-#include <comet/types.hpp>
+#include <comet/core/parameters.hpp>
+#include <comet/core/random.hpp>
+#include <comet/core/types.hpp>
 
 /// \file
 /// \brief Small things that tests of models share: random data, parameters by name, bits.

@@ -7,10 +7,10 @@
 #include <numeric>
 #include <vector>
 
+#include <comet/core/types.hpp>
 #include <comet/gates/comet.hpp>
 #include <comet/gates/dselect_k.hpp>
 #include <comet/gates/top_k.hpp>
-#include <comet/types.hpp>
 
 /// \file
 /// \brief The formulas again, slowly: plain loops in long double over every expert, nothing

@@ -6,15 +6,15 @@
 #include <utility>
 #include <vector>
 
+#include <comet/core/parameters.hpp>
+#include <comet/core/random.hpp>
+#include <comet/core/types.hpp>
 #include <comet/experts/dense.hpp>
 #include <comet/layers/dense.hpp>
 #include <comet/layers/embedding.hpp>
 #include <comet/losses/binary_cross_entropy.hpp>
 #include <comet/losses/mean_squared_error.hpp>
 #include <comet/moe_layer.hpp>
-#include <comet/parameters.hpp>
-#include <comet/random.hpp>
-#include <comet/types.hpp>
 
 namespace comet::test {
 

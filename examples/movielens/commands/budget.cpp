@@ -10,15 +10,15 @@
 
 #include <CLI/CLI.hpp>
 
-#include <comet/random.hpp>
+#include <comet/core/random.hpp>
 
-#include <movielens/budget.hpp>
+#include <movielens/base/file_error.hpp>
+#include <movielens/base/files.hpp>
 #include <movielens/commands/commands.hpp>
-#include <movielens/file_error.hpp>
-#include <movielens/files.hpp>
-#include <movielens/gnuplot.hpp>
-#include <movielens/plots.hpp>
-#include <movielens/trials.hpp>
+#include <movielens/report/gnuplot.hpp>
+#include <movielens/report/plots.hpp>
+#include <movielens/study/budget.hpp>
+#include <movielens/study/trials.hpp>
 
 namespace movielens {
 namespace {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
-#include <movielens/console.hpp>
+#include <movielens/base/console.hpp>
 
 namespace CLI {
 class App;

@@ -9,12 +9,12 @@
 
 #include <CLI/CLI.hpp>
 
+#include <movielens/base/files.hpp>
+#include <movielens/base/interrupt.hpp>
 #include <movielens/commands/commands.hpp>
-#include <movielens/files.hpp>
-#include <movielens/interrupt.hpp>
-#include <movielens/report.hpp>
-#include <movielens/run.hpp>
-#include <movielens/train_options.hpp>
+#include <movielens/report/report.hpp>
+#include <movielens/training/run.hpp>
+#include <movielens/training/train_options.hpp>
 
 namespace movielens {
 namespace {

@@ -9,15 +9,15 @@
 
 #include <CLI/CLI.hpp>
 
-#include <comet/functions.hpp>
+#include <comet/kernels/functions.hpp>
 #include <comet/metrics/calibration.hpp>
 
+#include <movielens/base/text_table.hpp>
 #include <movielens/commands/commands.hpp>
-#include <movielens/model_file.hpp>
-#include <movielens/predictor.hpp>
-#include <movielens/report.hpp>
-#include <movielens/run.hpp>
-#include <movielens/text_table.hpp>
+#include <movielens/report/report.hpp>
+#include <movielens/training/model_file.hpp>
+#include <movielens/training/predictor.hpp>
+#include <movielens/training/run.hpp>
 
 namespace movielens {
 namespace {

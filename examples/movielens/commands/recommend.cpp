@@ -13,14 +13,14 @@
 
 #include <CLI/CLI.hpp>
 
-#include <comet/functions.hpp>
+#include <comet/kernels/functions.hpp>
 
+#include <movielens/base/text_table.hpp>
 #include <movielens/commands/commands.hpp>
-#include <movielens/model_file.hpp>
-#include <movielens/predictor.hpp>
-#include <movielens/ratings.hpp>
-#include <movielens/text_table.hpp>
-#include <movielens/titles.hpp>
+#include <movielens/data/ratings.hpp>
+#include <movielens/data/titles.hpp>
+#include <movielens/training/model_file.hpp>
+#include <movielens/training/predictor.hpp>
 
 namespace movielens {
 namespace {

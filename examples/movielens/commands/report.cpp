@@ -8,14 +8,14 @@
 
 #include <CLI/CLI.hpp>
 
+#include <movielens/base/file_error.hpp>
+#include <movielens/base/files.hpp>
+#include <movielens/base/parse_json.hpp>
 #include <movielens/commands/commands.hpp>
-#include <movielens/file_error.hpp>
-#include <movielens/files.hpp>
-#include <movielens/gnuplot.hpp>
-#include <movielens/line_reader.hpp>
-#include <movielens/parse_json.hpp>
-#include <movielens/plots.hpp>
-#include <movielens/trials.hpp>
+#include <movielens/data/line_reader.hpp>
+#include <movielens/report/gnuplot.hpp>
+#include <movielens/report/plots.hpp>
+#include <movielens/study/trials.hpp>
 
 namespace movielens {
 namespace {

@@ -6,7 +6,7 @@
 #include <CLI/CLI.hpp>
 
 #include <movielens/commands/commands.hpp>
-#include <movielens/synthetic.hpp>
+#include <movielens/data/synthetic.hpp>
 
 namespace movielens {
 namespace {

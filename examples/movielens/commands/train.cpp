@@ -4,11 +4,11 @@
 
 #include <CLI/CLI.hpp>
 
+#include <movielens/base/interrupt.hpp>
 #include <movielens/commands/commands.hpp>
-#include <movielens/interrupt.hpp>
-#include <movielens/report.hpp>
-#include <movielens/run.hpp>
-#include <movielens/train_options.hpp>
+#include <movielens/report/report.hpp>
+#include <movielens/training/run.hpp>
+#include <movielens/training/train_options.hpp>
 
 namespace movielens {
 namespace {

@@ -19,16 +19,16 @@
 
 #include <CLI/CLI.hpp>
 
+#include <movielens/base/file_error.hpp>
+#include <movielens/base/file_lock.hpp>
+#include <movielens/base/files.hpp>
+#include <movielens/base/interrupt.hpp>
 #include <movielens/commands/commands.hpp>
-#include <movielens/file_error.hpp>
-#include <movielens/file_lock.hpp>
-#include <movielens/files.hpp>
-#include <movielens/interrupt.hpp>
-#include <movielens/run.hpp>
-#include <movielens/search_space.hpp>
-#include <movielens/train_options.hpp>
-#include <movielens/trial_summary.hpp>
-#include <movielens/trials.hpp>
+#include <movielens/study/search_space.hpp>
+#include <movielens/study/trial_summary.hpp>
+#include <movielens/study/trials.hpp>
+#include <movielens/training/run.hpp>
+#include <movielens/training/train_options.hpp>
 
 namespace movielens {
 namespace {

@@ -5,12 +5,12 @@
 #include <cmath>
 #include <utility>
 
-#include <comet/concepts.hpp>
-#include <comet/detail/affine.hpp>
-#include <comet/detail/check.hpp>
-#include <comet/parameters.hpp>
-#include <comet/random.hpp>
-#include <comet/types.hpp>
+#include <comet/core/check.hpp>
+#include <comet/core/concepts.hpp>
+#include <comet/core/parameters.hpp>
+#include <comet/core/random.hpp>
+#include <comet/core/types.hpp>
+#include <comet/kernels/affine.hpp>
 
 namespace comet {
 

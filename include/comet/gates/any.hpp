@@ -8,12 +8,12 @@
 #include <span>
 #include <utility>
 
-#include <comet/concepts.hpp>
-#include <comet/parameters.hpp>
-#include <comet/random.hpp>
-#include <comet/routing.hpp>
-#include <comet/thread_pool.hpp>
-#include <comet/types.hpp>
+#include <comet/core/concepts.hpp>
+#include <comet/core/parameters.hpp>
+#include <comet/core/random.hpp>
+#include <comet/core/routing.hpp>
+#include <comet/core/thread_pool.hpp>
+#include <comet/core/types.hpp>
 
 namespace comet {
 

@@ -9,14 +9,14 @@
 #include <span>
 #include <vector>
 
-#include <comet/detail/check.hpp>
-#include <comet/detail/hyperplanes.hpp>
-#include <comet/functions.hpp>
-#include <comet/parameters.hpp>
-#include <comet/random.hpp>
-#include <comet/routing.hpp>
-#include <comet/thread_pool.hpp>
-#include <comet/types.hpp>
+#include <comet/core/check.hpp>
+#include <comet/core/parameters.hpp>
+#include <comet/core/random.hpp>
+#include <comet/core/routing.hpp>
+#include <comet/core/thread_pool.hpp>
+#include <comet/core/types.hpp>
+#include <comet/gates/detail/hyperplanes.hpp>
+#include <comet/kernels/functions.hpp>
 
 /// \file
 /// \brief The COMET gate. Longer than other headers, because the walk down the trees and the way

@@ -5,15 +5,15 @@
 #include <span>
 #include <vector>
 
-#include <comet/detail/buffer.hpp>
-#include <comet/detail/check.hpp>
-#include <comet/detail/hyperplanes.hpp>
-#include <comet/detail/selectors.hpp>
-#include <comet/parameters.hpp>
-#include <comet/random.hpp>
-#include <comet/routing.hpp>
-#include <comet/thread_pool.hpp>
-#include <comet/types.hpp>
+#include <comet/core/buffer.hpp>
+#include <comet/core/check.hpp>
+#include <comet/core/parameters.hpp>
+#include <comet/core/random.hpp>
+#include <comet/core/routing.hpp>
+#include <comet/core/thread_pool.hpp>
+#include <comet/core/types.hpp>
+#include <comet/gates/detail/hyperplanes.hpp>
+#include <comet/gates/detail/selectors.hpp>
 
 namespace comet {
 

@@ -10,11 +10,11 @@
 #include <utility>
 #include <vector>
 
-#include <comet/detail/check.hpp>
-#include <comet/permutation.hpp>
-#include <comet/random.hpp>
-#include <comet/routing.hpp>
-#include <comet/types.hpp>
+#include <comet/core/check.hpp>
+#include <comet/core/permutation.hpp>
+#include <comet/core/random.hpp>
+#include <comet/core/routing.hpp>
+#include <comet/core/types.hpp>
 
 namespace comet {
 

@@ -9,19 +9,19 @@
 #include <span>
 #include <vector>
 
-#include <comet/detail/buffer.hpp>
-#include <comet/detail/check.hpp>
-#include <comet/detail/hyperplanes.hpp>
-#include <comet/detail/softmax.hpp>
-#include <comet/functions.hpp>
+#include <comet/core/buffer.hpp>
+#include <comet/core/check.hpp>
+#include <comet/core/parameters.hpp>
+#include <comet/core/permutation.hpp>
+#include <comet/core/random.hpp>
+#include <comet/core/routing.hpp>
+#include <comet/core/thread_pool.hpp>
+#include <comet/core/types.hpp>
+#include <comet/gates/detail/hyperplanes.hpp>
+#include <comet/kernels/functions.hpp>
+#include <comet/kernels/softmax.hpp>
 #include <comet/losses/load_balance.hpp>
 #include <comet/losses/router_z.hpp>
-#include <comet/parameters.hpp>
-#include <comet/permutation.hpp>
-#include <comet/random.hpp>
-#include <comet/routing.hpp>
-#include <comet/thread_pool.hpp>
-#include <comet/types.hpp>
 
 namespace comet {
 

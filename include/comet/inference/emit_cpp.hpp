@@ -6,12 +6,12 @@
 #include <ostream>
 #include <string>
 
-#include <comet/detail/cpp_writer.hpp>
+#include <comet/core/types.hpp>
 #include <comet/gates/hash.hpp>
+#include <comet/inference/cpp_writer.hpp>
 #include <comet/inference/frozen_comet_gate.hpp>
 #include <comet/inference/frozen_dselect_k_gate.hpp>
 #include <comet/inference/frozen_top_k_gate.hpp>
-#include <comet/types.hpp>
 
 /// \file
 /// \brief Writes a frozen gate as a C++17 header that needs nothing but the standard library.

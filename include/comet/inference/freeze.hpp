@@ -4,7 +4,8 @@
 #include <span>
 #include <vector>
 
-#include <comet/detail/check.hpp>
+#include <comet/core/check.hpp>
+#include <comet/core/permutation.hpp>
 #include <comet/gates/comet.hpp>
 #include <comet/gates/dselect_k.hpp>
 #include <comet/gates/hash.hpp>
@@ -13,7 +14,6 @@
 #include <comet/inference/frozen_dselect_k_gate.hpp>
 #include <comet/inference/frozen_top_k_gate.hpp>
 #include <comet/local_search/permuted_gate.hpp>
-#include <comet/permutation.hpp>
 
 /// \file
 /// \brief After training: gates that only route.

@@ -9,12 +9,12 @@
 #include <span>
 #include <vector>
 
-#include <comet/detail/frozen.hpp>
-#include <comet/functions.hpp>
+#include <comet/core/permutation.hpp>
+#include <comet/core/routing.hpp>
+#include <comet/core/types.hpp>
 #include <comet/gates/comet.hpp>
-#include <comet/permutation.hpp>
-#include <comet/routing.hpp>
-#include <comet/types.hpp>
+#include <comet/gates/detail/frozen.hpp>
+#include <comet/kernels/functions.hpp>
 
 namespace comet {
 

@@ -5,12 +5,12 @@
 #include <span>
 #include <vector>
 
-#include <comet/detail/frozen.hpp>
-#include <comet/detail/selectors.hpp>
+#include <comet/core/permutation.hpp>
+#include <comet/core/routing.hpp>
+#include <comet/core/types.hpp>
+#include <comet/gates/detail/frozen.hpp>
+#include <comet/gates/detail/selectors.hpp>
 #include <comet/gates/dselect_k.hpp>
-#include <comet/permutation.hpp>
-#include <comet/routing.hpp>
-#include <comet/types.hpp>
 
 namespace comet {
 

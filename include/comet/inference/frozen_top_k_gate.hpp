@@ -8,11 +8,11 @@
 #include <span>
 #include <vector>
 
-#include <comet/detail/frozen.hpp>
+#include <comet/core/permutation.hpp>
+#include <comet/core/routing.hpp>
+#include <comet/core/types.hpp>
+#include <comet/gates/detail/frozen.hpp>
 #include <comet/gates/top_k.hpp>
-#include <comet/permutation.hpp>
-#include <comet/routing.hpp>
-#include <comet/types.hpp>
 
 namespace comet {
 

@@ -24,11 +24,11 @@
 
 #include <nlohmann/json.hpp>
 
-#include <comet/detail/check.hpp>
+#include <comet/core/check.hpp>
+#include <comet/core/parameters.hpp>
+#include <comet/core/types.hpp>
 #include <comet/io/atomic_file.hpp>
 #include <comet/io/file_error.hpp>
-#include <comet/parameters.hpp>
-#include <comet/types.hpp>
 
 /// \file
 /// \brief Named tensors in files of the safetensors format, which Python's package of that name

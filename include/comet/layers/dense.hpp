@@ -4,12 +4,12 @@
 #include <algorithm>
 #include <cmath>
 
-#include <comet/detail/affine.hpp>
-#include <comet/detail/check.hpp>
-#include <comet/parameters.hpp>
-#include <comet/random.hpp>
-#include <comet/thread_pool.hpp>
-#include <comet/types.hpp>
+#include <comet/core/check.hpp>
+#include <comet/core/parameters.hpp>
+#include <comet/core/random.hpp>
+#include <comet/core/thread_pool.hpp>
+#include <comet/core/types.hpp>
+#include <comet/kernels/affine.hpp>
 
 namespace comet {
 

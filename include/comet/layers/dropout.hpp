@@ -3,10 +3,10 @@
 
 #include <cstdint>
 
-#include <comet/detail/affine.hpp>
-#include <comet/detail/check.hpp>
-#include <comet/random.hpp>
-#include <comet/types.hpp>
+#include <comet/core/check.hpp>
+#include <comet/core/random.hpp>
+#include <comet/core/types.hpp>
+#include <comet/kernels/affine.hpp>
 
 namespace comet {
 

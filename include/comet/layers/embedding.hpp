@@ -5,10 +5,10 @@
 #include <span>
 #include <string>
 
-#include <comet/detail/check.hpp>
-#include <comet/parameters.hpp>
-#include <comet/random.hpp>
-#include <comet/types.hpp>
+#include <comet/core/check.hpp>
+#include <comet/core/parameters.hpp>
+#include <comet/core/random.hpp>
+#include <comet/core/types.hpp>
 
 namespace comet {
 

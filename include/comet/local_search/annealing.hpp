@@ -3,8 +3,8 @@
 
 #include <cmath>
 
-#include <comet/detail/check.hpp>
-#include <comet/types.hpp>
+#include <comet/core/check.hpp>
+#include <comet/core/types.hpp>
 
 namespace comet {
 

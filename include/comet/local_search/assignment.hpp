@@ -10,8 +10,8 @@
 
 #include <Eigen/Core>
 
-#include <comet/detail/check.hpp>
-#include <comet/types.hpp>
+#include <comet/core/check.hpp>
+#include <comet/core/types.hpp>
 
 /// \file
 /// \brief Linear assignment: dense, exact, square or rectangular.

@@ -4,11 +4,11 @@
 #include <concepts>
 #include <vector>
 
-#include <comet/concepts.hpp>
-#include <comet/detail/check.hpp>
+#include <comet/core/check.hpp>
+#include <comet/core/concepts.hpp>
+#include <comet/core/permutation.hpp>
+#include <comet/core/types.hpp>
 #include <comet/local_search/permuted_gate.hpp>
-#include <comet/permutation.hpp>
-#include <comet/types.hpp>
 
 /// \file
 /// \brief After a search: models without the wrapper.

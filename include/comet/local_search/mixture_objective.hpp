@@ -10,11 +10,11 @@
 #include <utility>
 #include <vector>
 
-#include <comet/concepts.hpp>
-#include <comet/detail/check.hpp>
-#include <comet/detail/padding.hpp>
-#include <comet/routing.hpp>
-#include <comet/types.hpp>
+#include <comet/core/check.hpp>
+#include <comet/core/concepts.hpp>
+#include <comet/core/routing.hpp>
+#include <comet/core/types.hpp>
+#include <comet/dispatch/padding.hpp>
 
 namespace comet {
 

@@ -9,15 +9,15 @@
 #include <utility>
 #include <vector>
 
-#include <comet/detail/check.hpp>
+#include <comet/core/check.hpp>
+#include <comet/core/parameters.hpp>
+#include <comet/core/permutation.hpp>
+#include <comet/core/random.hpp>
+#include <comet/core/types.hpp>
 #include <comet/local_search/annealing.hpp>
 #include <comet/local_search/assignment.hpp>
 #include <comet/local_search/permuted_gate.hpp>
 #include <comet/local_search/sinkhorn.hpp>
-#include <comet/parameters.hpp>
-#include <comet/permutation.hpp>
-#include <comet/random.hpp>
-#include <comet/types.hpp>
 
 namespace comet {
 

@@ -8,14 +8,14 @@
 #include <utility>
 #include <vector>
 
-#include <comet/concepts.hpp>
-#include <comet/detail/buffer.hpp>
-#include <comet/detail/check.hpp>
-#include <comet/parameters.hpp>
-#include <comet/permutation.hpp>
-#include <comet/routing.hpp>
-#include <comet/thread_pool.hpp>
-#include <comet/types.hpp>
+#include <comet/core/buffer.hpp>
+#include <comet/core/check.hpp>
+#include <comet/core/concepts.hpp>
+#include <comet/core/parameters.hpp>
+#include <comet/core/permutation.hpp>
+#include <comet/core/routing.hpp>
+#include <comet/core/thread_pool.hpp>
+#include <comet/core/types.hpp>
 
 namespace comet {
 

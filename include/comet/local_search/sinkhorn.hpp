@@ -10,9 +10,9 @@
 
 #include <Eigen/Core>
 
-#include <comet/detail/buffer.hpp>
-#include <comet/detail/check.hpp>
-#include <comet/types.hpp>
+#include <comet/core/buffer.hpp>
+#include <comet/core/check.hpp>
+#include <comet/core/types.hpp>
 
 /// \file
 /// \brief Soft permutations: Sinkhorn's normalisation with its exact derivative, and the entropy

@@ -11,10 +11,10 @@
 #include <utility>
 #include <vector>
 
-#include <comet/detail/check.hpp>
+#include <comet/core/check.hpp>
+#include <comet/core/permutation.hpp>
+#include <comet/core/types.hpp>
 #include <comet/local_search/permuted_gate.hpp>
-#include <comet/permutation.hpp>
-#include <comet/types.hpp>
 
 namespace comet {
 

@@ -3,9 +3,9 @@
 
 #include <cmath>
 
-#include <comet/detail/check.hpp>
-#include <comet/functions.hpp>
-#include <comet/types.hpp>
+#include <comet/core/check.hpp>
+#include <comet/core/types.hpp>
+#include <comet/kernels/functions.hpp>
 
 namespace comet {
 

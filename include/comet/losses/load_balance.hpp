@@ -4,9 +4,9 @@
 #include <cmath>
 #include <type_traits>
 
-#include <comet/detail/check.hpp>
-#include <comet/routing.hpp>
-#include <comet/types.hpp>
+#include <comet/core/check.hpp>
+#include <comet/core/routing.hpp>
+#include <comet/core/types.hpp>
 
 /// \file
 /// \brief Penalties on an uneven load, over the gate's probabilities for ALL experts, not only the

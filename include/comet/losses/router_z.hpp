@@ -4,9 +4,9 @@
 #include <cmath>
 #include <type_traits>
 
-#include <comet/detail/check.hpp>
-#include <comet/detail/softmax.hpp>
-#include <comet/types.hpp>
+#include <comet/core/check.hpp>
+#include <comet/core/types.hpp>
+#include <comet/kernels/softmax.hpp>
 
 namespace comet {
 

@@ -7,9 +7,9 @@
 #include <string>
 #include <type_traits>
 
-#include <comet/detail/check.hpp>
-#include <comet/detail/softmax.hpp>
-#include <comet/types.hpp>
+#include <comet/core/check.hpp>
+#include <comet/core/types.hpp>
+#include <comet/kernels/softmax.hpp>
 
 namespace comet {
 

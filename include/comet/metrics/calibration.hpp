@@ -10,8 +10,8 @@
 #include <string>
 #include <vector>
 
-#include <comet/detail/check.hpp>
-#include <comet/types.hpp>
+#include <comet/core/check.hpp>
+#include <comet/core/types.hpp>
 
 namespace comet {
 

@@ -11,7 +11,7 @@
 #include <utility>
 #include <vector>
 
-#include <comet/detail/check.hpp>
+#include <comet/core/check.hpp>
 
 namespace comet {
 

@@ -7,10 +7,10 @@
 #include <string>
 #include <vector>
 
-#include <comet/detail/buffer.hpp>
-#include <comet/detail/check.hpp>
-#include <comet/parameters.hpp>
-#include <comet/types.hpp>
+#include <comet/core/buffer.hpp>
+#include <comet/core/check.hpp>
+#include <comet/core/parameters.hpp>
+#include <comet/core/types.hpp>
 
 namespace comet {
 

@@ -14,13 +14,13 @@
 #include <type_traits>
 #include <vector>
 
-#include <comet/concepts.hpp>
-#include <comet/detail/check.hpp>
-#include <comet/parameters.hpp>
-#include <comet/permutation.hpp>
-#include <comet/random.hpp>
-#include <comet/routing.hpp>
-#include <comet/types.hpp>
+#include <comet/core/check.hpp>
+#include <comet/core/concepts.hpp>
+#include <comet/core/parameters.hpp>
+#include <comet/core/permutation.hpp>
+#include <comet/core/random.hpp>
+#include <comet/core/routing.hpp>
+#include <comet/core/types.hpp>
 
 namespace comet::testing {
 

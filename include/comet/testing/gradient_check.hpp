@@ -8,8 +8,8 @@
 #include <type_traits>
 #include <vector>
 
-#include <comet/parameters.hpp>
-#include <comet/types.hpp>
+#include <comet/core/parameters.hpp>
+#include <comet/core/types.hpp>
 
 namespace comet::testing {
 

@@ -18,7 +18,7 @@
 
 #include <nlohmann/json.hpp>
 
-#include <movielens/program.hpp>
+#include <movielens/commands/program.hpp>
 
 #include <examples/movielens/temporary_directory.hpp>
 

@@ -1,0 +1,32 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+
+#include <span>
+#include <string>
+#include <vector>
+
+#include <movielens/report/gnuplot.hpp>
+#include <movielens/study/budget.hpp>
+#include <movielens/study/trials.hpp>
+
+/// \file
+/// \brief The pictures of a training and of a search over hyper-parameters.
+
+namespace movielens {
+
+/// \brief Losses and AUC, load per expert, and how the permutations change, by epoch.
+/// \param epochs  the lines of metrics.jsonl, at least one
+[[nodiscard]] std::vector<Plot> epoch_plots(std::span<const Json> epochs);
+
+/// \brief Experts per sample against the training step: from dense to sparse.
+/// \param steps  the lines of steps.jsonl
+[[nodiscard]] Plot sparsity_plot(std::span<const Json> steps);
+
+/// \brief Test loss of each trial, and of the best so far by validation loss; loss against experts
+/// per sample.
+[[nodiscard]] std::vector<Plot> trial_plots(std::span<const Trial> trials);
+
+/// \brief Expected best test loss against the number of trials, a curve per gate and search.
+[[nodiscard]] Plot budget_plot(std::span<const BudgetGroup> groups);
+
+}  // namespace movielens

@@ -1,0 +1,69 @@
+// SPDX-License-Identifier: MIT
+#include <movielens/training/checkpoint.hpp>
+
+#include <movielens/base/parse_json.hpp>
+#include <movielens/report/report.hpp>
+
+namespace movielens {
+
+Json to_json(const Progress& p) {
+  return {
+      {"epoch", p.epoch},
+      {"batch", p.batch},
+      {"training", {p.training.watched, p.training.rating, p.training.penalty, p.training.total}},
+      {"best_epoch", p.best_epoch},
+      {"validation", to_json(p.validation)},
+      {"best_order", to_json(p.best_order)},
+      {"seconds", p.seconds},
+      {"epoch_start", p.epoch_start}};
+}
+
+Progress progress_from(const Json& json) {
+  const Json& training = json.at("training");
+  return {.epoch = json.at("epoch"),
+          .batch = json.at("batch"),
+          .training = {.watched = training.at(0),
+                       .rating = training.at(1),
+                       .penalty = training.at(2),
+                       .total = training.at(3)},
+          .best_epoch = json.at("best_epoch"),
+          .validation = figures_from(json.at("validation")),
+          .best_order = order_from(json.at("best_order")),
+          .seconds = json.at("seconds"),
+          .epoch_start = json.at("epoch_start")};
+}
+
+Json to_json(const Order& order) {
+  Json gates = Json::array();
+  for (const auto& of_gate : order) {
+    Json list = Json::array();
+    for (const comet::Permutation& p : of_gate) list.push_back(Json(p.as_span()));
+    gates.push_back(std::move(list));
+  }
+  return gates;
+}
+
+Order order_from(const Json& json) {
+  Order order;
+  for (const Json& of_gate : json) {
+    order.emplace_back();
+    for (const Json& p : of_gate) order.back().emplace_back(p.get<std::vector<comet::ExpertId>>());
+  }
+  return order;
+}
+
+Json read_state(const comet::TensorFile& file, const Json& run) {
+  const auto found = file.metadata().find("training");
+  const Json state = found == file.metadata().end() ? Json() : parse_json(found->second);
+  if (!state.is_object() || !state.contains("run") || !state["run"].is_object())
+    file.refuse("is no checkpoint of a training");
+  const Json& saved = state["run"];
+  for (const auto& [name, value] : run.items())
+    if (!saved.contains(name) || saved[name] != value)
+      file.refuse("is of a training with another " + name + ": " +
+                  (saved.contains(name) ? saved[name].dump() : "none") + " there, " + value.dump() +
+                  " here");
+  return state;
+}
+
+}  // namespace movielens

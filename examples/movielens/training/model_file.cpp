@@ -1,0 +1,95 @@
+// SPDX-License-Identifier: MIT
+#include <movielens/training/model_file.hpp>
+
+#include <stdexcept>
+#include <string_view>
+
+#include <movielens/base/parse_json.hpp>
+
+namespace movielens {
+namespace {
+
+constexpr const char* description_key = "movielens_model";
+
+std::vector<std::string> ids_of(const comet::TensorFile& file, const char* name) {
+  const auto bytes = file.values<std::uint8_t>(name);
+  std::vector<std::string> ids;
+  std::string id;
+  for (const std::uint8_t byte : bytes) {
+    if (byte != '\n') {
+      id += static_cast<char>(byte);
+    } else {
+      ids.push_back(std::exchange(id, {}));
+    }
+  }
+  return ids;
+}
+
+}  // namespace
+
+namespace detail {
+
+std::vector<std::uint8_t> bytes_of(const std::vector<std::string>& ids) {
+  std::vector<std::uint8_t> bytes;
+  for (const std::string& id : ids) {
+    bytes.insert(bytes.end(), id.begin(), id.end());
+    bytes.push_back('\n');
+  }
+  return bytes;
+}
+
+comet::Metadata describe(const TrainOptions& options, const Dataset& data, const Order& order) {
+  const Json description = {{"options", to_json(options)},
+                            {"source", data.source},
+                            {"users", data.rows.num_users},
+                            {"items", data.rows.num_items},
+                            {"permutations", to_json(order)}};
+  return {{description_key, description.dump()}};
+}
+
+}  // namespace detail
+
+void check_ids(const ModelFile& file, const std::vector<std::string>& user_ids,
+               const std::vector<std::string>& item_ids, const std::string& source) {
+  if (file.user_ids() != user_ids || file.item_ids() != item_ids)
+    file.file().refuse("is a model of other users or items than those of " + source);
+}
+
+ModelFile::ModelFile(const std::filesystem::path& path) : file_(path) {
+  const auto found = file_.metadata().find(description_key);
+  if (found == file_.metadata().end()) file_.refuse("is no model of this program");
+  try {
+    const Json json = parse_json(found->second);
+    options_ = options_from(json.at("options"));
+    options_.model.num_users = json.at("users");
+    options_.model.num_items = json.at("items");
+    source_ = json.at("source");
+    order_ = order_from(json.at("permutations"));
+    check(options_);
+  } catch (const Json::exception&) {
+    file_.refuse("its description of the model is damaged");
+  } catch (const std::invalid_argument& error) {
+    file_.refuse(std::string("its description of the model is damaged: ") + error.what());
+  }
+  user_ids_ = ids_of(file_, detail::user_ids_name);
+  item_ids_ = ids_of(file_, detail::item_ids_name);
+  check_sizes();
+}
+
+/// A model is built by these numbers before its tensors are compared: they have to be true.
+void ModelFile::check_sizes() const {
+  const ModelOptions& m = options_.model;
+  const auto check_shape = [&](const std::string& name, Index rows, Index cols) {
+    if (file_.tensor(name).shape != std::vector<Index>{rows, cols})
+      file_.refuse("tensor \"" + name + "\" does not have the shape of the model's description");
+  };
+  check_shape("user_embedding.weight", m.num_users, m.embedding_dim);
+  check_shape("item_embedding.weight", m.num_items, m.embedding_dim);
+  check_shape("heads.0.hidden.weight", m.head_dim, m.expert_dim);
+  for (Index i = 0; i < m.num_experts; ++i)
+    check_shape("experts." + std::to_string(i) + ".weight", m.expert_dim, 2 * m.embedding_dim);
+  if (Index(user_ids_.size()) != m.num_users || Index(item_ids_.size()) != m.num_items)
+    file_.refuse("has not one id for each user and each item");
+}
+
+}  // namespace movielens

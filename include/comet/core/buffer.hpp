@@ -1,0 +1,44 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+
+#include <vector>
+
+#include <comet/core/types.hpp>
+
+namespace comet::detail {
+
+/// \brief Numbers whose memory is aligned as Eigen's own.
+///
+/// Eigen takes the elements before the first aligned one by another path, whose last bit can
+/// differ: memory from malloc, aligned to 16 bytes only, would tie results to where it happens to
+/// lie.
+template <class S>
+using AlignedVector = std::vector<S, Eigen::aligned_allocator<S>>;
+
+/// \brief Scratch that is shaped anew for every batch and only ever grows.
+///
+/// Eigen's resize() allocates whenever the size changes, even to a smaller one; a batch's number
+/// of active pairs changes every step. Contents are unspecified after shape().
+template <class S>
+class Buffer {
+ public:
+  Eigen::Map<Matrix<S>> shape(Index rows, Index cols) {
+    rows_ = rows;
+    cols_ = cols;
+    const auto size = std::size_t(rows * cols);
+    if (storage_.size() < size) storage_.resize(size + size / 4);
+    return matrix();
+  }
+
+  [[nodiscard]] Eigen::Map<Matrix<S>> matrix() { return {storage_.data(), rows_, cols_}; }
+  [[nodiscard]] Eigen::Map<const Matrix<S>> matrix() const {
+    return {storage_.data(), rows_, cols_};
+  }
+
+ private:
+  AlignedVector<S> storage_;
+  Index rows_ = 0;
+  Index cols_ = 0;
+};
+
+}  // namespace comet::detail

@@ -1,0 +1,105 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+
+#include <cmath>
+#include <sstream>
+#include <stdexcept>
+#include <string>
+#include <string_view>
+
+#include <comet/core/types.hpp>
+
+/// \file
+/// \brief Argument checks: one cold function builds every message, so that a check costs a compare.
+///
+/// Text form: `comet::CometGate::route: x.rows() is 3, expected input_dim = 4`.
+
+namespace comet::detail {
+
+[[noreturn, gnu::cold, gnu::noinline]] inline void raise(std::string_view where,
+                                                         const std::string& what) {
+  throw std::invalid_argument("comet::" + std::string(where) + ": " + what);
+}
+
+template <class Value>
+[[noreturn, gnu::cold, gnu::noinline]] void raise(std::string_view where, std::string_view name,
+                                                  const Value& value,
+                                                  const std::string& expectation) {
+  std::ostringstream text;
+  text << name << " is " << value << ", expected " << expectation;
+  raise(where, text.str());
+}
+
+inline void check_equal(std::string_view where, std::string_view name, Index value,
+                        std::string_view bound_name, Index bound) {
+  if (value != bound) [[unlikely]]
+    raise(where, name, value, std::string(bound_name) + " = " + std::to_string(bound));
+}
+
+inline void check_at_least(std::string_view where, std::string_view name, Index value,
+                           Index bound) {
+  if (value < bound) [[unlikely]]
+    raise(where, name, value, "at least " + std::to_string(bound));
+}
+
+inline void check_at_most(std::string_view where, std::string_view name, Index value,
+                          std::string_view bound_name, Index bound) {
+  if (value > bound) [[unlikely]]
+    raise(where, name, value, "at most " + std::string(bound_name) + " = " + std::to_string(bound));
+}
+
+inline void check_positive(std::string_view where, std::string_view name, double value) {
+  if (!(value > 0 && std::isfinite(value))) [[unlikely]]
+    raise(where, name, value, "a finite number > 0");
+}
+
+inline void check_not_negative(std::string_view where, std::string_view name, double value) {
+  if (!(value >= 0 && std::isfinite(value))) [[unlikely]]
+    raise(where, name, value, "a finite number >= 0");
+}
+
+/// A probability that may be 0 but not 1: dropout rates, decay rates.
+inline void check_rate(std::string_view where, std::string_view name, double value) {
+  if (!(value >= 0 && value < 1)) [[unlikely]]
+    raise(where, name, value, "in [0, 1)");
+}
+
+/// The shape of a gradient by x that is added to; empty if it is not wanted.
+template <class DX, class X>
+void check_input_gradient(std::string_view where, const DX& dx, const X& x) {
+  if (dx.size() == 0) return;
+  check_equal(where, "dx.rows()", dx.rows(), "x.rows()", x.rows());
+  check_equal(where, "dx.cols()", dx.cols(), "x.cols()", x.cols());
+}
+
+/// What every feature gate's backward() asks of its arguments. `num_samples` is that of the
+/// forward() in the workspace, negative if there is none.
+template <class X, class Routing, class Weights, class DX>
+void check_backward(std::string_view where, const X& x, Index input_dim, const Routing& routing,
+                    const Weights& dweights, const DX& dx, Index num_samples) {
+  if (num_samples < 0) [[unlikely]]
+    raise(where, "the workspace holds no forward(); call it first");
+  check_equal(where, "x.rows()", x.rows(), "input_dim", input_dim);
+  check_equal(where, "x.cols()", x.cols(), "samples of the last forward()", num_samples);
+  check_equal(where, "routing.num_samples()", routing.num_samples(), "x.cols()", x.cols());
+  check_equal(where, "dweights.size()", Index(dweights.size()), "routing.num_entries()",
+              routing.num_entries());
+  check_input_gradient(where, dx, x);
+}
+
+/// Names the first element that is nan or infinite. Cost: one pass, vectorised.
+template <class S>
+void check_finite(std::string_view where, std::string_view name, const ConstMatrixView<S>& x) {
+  // x * 0 is 0 for finite x and nan otherwise: one multiply-add per element, no branch.
+  bool finite = true;
+  for (Index b = 0; b < x.cols(); ++b) finite = finite && (x.col(b).array() * S(0)).sum() == S(0);
+  if (finite) [[likely]]
+    return;
+  for (Index b = 0; b < x.cols(); ++b)
+    for (Index i = 0; i < x.rows(); ++i)
+      if (!std::isfinite(x(i, b)))
+        raise(where, std::string(name) + "(" + std::to_string(i) + ", " + std::to_string(b) + ")",
+              x(i, b), "a finite number");
+}
+
+}  // namespace comet::detail

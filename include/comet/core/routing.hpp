@@ -1,0 +1,121 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+
+#include <span>
+#include <vector>
+
+#include <comet/core/buffer.hpp>
+#include <comet/core/check.hpp>
+#include <comet/core/types.hpp>
+
+namespace comet {
+
+/// \brief What a gate decides: for every sample a list of (expert, weight) of any length.
+///
+/// Sample b owns the entries offsets()[b] .. offsets()[b+1]-1. Within a sample the experts ascend
+/// strictly, so that sums over experts have one order whoever computes them. A row may be empty.
+/// Storage is kept across batches: filling a routing again allocates only when it grows.
+template <class S>
+class Routing {
+ public:
+  using Scalar = S;  ///< float or double.
+
+  Routing() = default;
+
+  /// \brief Starts anew for samples that will be appended with push() and end_sample().
+  void clear() {
+    offsets_.assign(1, 0);
+    experts_.clear();
+    weights_.clear();
+  }
+
+  /// Appends an entry to the sample at hand; experts have to ascend.
+  void push(ExpertId expert, S weight) {
+    experts_.push_back(expert);
+    weights_.push_back(weight);
+  }
+
+  /// Ends the row of the sample at hand.
+  void end_sample() { offsets_.push_back(Index(experts_.size())); }
+
+  /// \brief Sizes the routing for gates that fill it in parallel: offsets first, then entries.
+  /// \param sizes  per sample, the number of its entries
+  template <class Sizes>
+  void resize(const Sizes& sizes) {
+    offsets_.resize(std::size(sizes) + 1);
+    Index total = 0;
+    std::size_t b = 0;
+    for (const auto size : sizes) {
+      offsets_[b++] = total;
+      total += Index(size);
+    }
+    offsets_[b] = total;
+    experts_.resize(std::size_t(total));
+    weights_.resize(std::size_t(total));
+  }
+
+  /// Number of samples B.
+  [[nodiscard]] Index num_samples() const noexcept { return Index(offsets_.size()) - 1; }
+  /// Number of entries of all samples.
+  [[nodiscard]] Index num_entries() const noexcept { return Index(experts_.size()); }
+
+  /// Where the entries of each sample begin: B + 1 numbers.
+  [[nodiscard]] std::span<const Index> offsets() const noexcept { return offsets_; }
+  /// Experts of all entries, sample by sample.
+  [[nodiscard]] std::span<const ExpertId> experts() const noexcept { return experts_; }
+  /// Weights of all entries, in the order of experts().
+  [[nodiscard]] std::span<const S> weights() const noexcept { return weights_; }
+  /// Experts of all entries, sample by sample.
+  [[nodiscard]] std::span<ExpertId> experts() noexcept { return experts_; }
+  /// Weights of all entries, in the order of experts().
+  [[nodiscard]] std::span<S> weights() noexcept { return weights_; }
+
+  /// Experts of one sample, ascending.
+  [[nodiscard]] std::span<const ExpertId> experts(Index sample) const {
+    return experts().subspan(begin(sample), size(sample));
+  }
+  /// Weights of one sample, in the order of its experts.
+  [[nodiscard]] std::span<const S> weights(Index sample) const {
+    return weights().subspan(begin(sample), size(sample));
+  }
+
+  /// \brief The same routing as an n x B matrix, for tests and small n.
+  [[nodiscard]] Matrix<S> dense(Index num_experts) const {
+    Matrix<S> result = Matrix<S>::Zero(num_experts, num_samples());
+    for (Index b = 0; b < num_samples(); ++b)
+      for (Index i = offsets_[std::size_t(b)]; i < offsets_[std::size_t(b) + 1]; ++i)
+        result(experts_[std::size_t(i)], b) = weights_[std::size_t(i)];
+    return result;
+  }
+
+  /// \brief Checks the invariants above against n experts and B samples.
+  /// \throws std::invalid_argument naming `where` and the first entry that breaks them
+  void validate(std::string_view where, Index num_experts, Index num_samples) const {
+    detail::check_equal(where, "routing.num_samples()", this->num_samples(), "x.cols()",
+                        num_samples);
+    for (Index b = 0; b < num_samples; ++b) {
+      Index previous = -1;
+      for (const ExpertId expert : experts(b)) {
+        if (expert <= previous || expert >= num_experts) [[unlikely]]
+          detail::raise(where, "an expert of routing sample " + std::to_string(b), expert,
+                        "above " + std::to_string(previous) +
+                            " and below num_experts = " + std::to_string(num_experts));
+        previous = expert;
+      }
+    }
+  }
+
+ private:
+  [[nodiscard]] std::size_t begin(Index sample) const {
+    return std::size_t(offsets_[std::size_t(sample)]);
+  }
+  [[nodiscard]] std::size_t size(Index sample) const {
+    return std::size_t(offsets_[std::size_t(sample) + 1] - offsets_[std::size_t(sample)]);
+  }
+
+  std::vector<Index> offsets_ = {0};  // B + 1
+  std::vector<ExpertId> experts_;     // entries, sample by sample
+  detail::AlignedVector<S> weights_;  // entries, same order
+};
+
+}  // namespace comet

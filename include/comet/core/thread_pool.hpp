@@ -1,0 +1,158 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <exception>
+#include <mutex>
+#include <thread>
+#include <vector>
+
+#include <comet/core/check.hpp>
+#include <comet/core/types.hpp>
+
+namespace comet {
+
+/// \brief Threads that share a flat list of numbered tasks, claimed one by one from one counter.
+///
+/// The caller works too, so a pool of 1 has no threads and takes no lock. What a task computes may
+/// depend on its number, never on the worker that runs it: that is what makes results the same for
+/// any number of threads. Repeated calls allocate nothing (which is why this is not
+/// Eigen::ThreadPool: it allocates for every closure it schedules and has no join).
+///
+/// \par Threads  Safe to share: a pool that is busy with another caller's tasks makes
+///               `parallel_for` run its own in the calling thread.
+class ThreadPool {
+ public:
+  /// \param num_threads  workers including the caller; 0 takes as many as the machine has
+  /// \throws std::invalid_argument if num_threads < 0
+  explicit ThreadPool(Index num_threads = 0) {
+    detail::check_at_least("ThreadPool", "num_threads", num_threads, 0);
+    if (num_threads == 0) num_threads = Index(std::thread::hardware_concurrency());
+    for (Index worker = 1; worker < num_threads; ++worker)
+      threads_.emplace_back([this, worker] { serve(worker); });
+  }
+
+  ThreadPool(const ThreadPool&) = delete;
+  ThreadPool& operator=(const ThreadPool&) = delete;
+
+  ~ThreadPool() {
+    stopping_ = true;
+    wake();
+    for (auto& thread : threads_) thread.join();
+  }
+
+  /// Threads that work, the calling one included.
+  [[nodiscard]] Index num_threads() const noexcept { return Index(threads_.size()) + 1; }
+
+  /// \brief Runs body(task, worker) for every task in 0..count-1 and returns when all are done.
+  ///
+  /// `worker` is in 0..num_threads()-1, and no two tasks run with the same one at a time: it picks
+  /// scratch. If tasks throw, the exception of the lowest-numbered one that did is rethrown here.
+  template <class Body>
+  void run(Index count, Body&& body) {
+    bool idle = false;
+    const bool alone = count <= 1 || threads_.empty() ||
+                       !busy_.compare_exchange_strong(idle, true, std::memory_order_acquire);
+    if (alone) {
+      for (Index task = 0; task < count; ++task) body(task, Index(0));
+      return;
+    }
+    call_ = [](void* context, Index task, Index worker) {
+      (*static_cast<std::remove_reference_t<Body>*>(context))(task, worker);
+    };
+    context_ = const_cast<void*>(static_cast<const void*>(&body));
+    count_ = count;
+    next_.store(0, std::memory_order_relaxed);
+    failure_ = nullptr;
+    open_.store(true);
+    wake();
+    work(0);
+    open_.store(false);
+    while (inside_.load() != 0) std::this_thread::yield();
+    const std::exception_ptr failure = std::exchange(failure_, nullptr);
+    busy_.store(false, std::memory_order_release);
+    if (failure) std::rethrow_exception(failure);
+  }
+
+ private:
+  void wake() {
+    generation_.fetch_add(1);
+    generation_.notify_all();
+  }
+
+  // A worker that arrives late may find the list closed. It registers in inside_ before it looks at
+  // open_, and the caller closes open_ before it looks at inside_ (both sequentially consistent),
+  // so the caller never returns while a worker can still read its tasks.
+  void serve(Index worker) {
+    std::uint32_t seen = 0;
+    while (!stopping_) {
+      // Regions follow each other closely within a training step: spin for some microseconds
+      // before going to sleep in the kernel.
+      for (int spin = 0; spin < 4000 && generation_.load() == seen; ++spin) {
+      }
+      generation_.wait(seen);
+      seen = generation_.load();
+      inside_.fetch_add(1);
+      if (open_.load()) work(worker);
+      inside_.fetch_sub(1);
+    }
+  }
+
+  void work(Index worker) {
+    for (;;) {
+      const Index task = next_.fetch_add(1, std::memory_order_relaxed);
+      if (task >= count_) return;
+      try {
+        call_(context_, task, worker);
+      } catch (...) {
+        const std::lock_guard lock(failure_mutex_);
+        if (!failure_ || task < failed_task_) {
+          failure_ = std::current_exception();
+          failed_task_ = task;
+        }
+      }
+    }
+  }
+
+  std::vector<std::thread> threads_;
+  std::atomic<bool> stopping_{false};
+  std::atomic<std::uint32_t> generation_{0};
+  std::atomic<bool> busy_{false};
+  std::atomic<bool> open_{false};
+  std::atomic<int> inside_{0};
+  alignas(64) std::atomic<Index> next_{0};
+
+  void (*call_)(void*, Index, Index) = nullptr;
+  void* context_ = nullptr;
+  Index count_ = 0;
+  std::mutex failure_mutex_;
+  std::exception_ptr failure_;
+  Index failed_task_ = 0;
+};
+
+/// \brief Runs body(task, worker) for every task, on the pool if there is one.
+template <class Body>
+void parallel_for(ThreadPool* pool, Index count, Body&& body) {
+  if (pool != nullptr) {
+    pool->run(count, body);
+  } else {
+    for (Index task = 0; task < count; ++task) body(task, Index(0));
+  }
+}
+
+namespace detail {
+
+/// Below this many multiply-adds (some tens of microseconds) waking a thread costs more than it
+/// brings.
+inline constexpr double parallel_threshold = 1 << 20;
+
+inline ThreadPool* worth_threads(ThreadPool* pool, double multiply_adds) {
+  return multiply_adds < parallel_threshold ? nullptr : pool;
+}
+
+inline Index num_workers(const ThreadPool* pool) { return pool ? pool->num_threads() : 1; }
+
+}  // namespace detail
+
+}  // namespace comet

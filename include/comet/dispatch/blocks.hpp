@@ -1,0 +1,41 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+
+#include <algorithm>
+#include <cstdint>
+#include <vector>
+
+#include <comet/core/types.hpp>
+#include <comet/dispatch/plan.hpp>
+
+namespace comet::detail {
+
+/// A run of columns of one expert: a task for a thread.
+struct Block {
+  std::int32_t expert;
+  Index first;  ///< of the expert's columns
+  Index width;
+};
+
+/// Cuts the columns of every expert into blocks of nearly equal width, at most about `most_columns`
+/// and a multiple of `multiple`; widest first, so that short ones fill the gaps at the end.
+inline void cut_blocks(const DispatchPlan& plan, Index most_columns, Index multiple,
+                       std::vector<Block>& blocks) {
+  blocks.clear();
+  const Index units_per_block = std::max(Index(1), most_columns / multiple);
+  for (Index e = 0; e < plan.num_experts(); ++e) {
+    const Index units = plan.padded_count(e) / multiple;
+    const Index pieces = (units + units_per_block - 1) / units_per_block;
+    for (Index i = 0; i < pieces; ++i) {
+      const Index first = units * i / pieces;
+      const Index last = units * (i + 1) / pieces;
+      blocks.push_back({std::int32_t(e), first * multiple, (last - first) * multiple});
+    }
+  }
+  std::sort(blocks.begin(), blocks.end(), [](const Block& a, const Block& b) {
+    if (a.width != b.width) return a.width > b.width;
+    return a.expert != b.expert ? a.expert < b.expert : a.first < b.first;
+  });
+}
+
+}  // namespace comet::detail

@@ -1,0 +1,152 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+
+#include <algorithm>
+#include <span>
+#include <vector>
+
+#include <comet/core/routing.hpp>
+#include <comet/core/types.hpp>
+
+namespace comet {
+
+/// \brief The expert-major view of one or more routings of the same batch.
+///
+/// Every (expert, sample) pair to which at least one task gives a non-zero weight gets one column;
+/// the columns of an expert are contiguous, in the order of its samples. A pair that several tasks
+/// use is there once, so that it is evaluated once. Entries of weight 0 get no column.
+///
+/// The number of columns reserved for an expert is rounded up to `column_multiple`; the columns in
+/// excess are padding, which belongs to no sample.
+///
+/// \par Cost  O(B T + entries + n): a counting sort (histogram, scan, scatter).
+class DispatchPlan {
+ public:
+  /// Of a pair that is not evaluated.
+  static constexpr std::int32_t no_column = -1;
+
+  /// \param routings         one per task, all of `num_samples` samples; experts in 0..n-1
+  /// \param column_multiple  >= 1
+  template <class S>
+  void build(std::span<const Routing<S>> routings, Index num_experts, Index num_samples,
+             Index column_multiple) {
+    num_samples_ = num_samples;
+    entry_columns_.resize(routings.size());
+    for (std::size_t t = 0; t < routings.size(); ++t)
+      entry_columns_[t].resize(std::size_t(routings[t].num_entries()));
+
+    count_pairs(routings, num_experts);
+    first_column_.resize(std::size_t(num_experts) + 1);
+    Index columns = 0;
+    for (std::size_t e = 0; e < std::size_t(num_experts); ++e) {
+      first_column_[e] = columns;
+      columns += (Index(counts_[e]) + column_multiple - 1) / column_multiple * column_multiple;
+    }
+    first_column_.back() = columns;
+    scatter_pairs(routings, num_experts);
+  }
+
+  /// Number of experts n.
+  [[nodiscard]] Index num_experts() const { return Index(counts_.size()); }
+  /// Number of samples B.
+  [[nodiscard]] Index num_samples() const { return num_samples_; }
+  /// Number of (expert, sample) pairs that are evaluated.
+  [[nodiscard]] Index num_pairs() const { return Index(sample_columns_.size()); }
+  /// Columns including padding.
+  [[nodiscard]] Index num_columns() const { return first_column_.back(); }
+  /// Where the columns of an expert begin.
+  [[nodiscard]] Index first_column(Index expert) const {
+    return first_column_[std::size_t(expert)];
+  }
+  /// Number of samples of an expert.
+  [[nodiscard]] Index count(Index expert) const { return counts_[std::size_t(expert)]; }
+  /// Columns of an expert including padding.
+  [[nodiscard]] Index padded_count(Index expert) const {
+    return first_column(expert + 1) - first_column(expert);
+  }
+  /// Samples of an expert, ascending; column first_column(expert) + i belongs to the i-th.
+  [[nodiscard]] std::span<const SampleId> samples(Index expert) const {
+    return std::span(column_samples_)
+        .subspan(std::size_t(first_column(expert)), std::size_t(count(expert)));
+  }
+  /// Columns of a sample, in ascending order of the expert.
+  [[nodiscard]] std::span<const std::int32_t> columns(Index sample) const {
+    const auto begin = std::size_t(sample_begin_[std::size_t(sample)]);
+    const auto end = std::size_t(sample_begin_[std::size_t(sample) + 1]);
+    return std::span(sample_columns_).subspan(begin, end - begin);
+  }
+  /// Column of every entry of a task's routing; no_column where the weight is 0.
+  [[nodiscard]] std::span<const std::int32_t> entry_columns(Index task) const {
+    return entry_columns_[std::size_t(task)];
+  }
+
+ private:
+  template <class S>
+  void count_pairs(std::span<const Routing<S>> routings, Index num_experts) {
+    counts_.assign(std::size_t(num_experts), 0);
+    last_sample_.assign(std::size_t(num_experts), -1);
+    sample_begin_.resize(std::size_t(num_samples_) + 1);
+    std::int32_t pairs = 0;
+    for (Index b = 0; b < num_samples_; ++b) {
+      sample_begin_[std::size_t(b)] = pairs;
+      for (const auto& routing : routings) {
+        const auto experts = routing.experts(b);
+        const auto weights = routing.weights(b);
+        for (std::size_t i = 0; i < experts.size(); ++i) {
+          const auto e = std::size_t(experts[i]);
+          if (weights[i] == S(0) || last_sample_[e] == SampleId(b)) continue;
+          last_sample_[e] = SampleId(b);
+          ++counts_[e];
+          ++pairs;
+        }
+      }
+    }
+    sample_begin_.back() = pairs;
+    sample_columns_.resize(std::size_t(pairs));
+  }
+
+  // Merges the tasks' ascending lists sample by sample, so that a sample's columns come out in the
+  // order of the experts.
+  template <class S>
+  void scatter_pairs(std::span<const Routing<S>> routings, Index num_experts) {
+    column_samples_.assign(std::size_t(num_columns()), SampleId(-1));
+    cursor_.assign(first_column_.begin(), first_column_.end() - 1);
+    heads_.assign(routings.size(), 0);
+    std::size_t pair = 0;
+    for (Index b = 0; b < num_samples_; ++b) {
+      for (;;) {
+        ExpertId expert = ExpertId(num_experts);
+        for (std::size_t t = 0; t < routings.size(); ++t) {
+          const auto end = routings[t].offsets()[std::size_t(b) + 1];
+          // Entries of weight 0 are passed over here, once, whichever task has them.
+          while (heads_[t] < end && routings[t].weights()[std::size_t(heads_[t])] == S(0))
+            entry_columns_[t][std::size_t(heads_[t]++)] = no_column;
+          if (heads_[t] < end)
+            expert = std::min(expert, routings[t].experts()[std::size_t(heads_[t])]);
+        }
+        if (expert == ExpertId(num_experts)) break;
+        const auto column = std::int32_t(cursor_[std::size_t(expert)]++);
+        column_samples_[std::size_t(column)] = SampleId(b);
+        sample_columns_[pair++] = column;
+        for (std::size_t t = 0; t < routings.size(); ++t) {
+          const auto end = routings[t].offsets()[std::size_t(b) + 1];
+          if (heads_[t] < end && routings[t].experts()[std::size_t(heads_[t])] == expert)
+            entry_columns_[t][std::size_t(heads_[t]++)] = column;
+        }
+      }
+    }
+  }
+
+  Index num_samples_ = 0;
+  std::vector<std::int32_t> counts_;                      // n
+  std::vector<Index> first_column_ = {0};                 // n + 1
+  std::vector<SampleId> column_samples_;                  // columns, -1 for padding
+  std::vector<std::int32_t> sample_begin_;                // B + 1
+  std::vector<std::int32_t> sample_columns_;              // pairs, sample by sample
+  std::vector<std::vector<std::int32_t>> entry_columns_;  // per task, one per entry
+  std::vector<SampleId> last_sample_;                     // n, scratch
+  std::vector<Index> cursor_;                             // n, scratch
+  std::vector<Index> heads_;                              // T, scratch
+};
+
+}  // namespace comet

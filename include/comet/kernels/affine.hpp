@@ -1,0 +1,113 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+
+#include <algorithm>
+#include <cstdint>
+
+#include <comet/core/random.hpp>
+#include <comet/core/types.hpp>
+#include <comet/kernels/product.hpp>
+#include <comet/kernels/simd.hpp>
+
+/// \file
+/// \brief Affine maps with activation on blocks of columns: behind layers and experts.
+
+namespace comet {
+
+/// \brief What a linear map does to its result.
+enum class Activation { identity, relu };
+
+namespace detail {
+
+/// Dropout of one block of columns, keyed by sample and unit so that it does not depend on how
+/// samples are grouped into blocks.
+struct Dropout {
+  static constexpr std::uint32_t resolution = 1U << 16U;
+
+  explicit Dropout(double rate)
+      : dropped(std::min(static_cast<std::uint32_t>(rate * resolution + 0.5), resolution - 1)) {}
+
+  [[nodiscard]] bool active() const { return dropped > 0; }
+  /// What kept values are multiplied by, exact for the rate that 16 bits can express.
+  template <class S>
+  [[nodiscard]] S scale() const {
+    return static_cast<S>(double(resolution) / double(resolution - dropped));
+  }
+
+  /// Scales kept values and zeroes dropped ones of a column.
+  template <class S>
+  void apply(RandomKey sample_key, S* values, Index size) const {
+    const S factors[2] = {scale<S>(), S(0)};
+    for (Index i = 0; i < size; i += 4) {
+      std::uint64_t bits = sample_key.bits(std::uint64_t(i) / 4);
+      for (Index j = i; j < std::min(i + 4, size); ++j, bits >>= 16U)
+        values[j] *= factors[(bits & 0xffffU) < dropped];
+    }
+  }
+
+  std::uint32_t dropped;  ///< of 2^16
+};
+
+/// y = activation(weight^T x + bias) for a block of columns; a column's bits do not depend on the
+/// others.
+/// \param weight  in x out    \param bias  out x 1
+/// \param x  in x width       \param y  out x width
+template <class S, class X, class Y>
+void affine_forward(const Matrix<S>& weight, const Matrix<S>& bias, Activation activation,
+                    const X& x, Y&& y) {
+  // A strip of x stays in the first-level cache while all weights pass by, and its y is still hot
+  // for bias and activation.
+  constexpr Index strip = 24;
+  for (Index first = 0; first < x.cols(); first += strip) {
+    const Index width = std::min(strip, x.cols() - first);
+    auto y_strip = y.middleCols(first, width);
+    transposed_product(weight, x.middleCols(first, width), y_strip);
+    for (Index c = 0; c < width; ++c) {
+      if (activation == Activation::relu) {
+        y_strip.col(c) = (y_strip.col(c) + bias.col(0)).cwiseMax(S(0));
+      } else {
+        y_strip.col(c) += bias.col(0);
+      }
+    }
+  }
+}
+
+/// The gradient before the activation, in place: dy *= activation'(z), where y = activation(z).
+/// `scale` is dropout's factor: with ReLU a value that was dropped is 0, as one that was cut off.
+template <class S, class Y, class DY>
+void activation_backward(Activation activation, S scale, const Y& y, DY&& dy) {
+  if (activation == Activation::identity) return;
+  for (Index c = 0; c < dy.cols(); ++c) {
+    const S* output = y.col(c).data();
+    S* gradient = dy.col(c).data();
+    Index i = 0;
+    for (; i + lanes<S> <= dy.rows(); i += lanes<S>) {
+      const auto on =
+          simd::pcmp_lt(simd::pset1<Packet<S>>(S(0)), simd::ploadu<Packet<S>>(output + i));
+      const auto scaled =
+          simd::pmul(simd::ploadu<Packet<S>>(gradient + i), simd::pset1<Packet<S>>(scale));
+      simd::pstoreu(gradient + i, simd::pand(on, scaled));
+    }
+    for (; i < dy.rows(); ++i) gradient[i] = S(0) < output[i] ? gradient[i] * scale : S(0);
+  }
+}
+
+/// gradient(:, units) += x dz^T and bias gradient, for a slice of the output units.
+template <class S, class X, class DZ>
+void affine_accumulate(const X& x, const DZ& dz, Index first_unit, Index num_units,
+                       Matrix<S>& weight_gradient, Matrix<S>& bias_gradient) {
+  if (dz.cols() == 0) return;
+  const auto slice = dz.middleRows(first_unit, num_units);
+  product<true>(weight_gradient.middleCols(first_unit, num_units), x, slice.transpose());
+  auto bias = bias_gradient.col(0).segment(first_unit, num_units);
+  for (Index c = 0; c < slice.cols(); ++c) bias += slice.col(c);
+}
+
+/// Output units per slice of a weight gradient: a task for a thread.
+inline constexpr Index units_per_slice = 128;
+
+inline Index num_slices(Index out) { return (out + units_per_slice - 1) / units_per_slice; }
+
+}  // namespace detail
+
+}  // namespace comet

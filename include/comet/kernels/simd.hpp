@@ -1,0 +1,74 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+
+#include <algorithm>
+
+#include <comet/core/types.hpp>
+
+/// \file
+/// \brief The vector registers of the machine, in Eigen's words.
+
+/// Unrolls the loop that follows, so that an array of sums becomes registers. g++ needs to be told
+/// below -O3; without it the kernels are five times slower.
+#if defined(__GNUC__) && !defined(__clang__)
+#define COMET_UNROLL _Pragma("GCC unroll 8")
+#else
+#define COMET_UNROLL
+#endif
+
+namespace comet::detail {
+
+namespace simd = Eigen::internal;
+
+template <class S>
+using Packet = typename simd::packet_traits<S>::type;
+
+/// Scalars per register; 1 where Eigen has no vector instructions.
+template <class S>
+inline constexpr Index lanes = simd::packet_traits<S>::size;
+
+/// Asks for values that will be read soon. Not by Eigen's function, whose calls g++ 12 drops.
+template <class S>
+EIGEN_ALWAYS_INLINE void prefetch([[maybe_unused]] const S* values, [[maybe_unused]] Index size) {
+#if defined(__GNUC__)
+  constexpr Index line = 64 / Index(sizeof(S));
+  for (Index i = 0; i < size; i += line) __builtin_prefetch(values + i);
+#endif
+}
+
+/// The first `size` < lanes scalars, then zeros: the end of a vector takes the same instructions
+/// as the rest of it.
+template <class S>
+[[nodiscard]] Packet<S> load_partial(const S* values, Index size) {
+  S padded[std::size_t(lanes<S>)] = {};
+  std::copy_n(values, size, padded);
+  return simd::ploadu<Packet<S>>(padded);
+}
+
+/// out[i] = sum of the lanes of the i-th argument.
+template <class P, class S>
+EIGEN_ALWAYS_INLINE void sum_lanes(const P& a, const P& b, const P& c, const P& d, S* out) {
+  constexpr int size = simd::unpacket_traits<P>::size;
+  if constexpr (size == 16) {
+    sum_lanes(simd::predux_half_dowto4(a), simd::predux_half_dowto4(b), simd::predux_half_dowto4(c),
+              simd::predux_half_dowto4(d), out);
+  } else if constexpr (size == 8 || size == 4) {
+    // Transposed, a lane holds one argument's part and whole registers are added.
+    simd::PacketBlock<P, 4> block{{a, b, c, d}};
+    simd::ptranspose(block);
+    const P sum = simd::padd(simd::padd(block.packet[0], block.packet[1]),
+                             simd::padd(block.packet[2], block.packet[3]));
+    if constexpr (size == 8) {
+      simd::pstoreu(out, simd::predux_half_dowto4(sum));
+    } else {
+      simd::pstoreu(out, sum);
+    }
+  } else {
+    out[0] = simd::predux(a);
+    out[1] = simd::predux(b);
+    out[2] = simd::predux(c);
+    out[3] = simd::predux(d);
+  }
+}
+
+}  // namespace comet::detail

@@ -1,0 +1,70 @@
+// SPDX-License-Identifier: MIT
+#include <cmath>
+#include <limits>
+
+#include <comet/core/check.hpp>
+
+#include <support/catch.hpp>
+
+using namespace comet;
+namespace detail = comet::detail;
+
+TEST_CASE("a message names the argument, its value and its bound") {
+  CHECK_THROWS_WITH(detail::raise("Here", "all is lost"), "comet::Here: all is lost");
+  CHECK_THROWS_WITH(detail::check_equal("A::b", "x.rows()", 3, "input_dim", 4),
+                    "comet::A::b: x.rows() is 3, expected input_dim = 4");
+  CHECK_THROWS_WITH(detail::check_at_least("A", "n", -1, 0),
+                    "comet::A: n is -1, expected at least 0");
+  CHECK_THROWS_WITH(detail::check_at_most("A", "k", 9, "n", 8),
+                    "comet::A: k is 9, expected at most n = 8");
+  CHECK_THROWS_AS(detail::check_at_least("A", "n", -1, 0), std::invalid_argument);
+  CHECK_NOTHROW(detail::check_equal("A", "x", 4, "y", 4));
+  CHECK_NOTHROW(detail::check_at_least("A", "n", 0, 0));
+  CHECK_NOTHROW(detail::check_at_most("A", "k", 8, "n", 8));
+}
+
+TEST_CASE("bounds of real numbers hold against nan and infinity") {
+  const double nan = std::nan("");
+  const double infinity = std::numeric_limits<double>::infinity();
+  for (const double bad : {0.0, -1.0, nan, infinity, -infinity})
+    CHECK_THROWS_WITH(
+        detail::check_positive("A", "p", bad),
+        Catch::Contains("comet::A: p is ") && Catch::Contains("expected a finite number > 0"));
+  for (const double bad : {-1.0, nan, infinity})
+    CHECK_THROWS_WITH(detail::check_not_negative("A", "p", bad),
+                      Catch::Contains("expected a finite number >= 0"));
+  for (const double bad : {-0.1, 1.0, nan, infinity})
+    CHECK_THROWS_WITH(detail::check_rate("A", "p", bad), Catch::Contains("expected in [0, 1)"));
+  CHECK_NOTHROW(detail::check_positive("A", "p", 1e-300));
+  CHECK_NOTHROW(detail::check_not_negative("A", "p", 0));
+  CHECK_NOTHROW(detail::check_rate("A", "p", 0));
+}
+
+TEMPLATE_TEST_CASE("the first element that is not finite is named with its place", "",
+                   COMET_TEST_SCALARS) {
+  using S = TestType;
+  const S infinity = std::numeric_limits<S>::infinity();
+  Matrix<S> x = Matrix<S>::Constant(5, 7, std::numeric_limits<S>::max());  // whose sum overflows
+  CHECK_NOTHROW(detail::check_finite<S>("A", "x", x));
+  for (Index c = 0; c < 7; ++c)
+    for (Index r = 0; r < 5; ++r) {
+      Matrix<S> bad = x;
+      bad(r, c) = r % 2 == 0 ? infinity : std::numeric_limits<S>::quiet_NaN();
+      const std::string value = r % 2 == 0 ? "inf" : "nan";
+      CHECK_THROWS_WITH(detail::check_finite<S>("A", "x", bad),
+                        "comet::A: x(" + std::to_string(r) + ", " + std::to_string(c) + ") is " +
+                            value + ", expected a finite number");
+    }
+  CHECK_NOTHROW(detail::check_finite<S>("A", "x", Matrix<S>(0, 3)));
+  CHECK_NOTHROW(detail::check_finite<S>("A", "x", Matrix<S>(3, 0)));
+}
+
+TEST_CASE("a gradient by x has the shape of x, or none") {
+  const Matrix<double> x(3, 4);
+  CHECK_NOTHROW(detail::check_input_gradient("A", Matrix<double>(3, 4), x));
+  CHECK_NOTHROW(detail::check_input_gradient("A", Matrix<double>(0, 0), x));
+  CHECK_THROWS_WITH(detail::check_input_gradient("A", Matrix<double>(4, 4), x),
+                    "comet::A: dx.rows() is 4, expected x.rows() = 3");
+  CHECK_THROWS_WITH(detail::check_input_gradient("A", Matrix<double>(3, 5), x),
+                    "comet::A: dx.cols() is 5, expected x.cols() = 4");
+}

@@ -1,0 +1,39 @@
+// SPDX-License-Identifier: MIT
+#include <vector>
+
+#include <comet/dispatch/blocks.hpp>
+
+#include <support/catch.hpp>
+
+using namespace comet;
+
+TEST_CASE("blocks cover every column once, in even widths, widest first") {
+  for (const Index multiple : {1, 4}) {
+    std::vector<Routing<double>> routings(1);
+    routings[0].clear();
+    const Index samples = 300;
+    for (Index b = 0; b < samples; ++b) {  // expert 0 has all, 1 a third, 2 one, 3 none
+      routings[0].push(0, 1.0);
+      if (b % 3 == 0) routings[0].push(1, 1.0);
+      if (b == 7) routings[0].push(2, 1.0);
+      routings[0].end_sample();
+    }
+    DispatchPlan plan;
+    plan.build(std::span<const Routing<double>>(routings), 4, samples, multiple);
+    std::vector<detail::Block> blocks;
+    detail::cut_blocks(plan, 128, multiple, blocks);
+    std::vector<std::vector<int>> seen(4);
+    for (Index e = 0; e < 4; ++e) seen[std::size_t(e)].resize(std::size_t(plan.padded_count(e)));
+    for (std::size_t i = 0; i < blocks.size(); ++i) {
+      const detail::Block& block = blocks[i];
+      CHECK(block.width % multiple == 0);
+      CHECK(block.width <= 128);
+      if (i > 0) CHECK(blocks[i - 1].width >= block.width);
+      for (Index c = 0; c < block.width; ++c)
+        ++seen[std::size_t(block.expert)][std::size_t(block.first + c)];
+    }
+    for (const auto& expert : seen)
+      for (const int times : expert) CHECK(times == 1);
+    CHECK(blocks.size() == 3 + 1 + 1);
+  }
+}

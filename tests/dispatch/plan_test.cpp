@@ -1,0 +1,112 @@
+// SPDX-License-Identifier: MIT
+#include <map>
+#include <set>
+#include <span>
+#include <utility>
+#include <vector>
+
+#include <comet/dispatch/plan.hpp>
+
+#include <support/catch.hpp>
+#include <support/fixed_gate.hpp>
+
+using namespace comet;
+using comet::test::Load;
+
+namespace {
+
+/// Everything a plan promises, from the routings alone.
+void check_plan(const DispatchPlan& plan, const std::vector<Routing<double>>& routings,
+                Index num_experts, Index num_samples, Index multiple) {
+  std::vector<std::set<SampleId>> samples(static_cast<std::size_t>(num_experts));
+  for (const auto& routing : routings)
+    for (Index b = 0; b < num_samples; ++b)
+      for (std::size_t i = 0; i < routing.experts(b).size(); ++i)
+        if (routing.weights(b)[i] != 0.0)
+          samples[std::size_t(routing.experts(b)[i])].insert(SampleId(b));
+
+  REQUIRE(plan.num_experts() == num_experts);
+  REQUIRE(plan.num_samples() == num_samples);
+  std::map<std::pair<Index, SampleId>, std::int32_t> column_of;
+  Index columns = 0;
+  Index pairs = 0;
+  for (Index e = 0; e < num_experts; ++e) {
+    const auto& expected = samples[std::size_t(e)];
+    const auto count = Index(expected.size());
+    CHECK(plan.first_column(e) == columns);
+    CHECK(plan.count(e) == count);
+    CHECK(plan.padded_count(e) == (count + multiple - 1) / multiple * multiple);
+    const auto actual = plan.samples(e);
+    CHECK(std::vector<SampleId>(actual.begin(), actual.end()) ==
+          std::vector<SampleId>(expected.begin(), expected.end()));
+    for (std::size_t i = 0; i < actual.size(); ++i)
+      column_of[{e, actual[i]}] = std::int32_t(columns + Index(i));
+    columns += plan.padded_count(e);
+    pairs += count;
+  }
+  CHECK(plan.num_columns() == columns);
+  CHECK(plan.num_pairs() == pairs);
+
+  for (std::size_t t = 0; t < routings.size(); ++t) {
+    const auto entry_columns = plan.entry_columns(Index(t));
+    REQUIRE(Index(entry_columns.size()) == routings[t].num_entries());
+    std::size_t entry = 0;
+    for (Index b = 0; b < num_samples; ++b)
+      for (std::size_t i = 0; i < routings[t].experts(b).size(); ++i, ++entry) {
+        const bool used = routings[t].weights(b)[i] != 0.0;
+        const auto expected =
+            used ? column_of.at({routings[t].experts(b)[i], SampleId(b)}) : DispatchPlan::no_column;
+        CHECK(entry_columns[entry] == expected);
+      }
+  }
+  for (Index b = 0; b < num_samples; ++b) {
+    std::vector<std::int32_t> expected;
+    for (Index e = 0; e < num_experts; ++e)
+      if (samples[std::size_t(e)].contains(SampleId(b)))
+        expected.push_back(column_of.at({e, SampleId(b)}));
+    const auto actual = plan.columns(b);
+    CHECK(std::vector<std::int32_t>(actual.begin(), actual.end()) == expected);
+  }
+}
+
+}  // namespace
+
+TEST_CASE("a plan lists the samples of each expert, and finds every pair once") {
+  DispatchPlan plan;  // used again and again: nothing of an earlier batch may be left
+  for (const Load load : {Load::random, Load::skewed, Load::idle, Load::full, Load::empty})
+    for (const Index num_samples : {0, 1, 7, 40})
+      for (const std::size_t tasks : {1U, 2U, 3U})
+        for (const Index multiple : {1, 4, 20}) {
+          CAPTURE(int(load), num_samples, tasks, multiple);
+          const Index n = 6;
+          std::vector<Routing<double>> routings;
+          for (std::size_t t = 0; t < tasks; ++t)
+            routings.push_back(test::make_routing<double>(load, n, num_samples, RandomKey(t)));
+          plan.build(std::span<const Routing<double>>(routings), n, num_samples, multiple);
+          check_plan(plan, routings, n, num_samples, multiple);
+        }
+}
+
+TEST_CASE("a pair that one task lists with weight 0 and another uses has a column") {
+  Routing<double> zero, used;
+  for (auto* routing : {&zero, &used}) {
+    routing->clear();
+    routing->push(2, routing == &used ? 1.0 : 0.0);
+    routing->end_sample();
+  }
+  const std::vector<Routing<double>> routings{zero, used};
+  DispatchPlan plan;
+  plan.build(std::span<const Routing<double>>(routings), 3, 1, 4);
+  check_plan(plan, routings, 3, 1, 4);
+  CHECK(plan.num_pairs() == 1);
+  CHECK(plan.entry_columns(0)[0] == DispatchPlan::no_column);
+  CHECK(plan.entry_columns(1)[0] == 0);
+}
+
+TEST_CASE("a new plan is empty") {
+  const DispatchPlan plan;
+  CHECK(plan.num_experts() == 0);
+  CHECK(plan.num_samples() == 0);
+  CHECK(plan.num_columns() == 0);
+  CHECK(plan.num_pairs() == 0);
+}

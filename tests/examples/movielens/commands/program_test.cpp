@@ -1,0 +1,378 @@
+// SPDX-License-Identifier: MIT
+#include <filesystem>
+#include <sstream>
+#include <string>
+#include <vector>
+
+#include <nlohmann/json.hpp>
+
+#include <movielens/data/ratings.hpp>
+
+#include <examples/movielens/run_program.hpp>
+#include <examples/movielens/temporary_directory.hpp>
+#include <support/catch.hpp>
+
+using movielens::test::content_of;
+using movielens::test::TemporaryDirectory;
+using Json = nlohmann::json;
+using movielens::test::lines_in;
+using movielens::test::Outcome;
+using movielens::test::run_program;
+
+namespace {
+
+/// A small set and a small model: a training takes some hundredths of a second.
+class Training {
+ public:
+  Training() {
+    REQUIRE(
+        run_program({"synthesize", data(), "--users", "30", "--items", "40", "--ratings", "400"})
+            .code == 0);
+  }
+
+  [[nodiscard]] std::string data() const { return (directory_.path() / "data").string(); }
+  [[nodiscard]] std::filesystem::path out(const std::string& name = "out") const {
+    return directory_.path() / name;
+  }
+  [[nodiscard]] const TemporaryDirectory& directory() const { return directory_; }
+
+  [[nodiscard]] Outcome train(const std::vector<std::string>& more, const std::string& name = "out",
+                              bool terminal = false) const {
+    std::vector<std::string> arguments = {"train",
+                                          "--data",
+                                          data(),
+                                          "--out",
+                                          out(name).string(),
+                                          "--embedding-dim",
+                                          "4",
+                                          "--experts",
+                                          "5",
+                                          "--expert-dim",
+                                          "6",
+                                          "--head-dim",
+                                          "6",
+                                          "--epochs",
+                                          "3",
+                                          "--batch-size",
+                                          "64",
+                                          "--learning-rate",
+                                          "0.01"};
+    arguments.insert(arguments.end(), more.begin(), more.end());
+    return run_program(arguments, terminal);
+  }
+
+ private:
+  TemporaryDirectory directory_;
+};
+
+std::vector<Json> lines_of(const std::filesystem::path& file) {
+  std::istringstream lines(content_of(file));
+  std::vector<Json> objects;
+  for (std::string line; std::getline(lines, line);) objects.push_back(Json::parse(line));
+  return objects;
+}
+
+std::vector<Json> epochs_in(const std::filesystem::path& directory) {
+  return lines_of(directory / "metrics.jsonl");
+}
+
+std::vector<Json> without_times(std::vector<Json> epochs) {
+  for (Json& epoch : epochs) epoch.erase("seconds");
+  return epochs;
+}
+
+}  // namespace
+
+TEST_CASE("movielens train: writes metrics, result and table", "[movielens][program]") {
+  const Training training;
+  for (const std::string gate : {"comet", "top_k"}) {
+    const Outcome outcome = training.train({"--gate", gate}, gate);
+    INFO(outcome.err);
+    REQUIRE(outcome.code == 0);
+    CHECK(lines_in(outcome.out) == 2);
+    CHECK_THAT(outcome.out, Catch::Contains("\n" + gate));
+    CHECK(lines_in(outcome.err) == 2 + 3);  // data, gate, epochs
+    CHECK_THAT(outcome.err, Catch::Contains("synthetic, NOT MovieLens: 30 users"));
+    for (const char c : outcome.err) CHECK((c == '\n' || c >= ' '));
+
+    const std::vector<Json> epochs = epochs_in(training.out(gate));
+    REQUIRE(epochs.size() == 3);
+    for (std::size_t i = 0; i < 3; ++i) {
+      const Json& epoch = epochs[i];
+      CHECK(epoch.at("epoch") == i + 1);
+      CHECK(epoch.at("training").at("loss") > 0);
+      CHECK(epoch.at("seconds") >= 0);
+      const Json& validation = epoch.at("validation");
+      CHECK(validation.at("loss").get<double>() ==
+            Approx(0.5 * validation.at("bce").get<double>() +
+                   0.5 * validation.at("mse").get<double>()));
+      CHECK(validation.at("auc") >= 0);
+      CHECK(validation.at("auc") <= 1);
+      const double experts = validation.at("experts_per_sample");
+      CHECK(experts >= 1);
+      CHECK(experts <= 5);
+      if (gate == "top_k") CHECK(experts == 2);
+      // The load adds up to the number of experts per sample, task by task.
+      double load = 0;
+      for (const Json& task : validation.at("load_per_expert")) {
+        REQUIRE(task.size() == 5);
+        for (const double share : task) load += share;
+      }
+      CHECK(load / 2 == Approx(experts));
+      // No search, no permutation but the identity.
+      CHECK(epoch.at("permutations") == Json::parse("[[[0,1,2,3,4]],[[0,1,2,3,4]]]"));
+    }
+    // 9 batches of up to 64 in three epochs, every tenth from the first on.
+    const std::vector<Json> steps = lines_of(training.out(gate) / "steps.jsonl");
+    REQUIRE(steps.size() == 3);
+    for (std::size_t i = 0; i < 3; ++i) {
+      CHECK(steps[i].at("step") == 10 * i + 1);
+      CHECK(steps[i].at("loss") > 0);
+      CHECK(steps[i].at("experts_per_sample") >= 1);
+    }
+    CHECK(steps[0].at("experts_per_sample") == (gate == "comet" ? 5 : 2));
+    CHECK(epochs[2].at("training").at("loss") < epochs[0].at("training").at("loss"));
+
+    const Json result = Json::parse(content_of(training.out(gate) / "result.json"));
+    CHECK(result.at("source").get<std::string>().starts_with("synthetic, NOT MovieLens"));
+    CHECK(result.at("ratings") == 400);
+    CHECK(result.at("users") == 30);
+    CHECK(result.at("items") == 40);
+    CHECK(result.at("options").at("gate") == gate);
+    CHECK(result.at("options").at("seed") == 1);
+    CHECK(result.at("epochs") == 3);
+    CHECK(result.at("test").at("mse") > 0);
+    // user and item embeddings, experts, heads, gates
+    const int gates = gate == "comet" ? 2 * 2 * (4 + 5) * 9 : 2 * 5 * 9;
+    CHECK(result.at("parameters") == 70 * 4 + 5 * 9 * 6 + 2 * (7 * 6 + 7) + gates);
+    CHECK(std::distance(std::filesystem::directory_iterator(training.out(gate)), {}) == 4);
+  }
+}
+
+TEST_CASE("movielens train: the best weights are those tested", "[movielens][program]") {
+  const Training training;
+  // A rate that overshoots: later epochs are worse than the first ones.
+  REQUIRE(training.train({"--epochs", "8", "--learning-rate", "0.05"}, "long").code == 0);
+  const std::vector<Json> epochs = epochs_in(training.out("long"));
+  const Json result = Json::parse(content_of(training.out("long") / "result.json"));
+  std::size_t best = 0;
+  for (std::size_t i = 0; i < epochs.size(); ++i)
+    if (epochs[i].at("validation").at("loss") < epochs[best].at("validation").at("loss")) best = i;
+  CHECK(result.at("best_epoch") == best + 1);
+  REQUIRE(best + 1 < epochs.size());
+  // Stopping there gives the same weights, so the same test figures.
+  REQUIRE(training.train({"--epochs", std::to_string(best + 1), "--learning-rate", "0.05"}, "short")
+              .code == 0);
+  const Json shorter = Json::parse(content_of(training.out("short") / "result.json"));
+  CHECK(shorter.at("test") == result.at("test"));
+
+  REQUIRE(training.train({"--epochs", "50", "--learning-rate", "0.05", "--patience", "2"}, "early")
+              .code == 0);
+  const Json early = Json::parse(content_of(training.out("early") / "result.json"));
+  CHECK(early.at("epochs") == early.at("best_epoch").get<int>() + 2);
+}
+
+TEST_CASE("movielens train: same seed, same figures, whatever the threads",
+          "[movielens][program][law]") {
+  const Training training;
+  for (const std::string gate : {"comet", "top_k"}) {
+    const std::vector<std::string> options = {"--gate",       gate, "--embedding-dim", "32",
+                                              "--expert-dim", "64", "--batch-size",    "256"};
+    const auto train = [&](const std::string& name, const std::string& threads,
+                           const std::string& seed) {
+      auto more = options;
+      more.insert(more.end(), {"--threads", threads, "--seed", seed});
+      REQUIRE(training.train(more, name).code == 0);
+      return without_times(epochs_in(training.out(name)));
+    };
+    const auto one = train("one", "1", "7");
+    CHECK(one == train("again", "1", "7"));
+    CHECK(one == train("two", "2", "7"));
+    CHECK(one == train("three", "3", "7"));
+    CHECK(one != train("other", "1", "8"));
+  }
+}
+
+TEST_CASE("movielens train: quiet, or lines updated on a terminal", "[movielens][program]") {
+  const Training training;
+  CHECK(training.train({"--quiet"}).err.empty());
+  const Outcome outcome = training.train({}, "out", true);
+  CHECK_THAT(outcome.err, Catch::Contains("\repoch 1/3  batch 1/"));
+  CHECK_THAT(outcome.out, !Catch::Contains("\r"));
+}
+
+TEST_CASE("movielens: bad options end with 2 and one line", "[movielens][program][error]") {
+  const Training training;
+  const auto refused = [&](const std::vector<std::string>& more, const std::string& reason) {
+    const Outcome outcome = training.train(more);
+    CHECK(outcome.code == 2);
+    CHECK(outcome.err == "movielens: " + reason + "\n");
+    CHECK(outcome.out.empty());
+    CHECK(!std::filesystem::exists(training.out()));
+  };
+  refused({"--k", "6"}, "--k is 6, expected from 1 to --experts = 5");
+  refused({"--k", "0"}, "--k is 0, expected from 1 to --experts = 5");
+  refused({"--k", "-2"}, "--k is -2, expected from 1 to --experts = 5");
+  refused({"--experts", "-1"}, "--experts is -1, expected from 1 to 1048576");
+  refused({"--batch-size", "-8"}, "--batch-size is -8, expected from 1 to 1048576");
+  refused({"--embedding-dim", "0"}, "--embedding-dim is 0, expected from 1 to 1048576");
+  refused({"--epochs", "0"}, "--epochs is 0, expected from 1 to 1048576");
+  refused({"--gamma", "nan"}, "--gamma is nan, expected a number > 0");
+  refused({"--learning-rate", "inf"}, "--learning-rate is inf, expected a number > 0");
+  refused({"--dropout", "1"}, "--dropout is 1, expected in [0, 1)");
+  refused({"--entropy", "-1"}, "--entropy is -1, expected a number >= 0");
+  refused({"--task-weights", "1,-1"}, "--task-weights is -1, expected a number >= 0");
+  refused({"--threads", "-1"}, "--threads is -1, expected from 0 to 1024");
+  for (const std::vector<std::string>& more : {std::vector<std::string>{"--gate", "mixtral"},
+                                               {"--k", "two"},
+                                               {"--seed", "-1"},
+                                               {"--task-weights", "1"},
+                                               {"--unknown", "1"}}) {
+    const Outcome outcome = training.train(more);
+    CHECK(outcome.code == 2);
+    CHECK(lines_in(outcome.err) == 1);
+    CHECK(!std::filesystem::exists(training.out()));
+  }
+  CHECK(run_program({}).code == 2);
+  CHECK(run_program({"train"}).code == 2);
+  CHECK(run_program({"fly"}).code == 2);
+}
+
+TEST_CASE("movielens: bad data end with 2, one line and no output", "[movielens][program][error]") {
+  const Training training;
+  const auto refused = [&](const std::filesystem::path& data, const std::string& reason) {
+    const Outcome outcome = training.train({"--data", data.string()});
+    CHECK(outcome.code == 2);
+    CHECK(outcome.err == "movielens: " + data.string() + reason + "\n");
+    CHECK(!std::filesystem::exists(training.out()));
+  };
+  const TemporaryDirectory& directory = training.directory();
+  refused(directory.path() / "none", ": cannot be opened: No such file or directory");
+  refused(directory.write("ratings", ""), ": no ratings in it");
+  refused(directory.write("ratings", "1,1,3,0\n1,2,x,0\n"),
+          ":2: the rating is \"x\", expected a number from 0.5 to 5");
+  refused(directory.write("ratings", "1,1,3,0\n1,2,3,0\n"),
+          ": one user only, at least 2 are needed");
+  refused(directory.write("ratings", "1,1,3,0\n2,2,3,0\n"),
+          ": 2 ratings and 2 unrated pairs are too few to split into train, validation and test");
+}
+
+TEST_CASE("movielens: an OUT that cannot be written", "[movielens][program][error]") {
+  const Training training;
+  (void)training.directory().write("file", "kept");
+  for (const std::string name : {"file", "file/below"}) {
+    const Outcome outcome = training.train({}, name);
+    CHECK(outcome.code == 2);
+    CHECK(lines_in(outcome.err) == 1);
+    CHECK_THAT(outcome.err, Catch::StartsWith("movielens: " + training.out(name).string()));
+  }
+  CHECK(content_of(training.directory().path() / "file") == "kept");
+}
+
+TEST_CASE("movielens synthesize: says what it made, once", "[movielens][program]") {
+  const Training training;
+  CHECK(movielens::read_ratings(training.data()).size() == 400);
+  const Outcome again = run_program({"synthesize", training.data()});
+  CHECK(again.code == 2);
+  CHECK(again.err ==
+        "movielens: " + training.data() + "/ratings.csv: exists already and is not replaced\n");
+  const Outcome impossible =
+      run_program({"synthesize", training.out("new").string(), "--ratings", "1000000000"});
+  CHECK(impossible.code == 2);
+  CHECK(lines_in(impossible.err) == 1);
+  CHECK(!std::filesystem::exists(training.out("new")));
+}
+
+TEST_CASE("movielens --help: on standard output, with success", "[movielens][program]") {
+  for (const std::vector<std::string>& arguments :
+       {std::vector<std::string>{"--help"}, {"train", "--help"}, {"synthesize", "--help"}}) {
+    const Outcome outcome = run_program(arguments);
+    CHECK(outcome.code == 0);
+    CHECK(outcome.err.empty());
+    CHECK(lines_in(outcome.out) > 5);
+  }
+  CHECK_THAT(run_program({"train", "--help"}).out, Catch::Contains("--entropy"));
+}
+
+TEST_CASE("movielens compare: every gate with every search in one table", "[movielens][program]") {
+  const Training training;
+  const std::vector<std::string> arguments = {"compare",
+                                              "--data",
+                                              training.data(),
+                                              "--out",
+                                              training.out().string(),
+                                              "--gates",
+                                              "comet,dselect_k,top_k,hash,softmax",
+                                              "--local-searches",
+                                              "none,relaxed,swap",
+                                              "--search-epochs",
+                                              "1",
+                                              "--seeds",
+                                              "1,2",
+                                              "--embedding-dim",
+                                              "4",
+                                              "--experts",
+                                              "5",
+                                              "--expert-dim",
+                                              "6",
+                                              "--head-dim",
+                                              "6",
+                                              "--epochs",
+                                              "2",
+                                              "--batch-size",
+                                              "64",
+                                              "--quiet"};
+  const Outcome first = run_program(arguments);
+  INFO(first.err);
+  REQUIRE(first.code == 0);
+  CHECK(first.err.empty());
+  CHECK(lines_in(first.out) == 2 + 5 * 3);
+  CHECK_THAT(first.out,
+             Catch::Contains("synthetic, NOT MovieLens") && Catch::Contains("seeds: 1 2"));
+
+  const Json table = Json::parse(content_of(training.out() / "compare.json"));
+  REQUIRE(table.at("rows").size() == 15);
+  for (const Json& row : table.at("rows")) {
+    REQUIRE(row.at("runs").size() == 2);
+    // Seeds are different runs, and the table's figures are those of result.json.
+    CHECK(row.at("runs")[0].at("test") != row.at("runs")[1].at("test"));
+    const std::string directory = row.at("gate").get<std::string>() + "-" +
+                                  row.at("local_search").get<std::string>() + "-seed2";
+    const Json result = Json::parse(content_of(training.out() / directory / "result.json"));
+    CHECK(result.at("test") == row.at("runs")[1].at("test"));
+    // Of a gate's experts at most k are live for top_k, one for hash, all for softmax.
+    const double experts = result.at("test").at("experts_per_sample");
+    if (row.at("gate") == "top_k") CHECK(experts == Approx(2));
+    if (row.at("gate") == "hash") CHECK(experts == Approx(1));
+    if (row.at("gate") == "softmax") CHECK(experts == Approx(5));
+  }
+  CHECK(lines_in(content_of(training.out() / "compare.md")) == 2 + 15);
+
+  // Nothing is trained again: times would differ.
+  std::vector<std::string> again = arguments;
+  again.push_back("--resume");
+  const std::string before = content_of(training.out() / "comet-none-seed1" / "result.json");
+  REQUIRE(run_program(again).code == 0);
+  CHECK(content_of(training.out() / "comet-none-seed1" / "result.json") == before);
+  CHECK(Json::parse(content_of(training.out() / "compare.json")) == table);
+}
+
+TEST_CASE("movielens compare: refuses what does not exist before it reads anything",
+          "[movielens][program]") {
+  const Training training;
+  for (const std::vector<std::string>& wrong :
+       {std::vector<std::string>{"--gates", "comet,nearest"},
+        std::vector<std::string>{"--local-searches", "genetic"},
+        std::vector<std::string>{"--seeds", "1,-2"},
+        std::vector<std::string>{"--search-temperatures", "1e-7,1e-3"}}) {
+    std::vector<std::string> arguments = {"compare", "--data", "missing", "--out",
+                                          training.out().string()};
+    arguments.insert(arguments.end(), wrong.begin(), wrong.end());
+    const Outcome outcome = run_program(arguments);
+    INFO(outcome.err);
+    CHECK(outcome.code == 2);
+    CHECK(lines_in(outcome.err) == 1);
+    CHECK_THAT(outcome.err, !Catch::Contains("missing"));
+    CHECK_FALSE(std::filesystem::exists(training.out()));
+  }
+}

@@ -1,0 +1,229 @@
+// SPDX-License-Identifier: MIT
+#include <csignal>
+
+#include <chrono>
+#include <cstdint>
+#include <filesystem>
+#include <fstream>
+#include <sstream>
+#include <string>
+#include <thread>
+#include <utility>
+#include <vector>
+
+#include <nlohmann/json.hpp>
+
+#include <comet/core/random.hpp>
+#include <comet/io/safetensors.hpp>
+
+#include <examples/movielens/run_program.hpp>
+#include <examples/movielens/temporary_directory.hpp>
+#include <support/catch.hpp>
+
+using namespace movielens::test;
+using Json = nlohmann::json;
+
+namespace {
+
+/// All that a training leaves, but for times.
+std::string remains_of(const std::filesystem::path& directory) {
+  std::string remains;
+  Json result = Json::parse(content_of(directory / "result.json"));
+  result.erase("seconds");
+  result.erase("seconds_per_epoch");
+  remains += result.dump() + '\n';
+  std::istringstream epochs(content_of(directory / "metrics.jsonl"));
+  for (std::string line; std::getline(epochs, line);) {
+    Json epoch = Json::parse(line);
+    epoch.erase("seconds");
+    remains += epoch.dump() + '\n';
+  }
+  return remains + content_of(directory / "steps.jsonl") +
+         content_of(directory / "model.safetensors");
+}
+
+std::size_t files_in(const std::filesystem::path& directory) {
+  return std::size_t(std::distance(std::filesystem::directory_iterator(directory), {}));
+}
+
+}  // namespace
+
+TEST_CASE("movielens train --resume: killed at any moment, it ends with the same bits",
+          "[movielens][resume]") {
+  const SmallTraining training;
+  struct Kind {
+    std::string gate, search, every;
+  };
+  int hits = 0;
+  std::uint64_t draw = 0;
+  const comet::RandomKey key(20);
+  for (const Kind& kind : {Kind{"comet", "relaxed", "3"}, Kind{"top_k", "swap", "4"},
+                           Kind{"dselect_k", "none", "7"}, Kind{"hash", "relaxed", ""}}) {
+    Arguments options = {"--gate=" + kind.gate, "--local-search=" + kind.search};
+    if (!kind.every.empty()) options.push_back("--checkpoint-every=" + kind.every);
+    const auto start = std::chrono::steady_clock::now();
+    REQUIRE(training.train(kind.gate, options).code == 0);
+    const std::chrono::duration<double> whole = std::chrono::steady_clock::now() - start;
+    const std::string expected = remains_of(training.out(kind.gate));
+
+    const std::string killed = kind.gate + "-killed";
+    options.push_back("--resume");
+    const Arguments arguments = training.arguments(killed, options);
+    for (int kill = 0; kill < 4; ++kill) {
+      Child child(arguments, training.out("err"));
+      std::this_thread::sleep_for(whole * key.uniform(draw++));
+      if (child.end(SIGKILL) == -1) ++hits;
+    }
+    REQUIRE(Child(arguments, training.out("err")).wait() == 0);
+    INFO(kind.gate << ' ' << kind.search);
+    CHECK(remains_of(training.out(killed)) == expected);
+    CHECK(files_in(training.out(killed)) == 4);
+    // Another time there is nothing left to do.
+    const std::string before = content_of(training.out(killed) / "result.json");
+    CHECK(training.train(killed, options).code == 0);
+    CHECK(content_of(training.out(killed) / "result.json") == before);
+  }
+  CHECK(hits >= 4);
+}
+
+TEST_CASE("movielens train: SIGTERM and Ctrl-C end with 130, a checkpoint and one line of advice",
+          "[movielens][resume]") {
+  const SmallTraining training;
+  const Arguments options = {"--epochs=12", "--gate=top_k"};
+  REQUIRE(training.train("whole", options).code == 0);
+  for (const int signal : {SIGTERM, SIGINT}) {
+    const std::string name = "ended" + std::to_string(signal);
+    const auto directory = training.out(name);
+    const auto err = training.out("err");
+    Child child(training.arguments(name, options), err);
+    while (!std::filesystem::exists(directory / "metrics.jsonl") ||
+           content_of(directory / "metrics.jsonl").empty())
+      std::this_thread::sleep_for(std::chrono::milliseconds(1));
+    REQUIRE(child.end(signal) == 130);
+    CHECK_THAT(content_of(err),
+               Catch::StartsWith(
+                   "movielens: interrupted; the same command with --resume goes on from step "));
+    CHECK(std::filesystem::exists(directory / "checkpoint.safetensors"));
+    CHECK_FALSE(std::filesystem::exists(directory / "result.json"));
+
+    // Other options would be another training.
+    Arguments more = options;
+    more.insert(more.end(), {"--resume", "--learning-rate=0.02"});
+    const Outcome other = training.train(name, more);
+    CHECK(other.code == 2);
+    CHECK(other.err == "movielens: " + (directory / "checkpoint.safetensors").string() +
+                           ": is of a training with another learning_rate: 0.01 there, 0.02 "
+                           "here\n");
+
+    more = options;
+    more.push_back("--resume");
+    REQUIRE(training.train(name, more).code == 0);
+    CHECK(remains_of(directory) == remains_of(training.out("whole")));
+    CHECK_FALSE(std::filesystem::exists(directory / "checkpoint.safetensors"));
+  }
+  // Without checkpoints there is no promise.
+  Arguments none = options;
+  none.push_back("--checkpoint-every=0");
+  Child child(training.arguments("none", none), training.out("err"));
+  while (!std::filesystem::exists(training.out("none") / "metrics.jsonl") ||
+         content_of(training.out("none") / "metrics.jsonl").empty())
+    std::this_thread::sleep_for(std::chrono::milliseconds(1));
+  REQUIRE(child.end(SIGTERM) == 130);
+  CHECK(content_of(training.out("err")) ==
+        "movielens: interrupted; there is no checkpoint to go on from\n");
+  CHECK_FALSE(std::filesystem::exists(training.out("none") / "checkpoint.safetensors"));
+}
+
+TEST_CASE("movielens train --resume: a checkpoint that is not whole is refused with one line",
+          "[movielens][resume][error]") {
+  const SmallTraining training;
+  const auto directory = training.out("out");
+  std::filesystem::create_directories(directory);
+  const auto checkpoint = directory / "checkpoint.safetensors";
+  const auto refused = [&](const std::string& content, const std::string& reason) {
+    std::ofstream(checkpoint, std::ios::binary) << content;
+    const Outcome outcome = training.train("out", {"--resume"});
+    CHECK(outcome.code == 2);
+    CHECK(outcome.err == "movielens: " + checkpoint.string() + ": " + reason + "\n");
+  };
+  refused("1234", "is no safetensors file, or truncated: 4 bytes");
+  // A model is no checkpoint.
+  REQUIRE(training.train("model").code == 0);
+  refused(content_of(training.model("model")), "is no checkpoint of a training");
+  // Without --resume a training starts anew, whatever there is.
+  CHECK(training.train("out").code == 0);
+  CHECK_FALSE(std::filesystem::exists(checkpoint));
+}
+
+TEST_CASE("movielens train --resume: a checkpoint whose parts do not fit together is refused",
+          "[movielens][resume][error]") {
+  const SmallTraining training;
+  const auto directory = training.out("out");
+  const auto path = directory / "checkpoint.safetensors";
+  const Arguments options = {"--epochs=12", "--local-search=swap", "--search-epochs=12",
+                             "--resume"};
+  Child child(training.arguments("out", options), training.out("err"));
+  while (content_of(directory / "metrics.jsonl").empty())
+    std::this_thread::sleep_for(std::chrono::milliseconds(1));
+  REQUIRE(child.end(SIGTERM) == 130);
+  const std::string content = content_of(path);
+  const comet::TensorFile whole(path);
+  const Json state = Json::parse(whole.metadata().at("training"));
+
+  const auto refused = [&](std::vector<comet::Tensor> tensors, const Json& description,
+                           const std::string& reason) {
+    comet::save_tensors(path, std::move(tensors), {{"training", description.dump()}});
+    const Outcome outcome = training.train("out", options);
+    CHECK(outcome.code == 2);
+    CHECK(outcome.err == "movielens: " + path.string() + ": " + reason + "\n");
+  };
+  for (const char* key : {"progress", "steps", "order", "search_steps", "logs"}) {
+    INFO(key);
+    Json without = state;
+    without.erase(key);
+    refused(whole.tensors(), without, "its description of the training is damaged");
+  }
+  Json no_permutation = state;
+  no_permutation["order"] = {{{0, 0, 0, 0, 0}}};
+  refused(whole.tensors(), no_permutation, "its description of the training is damaged");
+  std::vector<comet::Tensor> short_state = whole.tensors();
+  for (comet::Tensor& tensor : short_state)
+    if (tensor.name == "adam.mean") {
+      tensor.shape = {2};
+      tensor.bytes = tensor.bytes.first(2 * sizeof(float));
+    }
+  refused(short_state, state, "tensor \"adam.mean\" is not of the model's size");
+
+  std::ofstream(path, std::ios::binary) << content;
+  CHECK(training.train("out", options).code == 0);
+}
+
+TEST_CASE("movielens train --no-weights, --from-pretrained", "[movielens][resume]") {
+  const SmallTraining training;
+  REQUIRE(training.train("without", {"--no-weights"}).code == 0);
+  CHECK_FALSE(std::filesystem::exists(training.model("without")));
+  REQUIRE(training.train("first", {"--local-search=swap"}).code == 0);
+
+  // Learning next to nothing, the second model is the first one.
+  const std::string from = "--from-pretrained=" + training.model("first");
+  REQUIRE(training.train("second", {from, "--learning-rate=1e-12", "--epochs=1"}).code == 0);
+  CHECK(training.result("second").at("test").at("loss").get<double>() ==
+        Approx(training.result("first").at("test").at("loss").get<double>()).epsilon(1e-5));
+  CHECK(training.result("second").at("options").at("from_pretrained") == training.model("first"));
+
+  const auto refused = [&](const Arguments& more, const std::string& reason) {
+    const Outcome outcome = training.train("refused", more);
+    CHECK(outcome.code == 2);
+    CHECK_THAT(outcome.err, Catch::Contains(reason));
+    CHECK_FALSE(std::filesystem::exists(training.out("refused")));
+  };
+  refused({from, "--experts=6"}, "tensor \"experts.5.weight\" is missing");
+  refused({from, "--gate=top_k"}, "tensor \"gates.0.weight\" is missing");
+  refused({from, "--head-dim=7"},
+          "tensor \"heads.0.hidden.weight\" has shape [6, 6], expected [7, 6]");
+  refused({"--from-pretrained=" + training.out("none").string()}, "none: cannot be read");
+  const std::string other = training.out("other").string();
+  REQUIRE(run_program({"synthesize", other, "--users=31", "--items=40", "--ratings=400"}).code ==
+          0);
+  refused({from, "--data=" + other}, "is a model of other users or items than those of synthetic");
+}
