@@ -7,6 +7,7 @@
 #include <string>
 #include <string_view>
 
+#include <comet/core/errors.hpp>
 #include <comet/core/types.hpp>
 
 /// \file
@@ -72,19 +73,38 @@ void check_input_gradient(std::string_view where, const DX& dx, const X& x) {
   check_equal(where, "dx.cols()", dx.cols(), "x.cols()", x.cols());
 }
 
-/// What every feature gate's backward() asks of its arguments. `num_samples` is that of the
-/// forward() in the workspace, negative if there is none.
-template <class X, class Routing, class Weights, class DX>
-void check_backward(std::string_view where, const X& x, Index input_dim, const Routing& routing,
+/// What every gate's backward() asks of its arguments. `num_samples` is that of the forward() in
+/// the workspace, negative if there is none.
+template <class Samples, class Routing, class Weights, class DX>
+void check_backward(std::string_view where, const Samples& samples, const Routing& routing,
                     const Weights& dweights, const DX& dx, Index num_samples) {
   if (num_samples < 0) [[unlikely]]
-    raise(where, "the workspace holds no forward(); call it first");
-  check_equal(where, "x.rows()", x.rows(), "input_dim", input_dim);
-  check_equal(where, "x.cols()", x.cols(), "samples of the last forward()", num_samples);
-  check_equal(where, "routing.num_samples()", routing.num_samples(), "x.cols()", x.cols());
+    raise(where, "the pass holds no forward(); call it first");
+  check_equal(where, "x.cols()", samples.size(), "samples of the last forward()", num_samples);
+  check_equal(where, "routing.num_samples()", routing.num_samples(), "x.cols()", samples.size());
   check_equal(where, "dweights.size()", Index(dweights.size()), "routing.num_entries()",
               routing.num_entries());
-  check_input_gradient(where, dx, x);
+  check_input_gradient(where, dx, samples.features);
+}
+
+[[noreturn, gnu::cold, gnu::noinline]] inline void raise_not_finite(std::string_view where,
+                                                                    std::string_view tensor,
+                                                                    std::string_view what) {
+  throw NotFinite(where, tensor, what);
+}
+
+/// Names the first element of a column that is nan or infinite, if there is one.
+template <class X>
+[[gnu::cold, gnu::noinline]] void raise_not_finite_at(std::string_view where, std::string_view name,
+                                                      const X& x, Index column) {
+  for (Index i = 0; i < x.rows(); ++i) {
+    const auto value = x(i, column);
+    if (std::isfinite(value)) continue;
+    const char* text = std::isnan(value) ? "nan" : value > 0 ? "inf" : "-inf";
+    raise_not_finite(
+        where, std::string(name) + "(" + std::to_string(i) + ", " + std::to_string(column) + ")",
+        std::string("is ") + text + ", expected a finite number");
+  }
 }
 
 /// Names the first element that is nan or infinite. Cost: one pass, vectorised.
@@ -95,11 +115,7 @@ void check_finite(std::string_view where, std::string_view name, const ConstMatr
   for (Index b = 0; b < x.cols(); ++b) finite = finite && (x.col(b).array() * S(0)).sum() == S(0);
   if (finite) [[likely]]
     return;
-  for (Index b = 0; b < x.cols(); ++b)
-    for (Index i = 0; i < x.rows(); ++i)
-      if (!std::isfinite(x(i, b)))
-        raise(where, std::string(name) + "(" + std::to_string(i) + ", " + std::to_string(b) + ")",
-              x(i, b), "a finite number");
+  for (Index b = 0; b < x.cols(); ++b) raise_not_finite_at(where, name, x, b);
 }
 
 }  // namespace comet::detail

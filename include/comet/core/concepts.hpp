@@ -5,64 +5,65 @@
 #include <cstdint>
 #include <span>
 
+#include <comet/core/gradients.hpp>
 #include <comet/core/parameters.hpp>
+#include <comet/core/pass.hpp>
+#include <comet/core/permutation.hpp>
 #include <comet/core/random.hpp>
 #include <comet/core/routing.hpp>
+#include <comet/core/samples.hpp>
 #include <comet/core/types.hpp>
 
 /// \file
-/// \brief What the parts of a model must offer. Syntax is checked here; the laws are in the
-/// comments and, for gates, in testing/gate_laws.hpp.
+/// \brief What the parts of a model must offer, and what a gate may offer beyond. Syntax is checked
+/// here; the laws are in the comments and, for gates, in testing/gate_laws.hpp.
+///
+/// One grammar for every part: what comes in, what goes out, the key if it trains, the pass.
+/// Outputs are overwritten, gradients are added to, inputs are left alone.
 
 namespace comet {
 
-namespace detail {
-
-/// Any callable that a visit_parameters() must accept.
-template <class S>
-struct AnyParameterVisitor {
-  void operator()(const ParameterName&, Eigen::Ref<Matrix<S>>, Eigen::Ref<Matrix<S>>) const {}
-};
-
-}  // namespace detail
-
-/// \brief Has parameters: visit_parameters(f) calls f(name, values, gradients) once per tensor, in
-/// the same order every time.
-template <class P>
-concept Parametric = requires(P part, detail::AnyParameterVisitor<typename P::Scalar> visitor) {
-  part.visit_parameters(visitor);
-};
-
-/// \brief Decides which experts see a sample, and with what weight.
+/// \brief Routes: decides which experts see a sample, and with what weight.
 ///
-/// `Input` is what the gate looks at: ConstMatrixView<Scalar> (features, one sample per column) or
-/// std::span<const std::int32_t> (one id per sample).
-/// Laws: route() is a function of one sample at a time; weights are >= 0 and sum to at most 1;
-/// a row has at most max_active() entries, experts ascending. Checked by testing/gate_laws.hpp.
+/// Laws: route() is a function of one sample at a time, unless the gate says otherwise by
+/// `static constexpr bool depends_on_batch = true`; weights are >= 0 and sum to at most 1; a row
+/// has at most max_active() entries, experts ascending; a masked sample has an empty row. Checked
+/// by testing/gate_laws.hpp.
 template <class G>
 concept Gate = std::copyable<G> && std::floating_point<typename G::Scalar> &&
     std::default_initializable<typename G::Workspace> &&
-    requires(const G gate, const typename G::Input& input, Routing<typename G::Scalar>& routing,
-             typename G::Workspace& workspace) {
+    requires(const G gate, const Samples<typename G::Scalar>& samples,
+             Routing<typename G::Scalar>& routing, Pass<G>& pass) {
   { gate.num_experts() } -> std::convertible_to<Index>;
   { gate.max_active() } -> std::convertible_to<Index>;
-  gate.route(input, routing, workspace);
+  gate.route(samples, routing, pass);
 };
 
-/// \brief A gate with parameters and gradients.
+/// \brief Trains: has gradients.
 ///
-/// forward() is route() in training: it may add noise drawn from `key` and leaves in the workspace
-/// what backward() needs. backward() takes one derivative per entry of the routing and adds to the
-/// gradients and to dx (d x B; an empty view if it is not wanted). regularization() is the penalty
-/// of the last forward(); backward() includes its gradient.
+/// forward() is route() in training: it may add noise drawn from `key` and leaves in the pass what
+/// backward() needs. backward() takes one derivative per entry of the routing and adds to
+/// pass.gradients(gate) and to dx (d x B, or no_gradient). regularization() is the penalty of the
+/// last forward(); backward() includes its gradient.
 template <class G>
-concept TrainableGate = Gate<G> && Parametric<G> &&
-    requires(G gate, const G const_gate, const typename G::Input& input,
-             Routing<typename G::Scalar>& routing, typename G::Workspace& workspace, RandomKey key,
+concept TrainableGate = Gate<G> &&
+    requires(const G gate, const Samples<typename G::Scalar>& samples,
+             Routing<typename G::Scalar>& routing, Pass<G>& pass, RandomKey key,
              std::span<const typename G::Scalar> dweights, MatrixView<typename G::Scalar> dx) {
-  const_gate.forward(input, routing, key, workspace);
-  gate.backward(input, routing, dweights, dx, workspace);
-  { const_gate.regularization(workspace) } -> std::convertible_to<typename G::Scalar>;
+  gate.forward(samples, routing, key, pass);
+  gate.backward(samples, routing, dweights, dx, pass);
+  { gate.regularization(pass) } -> std::convertible_to<typename G::Scalar>;
+};
+
+/// \brief Has selectors: its weight is a sum over trees or selectors, and it can hand them out one
+/// by one. Slot i k + j is expert i of selector j; summing an expert's k slots gives route().
+template <class G>
+concept SelectorGate = Gate<G> &&
+    requires(const G gate, const Samples<typename G::Scalar>& samples,
+             Routing<typename G::Scalar>& routing, Pass<G>& pass, RandomKey key) {
+  { gate.num_selectors() } -> std::convertible_to<Index>;
+  gate.route_slots(samples, routing, pass);
+  gate.forward_slots(samples, routing, key, pass);
 };
 
 /// \brief The columns an expert works on in training: which sample each belongs to, and the key
@@ -74,11 +75,13 @@ struct TrainingTile {
 
 /// \brief A function applied to each column by itself, with parameters.
 ///
-/// The layer calls it on blocks of columns: x is d x width, y is m x width. `cache` is cache_dim()
-/// x width: forward() fills it, backward finds it again; predict() may use it as scratch. Columns
-/// may be padding: finite in, anything finite out. An expert whose result for a column does not
-/// depend on the width of the block, bit for bit, can say `static constexpr bool
-/// independent_columns = true;` and gets no padding; a product by Eigen does depend on it.
+/// A bank calls it on blocks of columns: x is d x width, y is m x width. `cache` is cache_dim() x
+/// width: forward() fills it, backward finds it again; predict() may use it as scratch. Columns may
+/// be padding: finite in, anything finite out. cost() is the number of multiply-adds of one column.
+/// An expert whose result for a column does not depend on the width of the block, bit for bit, can
+/// say `static constexpr bool independent_columns = true;` and gets no padding; a product by Eigen
+/// does depend on it. Experts of one layer may differ in everything but input_dim() and
+/// output_dim().
 template <class E>
 concept ExpertFunction = std::copyable<E> && Parametric<E> &&
     std::floating_point<typename E::Scalar> &&
@@ -87,42 +90,47 @@ concept ExpertFunction = std::copyable<E> && Parametric<E> &&
   { expert.input_dim() } -> std::convertible_to<Index>;
   { expert.output_dim() } -> std::convertible_to<Index>;
   { expert.cache_dim() } -> std::convertible_to<Index>;
+  { expert.cost() } -> std::convertible_to<double>;
   expert.predict(x, out, out);
   expert.forward(x, out, out, tile);
 };
 
 /// \brief An expert whose backward pass is one call over all its samples, in order.
 ///
-/// backward(x, y, cache, dy, dx): adds to the gradients and writes dx, unless dx is empty; it may
-/// overwrite dy and cache. The layer runs different experts in parallel.
+/// backward(x, y, cache, dy, dx, gradients): adds to the gradients and to dx, unless that is
+/// no_gradient. dy and cache are the expert's to use up: nobody reads them again.
 template <class E>
 concept WholeBackwardExpert = ExpertFunction<E> &&
-    requires(E expert, const ConstMatrixView<typename E::Scalar>& x,
-             MatrixView<typename E::Scalar> out) {
-  expert.backward(x, x, out, out, out);
+    requires(const E expert, const ConstMatrixView<typename E::Scalar>& x,
+             MatrixView<typename E::Scalar> out, GradientView<typename E::Scalar> gradients) {
+  expert.backward(x, x, out, out, out, gradients);
 };
 
 /// \brief An expert whose backward pass can be spread over threads without changing a sum.
 ///
-/// backward_columns(x, y, cache, dy, dx) handles a block of columns by itself: it writes dx and
-/// leaves in dy and cache what accumulate_gradients(x, cache, dy, slice) needs, which adds one of
-/// num_slices() disjoint parts of the parameter gradients over all columns of the expert.
+/// backward_columns(x, y, cache, dy, dx) handles a block of columns by itself: it adds to dx and
+/// leaves in dy and cache what accumulate_gradients(x, cache, dy, slice, gradients) needs, which
+/// adds one of num_slices() disjoint parts of the parameter gradients over all columns of the
+/// expert.
 template <class E>
 concept SplitBackwardExpert = ExpertFunction<E> &&
-    requires(E expert, const E const_expert, const ConstMatrixView<typename E::Scalar>& x,
-             MatrixView<typename E::Scalar> out, Index slice) {
-  const_expert.backward_columns(x, x, out, out, out);
-  { const_expert.num_slices() } -> std::convertible_to<Index>;
-  expert.accumulate_gradients(x, x, x, slice);
+    requires(const E expert, const ConstMatrixView<typename E::Scalar>& x,
+             MatrixView<typename E::Scalar> out, Index slice,
+             GradientView<typename E::Scalar> gradients) {
+  expert.backward_columns(x, x, out, out, out);
+  { expert.num_slices() } -> std::convertible_to<Index>;
+  expert.accumulate_gradients(x, x, x, slice, gradients);
 };
 
+/// \brief What a layer takes as an expert: either form of the backward pass.
 template <class E>
 concept Expert = WholeBackwardExpert<E> || SplitBackwardExpert<E>;
 
 /// \brief Changes a model's parameters by its gradients and sets the gradients to zero.
 template <class O, class Model>
-concept Optimizer = requires(O optimizer, Model model) {
-  optimizer.step(model);
+concept Optimizer = requires(O optimizer, Model model,
+                             GradientView<typename Model::Scalar> gradients) {
+  optimizer.step(model, gradients);
 };
 
 }  // namespace comet

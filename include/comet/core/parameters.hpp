@@ -2,18 +2,25 @@
 #pragma once
 
 #include <concepts>
+#include <initializer_list>
+#include <ranges>
+#include <span>
 #include <string>
 #include <string_view>
+#include <type_traits>
 #include <utility>
+#include <vector>
 
 #include <comet/core/types.hpp>
 
 /// \file
 /// \brief The one hook by which optimizers, files, gradient checks and counters see a model.
 ///
-/// A model offers `visit_parameters(f)` and calls `f(name, values, gradients)` once per tensor,
-/// always in the same order. Everything that keeps state about parameters keeps it by that order
-/// and checks the sizes; nothing is ever looked up by address, so models can be copied and moved.
+/// A part offers `visit(f) const` and calls `f(name, child)` for what it is made of, always in the
+/// same order: parameters, other parts, or vectors of parts. `for_each_parameter(model, f)` walks
+/// down to the parameters. Everything that keeps numbers about parameters (gradients, moments of
+/// an optimizer) keeps them by that order and checks the sizes; nothing is ever looked up by
+/// address, so models can be copied and moved.
 
 namespace comet {
 
@@ -33,6 +40,9 @@ class ParameterName {
   ParameterName(std::string_view group, Index number, const ParameterName& rest) noexcept
       : part_(group), number_(number), rest_(&rest) {}
 
+  /// Its first part: the whole name if it is a leaf.
+  [[nodiscard]] std::string_view head() const noexcept { return part_; }
+
   /// The whole name.
   [[nodiscard]] std::string str() const {
     std::string text(part_);
@@ -47,59 +57,125 @@ class ParameterName {
   const ParameterName* rest_ = nullptr;
 };
 
-/// \brief Values of a tensor and the gradient that backward passes add to.
-template <class S>
-struct Parameter {
-  static_assert(std::floating_point<S>, "comet: the scalar type is float or double");
+/// \brief A tensor of trainable numbers: a matrix that knows its shape. Gradients are elsewhere,
+/// see Gradients.
+///
+/// The matrix is column-major with the last axis of the shape, the one whose neighbours are
+/// neighbours in memory, down its columns: a weight of `in x out` has the shape [out, in], a column
+/// of n biases [n], filters [out, height, width, in] are `in x (width * height * out)`.
+///
+/// \tparam Storage  what a number is kept as; parts compute in their own Scalar
+template <class Storage>
+class Parameter : public Matrix<Storage> {
+  static_assert(std::floating_point<Storage>, "comet: the scalar type is float or double");
 
-  Matrix<S> values;     ///< What is trained.
-  Matrix<S> gradients;  ///< Same shape; backward passes add to it.
-
+ public:
+  /// Nothing yet.
   Parameter() = default;
-  /// Zeros. \param rows, cols  of values and gradients alike
-  Parameter(Index rows, Index cols)
-      : values(Matrix<S>::Zero(rows, cols)), gradients(Matrix<S>::Zero(rows, cols)) {}
-
-  /// Calls f(name, values, gradients).
-  template <class F>
-  void visit(const ParameterName& name, F&& f) {
-    f(name, values, gradients);
+  /// A matrix of zeros of shape [cols, rows].
+  Parameter(Index rows, Index cols) : Parameter({cols, rows}) {}
+  /// Zeros. \param shape  C order, rank 1 to 4, e.g. [out] for biases
+  Parameter(std::initializer_list<Index> shape) : shape_(shape) {
+    const Index rows = shape_.back();
+    Index cols = 1;
+    for (std::size_t axis = 0; axis + 1 < shape_.size(); ++axis) cols *= shape_[axis];
+    this->setZero(rows, cols);
   }
+
+  /// Numbers of the same size; the shape stays.
+  template <class D>
+  Parameter& operator=(const Eigen::EigenBase<D>& values) {
+    Matrix<Storage>::operator=(values.derived());
+    return *this;
+  }
+
+  /// Sizes of the axes in C order: neighbours in memory differ in the last one.
+  [[nodiscard]] const std::vector<Index>& shape() const noexcept { return shape_; }
+
+ private:
+  std::vector<Index> shape_;
 };
 
-/// \brief Visits the parameters of a part under the name `group`.
-template <class Part, class F>
-void visit_part(std::string_view group, Part& part, F&& f) {
-  part.visit_parameters([&](const ParameterName& name, auto& values, auto& gradients) {
-    f(ParameterName(group, name), values, gradients);
-  });
-}
+namespace detail {
 
-/// \brief Visits the parameters of numbered parts under `group.0`, `group.1`, ...
-template <class Parts, class F>
-void visit_parts(std::string_view group, Parts& parts, F&& f) {
-  Index number = 0;
-  for (auto& part : parts) {
-    part.visit_parameters([&](const ParameterName& name, auto& values, auto& gradients) {
-      f(ParameterName(group, number, name), values, gradients);
+template <class T>
+inline constexpr bool is_parameter = false;
+template <class Storage>
+inline constexpr bool is_parameter<Parameter<Storage>> = true;
+
+struct AnyChildVisitor {
+  template <class Child>
+  void operator()(const ParameterName&, const Child&) const {}
+};
+
+}  // namespace detail
+
+/// \brief Is made of parameters: visit(f) calls f(name, child) once per child, in the same order
+/// every time. A child is a Parameter, a part, or a range of parts.
+template <class P>
+concept Parametric = requires(const P& part, detail::AnyChildVisitor f) {
+  part.visit(f);
+};
+
+/// \brief Calls f(name, parameter) for every tensor below `part`: Parameter<Storage>&, const if the
+/// part is. A part without visit() has none.
+template <class Part, class F>
+void for_each_parameter(Part& part, F&& f) {
+  using Bare = std::remove_const_t<Part>;
+  if constexpr (Parametric<Bare>) {
+    std::as_const(part).visit([&f](const ParameterName& name, const auto& constant) {
+      using Child = std::remove_cvref_t<decltype(constant)>;
+      // visit() is const; what a part that is not const is made of may be changed.
+      using Here = std::conditional_t<std::is_const_v<Part>, const Child, Child>;
+      auto& child = const_cast<Here&>(constant);
+      if constexpr (detail::is_parameter<Child>) {
+        f(name, child);
+      } else if constexpr (std::ranges::range<Child>) {
+        Index number = 0;
+        for (auto& each : child) {
+          for_each_parameter(each, [&](const ParameterName& rest, auto& parameter) {
+            f(ParameterName(name.head(), number, rest), parameter);
+          });
+          ++number;
+        }
+      } else {
+        for_each_parameter(child, [&](const ParameterName& rest, auto& parameter) {
+          f(ParameterName(name.head(), rest), parameter);
+        });
+      }
     });
-    ++number;
   }
 }
 
 /// \brief Number of trainable values of a model.
 template <class Model>
-[[nodiscard]] Index count_parameters(Model& model) {
+[[nodiscard]] Index count_parameters(const Model& model) {
   Index count = 0;
-  model.visit_parameters(
-      [&](const ParameterName&, auto& values, auto&) { count += values.size(); });
+  for_each_parameter(model, [&](const ParameterName&, const auto& p) { count += p.size(); });
   return count;
 }
 
-/// \brief Sets every gradient of a model to zero.
+/// \brief Number of tensors of a model, or of a range of parts.
 template <class Model>
-void zero_gradients(Model& model) {
-  model.visit_parameters([](const ParameterName&, auto&, auto& gradients) { gradients.setZero(); });
+[[nodiscard]] Index count_tensors(const Model& model) {
+  Index count = 0;
+  if constexpr (std::ranges::range<Model>) {
+    for (const auto& part : model) count += count_tensors(part);
+  } else {
+    for_each_parameter(model, [&](const ParameterName&, const auto&) { ++count; });
+  }
+  return count;
 }
+
+/// \brief Has state that training changes and that is no parameter: moments, counts, permutations.
+///
+/// visit_state(f) calls f(name, values), values being a std::span of float, double, std::int32_t or
+/// std::int64_t, once per piece and in the same order every time. Whoever has written other numbers
+/// there calls restored(), which takes them over, or throws std::invalid_argument if they cannot be
+/// the state of such a part. io/safetensors.hpp saves and loads anything of this kind.
+template <class T>
+concept Stateful = requires(T part, void (*f)(const ParameterName&, std::span<double>)) {
+  part.restored();
+};
 
 }  // namespace comet

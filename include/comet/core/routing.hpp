@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
+#include <algorithm>
+#include <cstdint>
 #include <span>
 #include <vector>
 
@@ -116,6 +118,61 @@ class Routing {
   std::vector<Index> offsets_ = {0};  // B + 1
   std::vector<ExpertId> experts_;     // entries, sample by sample
   detail::AlignedVector<S> weights_;  // entries, same order
+};
+
+/// \brief A row in the making: the one place where weights of slots become weights of experts.
+///
+/// A slot is what a gate speaks of by itself: a leaf, a code, a logit, perhaps of one tree or
+/// selector out of several. Labels tell whose weight it is. Slots come in any order; the row's
+/// experts ascend, and weights of the same expert are added in the order in which they came.
+///
+/// \par Cost  O(entries log entries) per row, no allocation once sizes have been seen
+template <class S>
+class RowBuilder {
+ public:
+  /// Starts the row of a sample.
+  void clear() {
+    keys_.clear();
+    weights_.clear();
+  }
+
+  /// Adds to an expert's weight.
+  void add(ExpertId expert, S weight) {
+    // An expert above the place: sorts as a pair would, in one comparison.
+    keys_.push_back((std::uint64_t(expert) << 32) | std::uint64_t(weights_.size()));
+    weights_.push_back(weight);
+  }
+
+  /// Number of weights that were added.
+  [[nodiscard]] Index size() const noexcept { return Index(weights_.size()); }
+
+  /// Ends the row: appends it to a routing.
+  void end(Routing<S>& routing) {
+    end(routing, [](Index, Index) {});
+  }
+  /// \brief The same. \param placed  callable with (i, entry): the i-th weight that was added is
+  /// part of that entry of the routing
+  template <class Placed>
+  void end(Routing<S>& routing, Placed placed) {
+    std::sort(keys_.begin(), keys_.end());
+    ExpertId last = -1;
+    for (const std::uint64_t key : keys_) {
+      const auto expert = ExpertId(key >> 32);
+      const auto i = std::size_t(key & 0xffffffffU);
+      if (expert == last) {
+        routing.weights().back() += weights_[i];
+      } else {
+        routing.push(expert, weights_[i]);
+        last = expert;
+      }
+      placed(Index(i), routing.num_entries() - 1);
+    }
+    routing.end_sample();
+  }
+
+ private:
+  std::vector<std::uint64_t> keys_;
+  std::vector<S> weights_;
 };
 
 }  // namespace comet

@@ -14,6 +14,15 @@
 /// memory of a C-order array of shape (B, d) in NumPy or PyTorch: both sides can share it. Weights
 /// follow the same rule: one output unit per column (in x out), the memory of a C-order (out, in).
 
+#if defined(__FINITE_MATH_ONLY__) && __FINITE_MATH_ONLY__
+#error \
+    "comet: -ffast-math (-ffinite-math-only) removes the checks for nan and infinity, and with \
+them the promise that a training which diverges says so: compile without it"
+#endif
+#if !defined(__cpp_exceptions)
+#error "comet: errors are exceptions: compile without -fno-exceptions"
+#endif
+
 namespace comet {
 
 using Index = Eigen::Index;     ///< sizes and positions
@@ -22,9 +31,9 @@ using SampleId = std::int32_t;  ///< number of a sample in its batch, 0..B-1
 
 /// A column-major matrix of any size.
 template <class S>
-using Matrix = Eigen::Matrix<S, Eigen::Dynamic, Eigen::Dynamic>;
+using Matrix = Eigen::Matrix<S, Eigen::Dynamic, Eigen::Dynamic, Eigen::ColMajor>;
 template <class S>
-using Vector = Eigen::Matrix<S, Eigen::Dynamic, 1>;  ///< A column of any size.
+using Vector = Eigen::Matrix<S, Eigen::Dynamic, 1, Eigen::ColMajor>;  ///< A column of any size.
 
 namespace detail {
 
@@ -36,7 +45,7 @@ concept EigenDense =
 /// (an expression, which has to be evaluated anyway).
 template <class D>
 inline constexpr bool is_viewable =
-    !(int(Eigen::internal::traits<D>::Flags) & Eigen::DirectAccessBit) ||
+    !(int(D::Flags) & Eigen::DirectAccessBit) ||
     ((!(int(D::Flags) & Eigen::RowMajorBit) || D::IsVectorAtCompileTime) &&
      int(D::InnerStrideAtCompileTime) == 1);
 
@@ -97,6 +106,11 @@ class ConstMatrixView : public Eigen::Ref<const Matrix<S>, 0, Eigen::OuterStride
       : Base(detail::viewable<S>(x.derived())) {}
 };
 
+/// \brief "Not wanted", for a gradient that would be added to: `layer.backward(x, dy, no_gradient,
+/// pass)` saves its cost. An empty matrix means the same.
+struct NoGradient {};
+inline constexpr NoGradient no_gradient = {};  ///< The one of its kind.
+
 /// \brief Writable view of a column-major matrix, block or map that the caller has sized.
 template <class S>
 class MatrixView : public Eigen::Ref<Matrix<S>, 0, Eigen::OuterStride<>> {
@@ -109,6 +123,8 @@ class MatrixView : public Eigen::Ref<Matrix<S>, 0, Eigen::OuterStride<>> {
            !std::same_as<std::remove_cvref_t<D>, MatrixView>)
       MatrixView(D&& x)  // NOLINT: conversion is the purpose
       : Base(detail::writable<S, !std::is_lvalue_reference_v<D>>(x)) {}
+  /// A view of nothing.
+  MatrixView(NoGradient) : Base(Eigen::Map<Matrix<S>>(nullptr, 0, 0)) {}  // NOLINT
 
   using Base::operator=;
 };

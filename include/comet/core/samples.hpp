@@ -1,0 +1,108 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+
+#include <cmath>
+#include <cstdint>
+#include <span>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include <comet/core/check.hpp>
+#include <comet/core/types.hpp>
+
+namespace comet {
+
+/// \brief A batch as gates and layers see it: features, ids and a mask travel together, and each
+/// part reads what it needs.
+///
+/// \code
+///   gate.route(x, routing, pass);                      // features alone
+///   gate.route(Samples{x, ids}, routing, pass);        // and an id per sample, for a Hash gate
+///   gate.route(Samples{x, ids, mask}, routing, pass);  // some columns are padding
+/// \endcode
+///
+/// A masked sample (mask 0) is padding, of a sentence for example. It is routed nowhere, costs
+/// nothing, its features are not looked at, and it takes no part in means over the batch.
+///
+/// A view: what it was made from has to stay.
+template <class S>
+struct Samples {
+  ConstMatrixView<S> features;              ///< d x B
+  std::span<const std::int32_t> ids = {};   ///< B, or none
+  std::span<const std::uint8_t> mask = {};  ///< B, 1 for a sample and 0 for padding; or none
+
+  /// Features, and ids and a mask if there are any.
+  template <class D>
+  Samples(const Eigen::DenseBase<D>& x, std::span<const std::int32_t> sample_ids = {},
+          std::span<const std::uint8_t> sample_mask = {})  // NOLINT: conversion is the purpose
+      : features(x), ids(sample_ids), mask(sample_mask) {}
+  /// Features that are a view already.
+  Samples(const ConstMatrixView<S>& x, std::span<const std::int32_t> sample_ids = {},
+          std::span<const std::uint8_t> sample_mask = {})  // NOLINT: conversion is the purpose
+      : features(x), ids(sample_ids), mask(sample_mask) {}
+
+  /// Number of samples B, padding included.
+  [[nodiscard]] Index size() const { return features.cols(); }
+  /// Number of features d.
+  [[nodiscard]] Index dim() const { return features.rows(); }
+  /// Whether sample b is one and no padding.
+  [[nodiscard]] bool is_live(Index b) const { return mask.empty() || mask[std::size_t(b)] != 0; }
+
+  /// \brief Checks sizes, and that features of live samples are finite.
+  /// \throws std::invalid_argument naming what does not fit
+  /// \throws NotFinite naming the first feature that is not finite
+  void validate(std::string_view where) const {
+    if (!ids.empty())
+      detail::check_equal(where, "samples.ids.size()", Index(ids.size()), "x.cols()", size());
+    if (mask.empty()) {
+      detail::check_finite(where, "x", features);
+      return;
+    }
+    detail::check_equal(where, "samples.mask.size()", Index(mask.size()), "x.cols()", size());
+    for (Index b = 0; b < size(); ++b)
+      if (is_live(b) && (features.col(b).array() * S(0)).sum() != S(0)) [[unlikely]]
+        detail::raise_not_finite_at(where, "x", features, b);
+  }
+  /// \brief The same for a part that needs so many features.
+  void validate(std::string_view where, Index input_dim) const {
+    detail::check_equal(where, "x.rows()", dim(), "input_dim", input_dim);
+    validate(where);
+  }
+};
+
+template <class D, class... Rest>
+Samples(const Eigen::DenseBase<D>&, Rest...) -> Samples<typename D::Scalar>;
+
+/// \brief The numbers of the samples that are no padding, ascending.
+class LiveSamples {
+ public:
+  /// Takes stock of a batch; allocates only for a mask, and only when it grows.
+  template <class S>
+  void assign(const Samples<S>& samples) {
+    list_.clear();
+    masked_ = !samples.mask.empty();
+    size_ = samples.size();
+    if (!masked_) return;
+    for (Index b = 0; b < samples.size(); ++b)
+      if (samples.is_live(b)) list_.push_back(SampleId(b));
+    size_ = Index(list_.size());
+  }
+
+  /// How many there are.
+  [[nodiscard]] Index size() const noexcept { return size_; }
+  /// Whether the batch has a mask.
+  [[nodiscard]] bool masked() const noexcept { return masked_; }
+  /// The i-th of them.
+  [[nodiscard]] Index operator[](Index i) const {
+    return masked_ ? Index(list_[std::size_t(i)]) : i;
+  }
+
+ private:
+  std::vector<SampleId> list_;
+  Index size_ = 0;
+  bool masked_ = false;
+};
+
+}  // namespace comet
