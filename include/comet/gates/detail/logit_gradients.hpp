@@ -5,74 +5,13 @@
 #include <span>
 #include <vector>
 
-#include <comet/core/parameters.hpp>
-#include <comet/core/permutation.hpp>
-#include <comet/core/random.hpp>
+#include <comet/core/gradients.hpp>
 #include <comet/core/thread_pool.hpp>
 #include <comet/core/types.hpp>
+#include <comet/gates/hyperplanes.hpp>
 #include <comet/kernels/dots.hpp>
 
 namespace comet::detail {
-
-/// \brief A bank of affine functions h(x) = w_h . x + c_h: what every gate in this library learns.
-///
-/// One hyperplane per column, so that evaluating a few of them touches only their memory.
-template <class S>
-class Hyperplanes {
- public:
-  enum class Offsets { trained, none };
-
-  Hyperplanes(Index input_dim, Index count, Offsets offsets = Offsets::trained)
-      : weight_(input_dim, count), bias_(offsets == Offsets::trained ? count : 0, 1) {}
-
-  /// Weights and biases uniform in +-bound.
-  void initialize(double bound, RandomKey key) {
-    key.fold(0).fill_uniform(weight_.values, -bound, bound);
-    key.fold(1).fill_uniform(bias_.values, -bound, bound);
-  }
-
-  [[nodiscard]] Index input_dim() const { return weight_.values.rows(); }
-  [[nodiscard]] Index size() const { return weight_.values.cols(); }
-  [[nodiscard]] const Matrix<S>& weight() const { return weight_.values; }  // d x H
-  [[nodiscard]] const Matrix<S>& bias() const { return bias_.values; }      // H x 1
-
-  /// The same functions in another order: h-th becomes p(h)-th. Gradients are 0.
-  [[nodiscard]] Hyperplanes permuted(const Permutation& p) const {
-    Hyperplanes result(input_dim(), size(), has_bias() ? Offsets::trained : Offsets::none);
-    for (Index h = 0; h < size(); ++h) {
-      result.weight_.values.col(p[h]) = weight_.values.col(h);
-      if (has_bias()) result.bias_.values(p[h], 0) = bias_.values(h, 0);
-    }
-    return result;
-  }
-
-  /// out[i * out_stride] = w_h . x[i] + c_h; the same bits for any count.
-  void logits(Index h, const S* const* x, Index count, S* out, Index out_stride = 1) const {
-    dots(column(h), input_dim(), x, count, has_bias() ? bias_.values(h, 0) : S(0), out, out_stride);
-  }
-
-  [[nodiscard]] bool has_bias() const { return bias_.values.size() > 0; }
-  [[nodiscard]] const S* column(Index h) const { return weight_.values.col(h).data(); }
-
-  template <class F>
-  void visit(const char* group, F&& f) {
-    const ParameterName weight("weight"), bias("bias");
-    weight_.visit(ParameterName(group, weight), f);
-    if (has_bias()) bias_.visit(ParameterName(group, bias), f);
-  }
-  template <class F>
-  void visit(F&& f) {
-    weight_.visit("weight", f);
-    if (has_bias()) bias_.visit("bias", f);
-  }
-
-  S* weight_gradient(Index h) { return weight_.gradients.col(h).data(); }
-  S& bias_gradient(Index h) { return bias_.gradients(h, 0); }
-
- private:
-  Parameter<S> weight_;  // d x H
-  Parameter<S> bias_;    // H x 1
-};
 
 /// \brief Derivatives of a loss by the logits of hyperplanes, for the (hyperplane, sample) pairs
 /// where they are not 0, and the gradients that follow from them.
@@ -100,17 +39,18 @@ class LogitGradients {
       tiles_[std::size_t(tile)].push_back({std::int32_t(plane), SampleId(sample), value});
   }
 
-  /// Adds to the gradients of the hyperplanes and, unless dx is empty, to dx (d x B).
-  void apply(Hyperplanes<S>& planes, const ConstMatrixView<S>& x, MatrixView<S> dx,
-             ThreadPool* pool) {
+  /// Adds to the gradients of the hyperplanes (their weight and, where they have one, their bias)
+  /// and, unless dx is empty, to dx (d x B).
+  void apply(const Hyperplanes<S>& planes, GradientView<S> gradients, const ConstMatrixView<S>& x,
+             MatrixView<S> dx, ThreadPool* pool) {
     const Index d = planes.input_dim();
     group(planes.size(), [](const Entry& e) { return e.plane; });
     pool = worth_threads(pool, double(grouped_.size()) * double(d));
     parallel_for(pool, chunks(planes.size()), [&](Index chunk, Index) {
       for_groups(chunk, planes.size(), [&](Index plane, std::span<const Entry> entries) {
         if (planes.has_bias())
-          for (const Entry& e : entries) planes.bias_gradient(plane) += e.value;
-        add_all(planes.weight_gradient(plane), d, entries,
+          for (const Entry& e : entries) gradients[1](plane, 0) += e.value;
+        add_all(gradients[0].col(plane).data(), d, entries,
                 [&](const Entry& e) { return x.col(e.sample).data(); });
       });
     });
