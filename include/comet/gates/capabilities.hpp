@@ -1,0 +1,141 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+
+#include <array>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+
+#include <comet/core/concepts.hpp>
+#include <comet/core/permutation.hpp>
+#include <comet/core/types.hpp>
+
+/// \file
+/// \brief What a gate may be able to do beyond routing and training: the concepts, and one function
+/// for each. Members of the gate do the work; who wraps a gate hands them on.
+///
+/// \see SelectorGate, the one that core/concepts.hpp has
+
+namespace comet {
+
+struct ExplainNames;  // gates/explanation.hpp
+
+/// \brief What an annealing sets: what is left out stays as it is.
+struct GateAnnealing {
+  std::optional<double> gamma = {};    ///< Width of the smooth-step, > 0.
+  std::optional<double> entropy = {};  ///< Strength of the entropy penalty, >= 0.
+};
+
+/// \brief Anneals: is soft at first and can be made to decide while it trains, by a narrower
+/// smooth-step or a stronger penalty on entropy.
+template <class G>
+concept AnnealableGate = Gate<G> && requires(G gate, const GateAnnealing& settings) {
+  gate.anneal(settings);
+};
+
+/// \brief Freezes: gives a gate that routes to the same bits and does nothing else. It takes one
+/// permutation of its experts, or one per selector, into the result; none leaves experts as they
+/// are.
+template <class G>
+concept FreezableGate = Gate<G> &&
+    requires(const G gate, std::span<const Permutation> permutations) {
+  gate.freeze(permutations);
+};
+
+/// \brief Explains: says of one sample why it goes where it goes. Permutations as for freeze().
+template <class G>
+concept ExplainableGate = Gate<G> &&
+    requires(const G gate, const ConstMatrixView<typename G::Scalar>& x,
+             std::span<const Permutation> permutations, const ExplainNames& names) {
+  gate.explain(x, permutations, names);
+};
+
+/// \brief Is told the load: at the end of a step, the number of samples that each expert had in it,
+/// to steer the next one by.
+template <class G>
+concept LoadedGate = Gate<G> && requires(G gate, std::span<const Index> load) {
+  gate.end_of_step(load);
+};
+
+/// \brief The capabilities of a gate, as columns of a table.
+struct GateCapabilities {
+  bool trains = false;     ///< TrainableGate: it learns where to send a sample.
+  bool selectors = false;  ///< SelectorGate: has trees or selectors to be relabelled one by one.
+  bool anneals = false;    ///< AnnealableGate
+  bool freezes = false;    ///< FreezableGate
+  bool explains = false;   ///< ExplainableGate
+  bool loads = false;      ///< LoadedGate
+
+  static constexpr std::size_t count = 6;  ///< How many there are.
+  /// What each is called, in the order of values().
+  static constexpr std::array<std::string_view, count> names = {
+      "trains", "selectors", "anneals", "freezes", "explains", "is told the load"};
+  /// Whether the gate has each.
+  [[nodiscard]] constexpr std::array<bool, count> values() const {
+    return {trains, selectors, anneals, freezes, explains, loads};
+  }
+  friend constexpr bool operator==(const GateCapabilities&, const GateCapabilities&) = default;
+};
+
+/// \brief What a type of gate can do. For a gate whose kind is chosen at run time, and for wrappers
+/// of one, ask capabilities(gate).
+template <Gate G>
+inline constexpr GateCapabilities capabilities_of = {.trains = TrainableGate<G>,
+                                                     .selectors = SelectorGate<G>,
+                                                     .anneals = AnnealableGate<G>,
+                                                     .freezes = FreezableGate<G>,
+                                                     .explains = ExplainableGate<G>,
+                                                     .loads = LoadedGate<G>};
+
+/// \brief What a gate can do: known from its type, unless the gate knows better.
+template <Gate G>
+[[nodiscard]] constexpr GateCapabilities capabilities(const G& gate) {
+  if constexpr (requires { GateCapabilities(gate.capabilities()); }) {
+    return gate.capabilities();
+  } else {
+    return capabilities_of<G>;
+  }
+}
+
+/// \brief What a gate's kind is called, e.g. "top_k"; empty for one that has not been given a name.
+template <Gate G>
+[[nodiscard]] constexpr std::string_view gate_name(const G& gate) {
+  if constexpr (requires { std::string_view(gate.name()); }) {
+    return gate.name();
+  } else if constexpr (requires { std::string_view(G::name); }) {
+    return G::name;
+  } else {
+    return {};
+  }
+}
+
+namespace detail {
+
+/// "a top_k gate", for messages.
+[[nodiscard]] inline std::string a_gate(std::string_view name) {
+  return name.empty() ? "this gate" : "a " + std::string(name) + " gate";
+}
+
+}  // namespace detail
+
+/// \brief Sets gamma, the strength of the entropy penalty, or both.
+/// \throws std::invalid_argument if a number is outside its bounds, or by a gate chosen at run time
+/// that has nothing to anneal
+template <Gate G>
+void anneal(G& gate, const GateAnnealing& settings) {
+  static_assert(AnnealableGate<G>,
+                "comet::anneal: this gate has no gamma and no entropy penalty to anneal");
+  if constexpr (AnnealableGate<G>) gate.anneal(settings);
+}
+
+/// \brief Tells a gate the load of the step that ends.
+/// \param load  n numbers: the samples that each expert had
+/// \throws std::invalid_argument by a gate chosen at run time that does not take it
+template <Gate G>
+void end_of_step(G& gate, std::span<const Index> load) {
+  static_assert(LoadedGate<G>, "comet::end_of_step: this gate has no use for the load of a step");
+  if constexpr (LoadedGate<G>) gate.end_of_step(load);
+}
+
+}  // namespace comet
