@@ -7,7 +7,9 @@
 #include <string>
 #include <vector>
 
+#include <comet/core/gradients.hpp>
 #include <comet/core/parameters.hpp>
+#include <comet/core/pass.hpp>
 #include <comet/core/random.hpp>
 #include <comet/core/types.hpp>
 
@@ -26,22 +28,52 @@ template <class S>
 
 /// Every value, in visiting order.
 template <class Model>
-[[nodiscard]] auto values_of(Model& model) {
+[[nodiscard]] auto values_of(const Model& model) {
   std::vector<typename Model::Scalar> all;
-  model.visit_parameters([&](const ParameterName&, auto& values, auto&) {
+  for_each_parameter(model, [&](const ParameterName&, const auto& values) {
     all.insert(all.end(), values.data(), values.data() + values.size());
   });
   return all;
 }
 
 /// Every gradient, in visiting order.
-template <class Model>
-[[nodiscard]] auto gradients_of(Model& model) {
-  std::vector<typename Model::Scalar> all;
-  model.visit_parameters([&](const ParameterName&, auto&, auto& gradients) {
-    all.insert(all.end(), gradients.data(), gradients.data() + gradients.size());
-  });
+template <class S>
+[[nodiscard]] std::vector<S> values_of(GradientView<S> gradients) {
+  std::vector<S> all;
+  for (Index i = 0; i < gradients.size(); ++i) {
+    const auto tensor = gradients[i];
+    all.insert(all.end(), tensor.data(), tensor.data() + tensor.size());
+  }
   return all;
+}
+template <class S>
+[[nodiscard]] std::vector<S> values_of(Gradients<S>& gradients) {
+  return values_of(gradients.view());
+}
+
+/// Every gradient that a pass has, in visiting order.
+template <class Model>
+[[nodiscard]] auto gradients_of(const Model& model, Pass<Model>& pass) {
+  return values_of(pass.gradients(model));
+}
+
+/// Sets the gradients that a pass has to zero.
+template <class Model>
+void clear_gradients(const Model& model, Pass<Model>& pass) {
+  const auto gradients = pass.gradients(model);
+  for (Index i = 0; i < gradients.size(); ++i) gradients[i].setZero();
+}
+
+/// Where a tensor is in visiting order.
+template <class Model>
+[[nodiscard]] Index tensor_number(const Model& model, const std::string& name) {
+  Index found = -1, number = 0;
+  for_each_parameter(model, [&](const ParameterName& n, const auto&) {
+    if (n.str() == name) found = number;
+    ++number;
+  });
+  if (found < 0) throw std::runtime_error("no parameter " + name);
+  return found;
 }
 
 /// The values of one tensor, to be read or changed.
@@ -50,7 +82,7 @@ template <class Model>
   using S = typename Model::Scalar;
   Eigen::Map<Matrix<S>> found(nullptr, 0, 0);
   bool any = false;
-  model.visit_parameters([&](const ParameterName& n, auto& values, auto&) {
+  for_each_parameter(model, [&](const ParameterName& n, auto& values) {
     if (n.str() != name) return;
     new (&found) Eigen::Map<Matrix<S>>(values.data(), values.rows(), values.cols());
     any = true;
@@ -61,16 +93,13 @@ template <class Model>
 
 /// The gradient of one tensor.
 template <class Model>
-[[nodiscard]] auto gradient(Model& model, const std::string& name) {
-  Matrix<typename Model::Scalar> found;
-  bool any = false;
-  model.visit_parameters([&](const ParameterName& n, auto&, auto& gradients) {
-    if (n.str() != name) return;
-    found = gradients;
-    any = true;
-  });
-  if (!any) throw std::runtime_error("no parameter " + name);
-  return found;
+[[nodiscard]] Matrix<typename Model::Scalar> gradient(
+    const Model& model, GradientView<typename Model::Scalar> gradients, const std::string& name) {
+  return gradients[tensor_number(model, name)];
+}
+template <class Model>
+[[nodiscard]] auto gradient(const Model& model, Pass<Model>& pass, const std::string& name) {
+  return gradient(model, pass.gradients(model), name);
 }
 
 template <class S>
@@ -94,18 +123,27 @@ template <class Part>
 struct WithInput {
   using Scalar = typename Part::Scalar;
 
-  WithInput(Part& p, Matrix<Scalar> input)
-      : part(p), x(std::move(input)), dx(Matrix<Scalar>::Zero(x.rows(), x.cols())) {}
+  WithInput(Part& p, const Matrix<Scalar>& input) : part(p), x(input.rows(), input.cols()) {
+    x = input;
+  }
 
   template <class F>
-  void visit_parameters(F&& f) {
-    part.visit_parameters(f);
-    f("x", x, dx);
+  void visit(F&& f) const {
+    if constexpr (Parametric<Part>) part.visit(f);
+    f("x", x);
+  }
+
+  /// Of the part's tensors among those of this model.
+  [[nodiscard]] GradientView<Scalar> of_part(GradientView<Scalar> gradients) const {
+    return gradients.middle(0, gradients.size() - 1);
+  }
+  /// Of the input.
+  [[nodiscard]] auto of_input(GradientView<Scalar> gradients) const {
+    return gradients[gradients.size() - 1];
   }
 
   Part& part;
-  Matrix<Scalar> x;
-  Matrix<Scalar> dx;
+  Parameter<Scalar> x;
 };
 
 }  // namespace comet::test
