@@ -7,6 +7,7 @@
 #include <comet/core/check.hpp>
 #include <comet/core/routing.hpp>
 #include <comet/core/types.hpp>
+#include <comet/kernels/balance.hpp>
 
 /// \file
 /// \brief Penalties on an uneven load, over the gate's probabilities for ALL experts, not only the
@@ -30,7 +31,8 @@ namespace comet {
 /// \param probabilities  p, n x B: the gate's softmax over all experts
 /// \param gradient       n x B, overwritten by dL/dp
 /// \return L; 0 if nothing is routed
-/// \throws std::invalid_argument if shapes differ, or L is not finite
+/// \throws std::invalid_argument if shapes differ
+/// \throws NotFinite if L is not finite
 template <class S>
 S load_balance(const Routing<S>& routing,
                const ConstMatrixView<std::type_identity_t<S>>& probabilities,
@@ -41,20 +43,11 @@ S load_balance(const Routing<S>& routing,
   detail::check_equal(where, "gradient.rows()", gradient.rows(), "probabilities.rows()", n);
   detail::check_equal(where, "gradient.cols()", gradient.cols(), "probabilities.cols()",
                       probabilities.cols());
-  gradient.setZero();
-  if (gradient.size() == 0) return S(0);
-  // The first column holds the counts until it is spread over all.
-  auto counts = gradient.col(0);
-  for (std::size_t i = 0; i < routing.experts().size(); ++i)
-    counts(routing.experts()[i]) += S(routing.weights()[i] != S(0));
-  const S total = counts.sum();
-  if (total == S(0)) return S(0);
-  counts *= S(n) / (total * S(probabilities.cols()));
-  for (Index b = 1; b < gradient.cols(); ++b) gradient.col(b) = gradient.col(0);
-  const S sum = gradient.cwiseProduct(probabilities).sum();
-  if (!std::isfinite(sum)) [[unlikely]]
+  const S loss =
+      detail::load_balance<S>(routing.experts(), routing.weights(), probabilities, gradient);
+  if (!std::isfinite(loss)) [[unlikely]]
     detail::check_finite<S>(where, "probabilities", probabilities);
-  return sum;
+  return loss;
 }
 
 /// \brief Importance: the squared coefficient of variation of the experts' summed probabilities
@@ -68,7 +61,8 @@ S load_balance(const Routing<S>& routing,
 /// \param probabilities  p, n x B, >= 0
 /// \param gradient       n x B, overwritten by dL/dp
 /// \return L; 0 if all probabilities are 0
-/// \throws std::invalid_argument if shapes differ, or L is not finite
+/// \throws std::invalid_argument if shapes differ
+/// \throws NotFinite if L is not finite
 template <class S>
 S importance(const ConstMatrixView<S>& probabilities,
              MatrixView<std::type_identity_t<S>> gradient) {
@@ -77,22 +71,11 @@ S importance(const ConstMatrixView<S>& probabilities,
                       probabilities.rows());
   detail::check_equal(where, "gradient.cols()", gradient.cols(), "probabilities.cols()",
                       probabilities.cols());
-  gradient.setZero();
-  if (gradient.size() == 0) return S(0);
-  const S n = S(probabilities.rows());
-  // The first column holds the sums until it is spread over all.
-  auto sums = gradient.col(0);
-  for (Index b = 0; b < probabilities.cols(); ++b) sums += probabilities.col(b);
-  const S mean = sums.sum() / n;
-  if (mean == S(0)) return S(0);
-  const S variance = (sums.array() - mean).square().sum() / n;
-  const S loss = variance / (mean * mean);
+  const S loss = detail::importance<S>(probabilities, gradient);
   if (!std::isfinite(loss)) [[unlikely]] {
     detail::check_finite(where, "probabilities", probabilities);
-    detail::raise(where, "the loss overflows");
+    detail::raise_not_finite(where, "the loss", "overflows");
   }
-  sums.array() = S(2) / (n * mean * mean) * (sums.array() - mean - variance / mean);
-  for (Index b = 1; b < gradient.cols(); ++b) gradient.col(b) = gradient.col(0);
   return loss;
 }
 
