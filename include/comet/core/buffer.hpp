@@ -5,7 +5,7 @@
 
 #include <comet/core/types.hpp>
 
-namespace comet::detail {
+namespace comet {
 
 /// \brief Numbers whose memory is aligned as Eigen's own.
 ///
@@ -22,6 +22,7 @@ using AlignedVector = std::vector<S, Eigen::aligned_allocator<S>>;
 template <class S>
 class Buffer {
  public:
+  /// A matrix of this size, whose values are whatever was there.
   Eigen::Map<Matrix<S>> shape(Index rows, Index cols) {
     rows_ = rows;
     cols_ = cols;
@@ -30,7 +31,9 @@ class Buffer {
     return matrix();
   }
 
+  /// As shaped last.
   [[nodiscard]] Eigen::Map<Matrix<S>> matrix() { return {storage_.data(), rows_, cols_}; }
+  /// As shaped last.
   [[nodiscard]] Eigen::Map<const Matrix<S>> matrix() const {
     return {storage_.data(), rows_, cols_};
   }
@@ -41,4 +44,9 @@ class Buffer {
   Index cols_ = 0;
 };
 
-}  // namespace comet::detail
+namespace detail {
+using comet::AlignedVector;
+using comet::Buffer;
+}  // namespace detail
+
+}  // namespace comet

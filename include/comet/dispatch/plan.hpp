@@ -5,6 +5,7 @@
 #include <span>
 #include <vector>
 
+#include <comet/core/check.hpp>
 #include <comet/core/routing.hpp>
 #include <comet/core/types.hpp>
 
@@ -25,15 +26,21 @@ class DispatchPlan {
   /// Of a pair that is not evaluated.
   static constexpr std::int32_t no_column = -1;
 
-  /// \param routings         one per task, all of `num_samples` samples; experts in 0..n-1
-  /// \param column_multiple  >= 1
+  /// \brief Stage 1: groups the pairs of a batch by expert.
+  /// \param routings         one per task, all of the same samples
+  /// \param num_experts      n
+  /// \param column_multiple  >= 1; the experts say, see ExpertBank::column_multiple()
+  /// \throws std::invalid_argument naming the first entry that is not in 0..n-1 or out of order
   template <class S>
-  void build(std::span<const Routing<S>> routings, Index num_experts, Index num_samples,
-             Index column_multiple) {
-    num_samples_ = num_samples;
+  void build(std::span<const Routing<S>> routings, Index num_experts, Index column_multiple = 1) {
+    constexpr const char* where = "DispatchPlan::build";
+    detail::check_at_least(where, "routings.size()", Index(routings.size()), 1);
+    num_samples_ = routings.front().num_samples();
     entry_columns_.resize(routings.size());
-    for (std::size_t t = 0; t < routings.size(); ++t)
+    for (std::size_t t = 0; t < routings.size(); ++t) {
+      routings[t].validate(where, num_experts, num_samples_);
       entry_columns_[t].resize(std::size_t(routings[t].num_entries()));
+    }
 
     count_pairs(routings, num_experts);
     first_column_.resize(std::size_t(num_experts) + 1);
@@ -44,6 +51,14 @@ class DispatchPlan {
     }
     first_column_.back() = columns;
     scatter_pairs(routings, num_experts);
+    sample_entries_.resize(routings.size());
+    for (std::size_t t = 0; t < routings.size(); ++t)
+      sample_entries_[t].assign(routings[t].offsets().begin(), routings[t].offsets().end());
+  }
+  /// \brief The same for one task.
+  template <class S>
+  void build(const Routing<S>& routing, Index num_experts, Index column_multiple = 1) {
+    build(std::span(&routing, 1), num_experts, column_multiple);
   }
 
   /// Number of experts n.
@@ -64,6 +79,10 @@ class DispatchPlan {
   [[nodiscard]] Index padded_count(Index expert) const {
     return first_column(expert + 1) - first_column(expert);
   }
+  /// Whether an expert has a column of every sample.
+  [[nodiscard]] bool serves_all(Index expert) const { return count(expert) == num_samples_; }
+  /// The sample of every column, -1 for padding.
+  [[nodiscard]] std::span<const SampleId> column_samples() const { return column_samples_; }
   /// Samples of an expert, ascending; column first_column(expert) + i belongs to the i-th.
   [[nodiscard]] std::span<const SampleId> samples(Index expert) const {
     return std::span(column_samples_)
@@ -74,6 +93,16 @@ class DispatchPlan {
     const auto begin = std::size_t(sample_begin_[std::size_t(sample)]);
     const auto end = std::size_t(sample_begin_[std::size_t(sample) + 1]);
     return std::span(sample_columns_).subspan(begin, end - begin);
+  }
+  /// Whether no task before this one uses a column of the sample.
+  [[nodiscard]] bool is_first_task(Index task, Index sample, std::int32_t column) const {
+    for (std::size_t t = 0; t < std::size_t(task); ++t) {
+      const auto b = std::size_t(sample);
+      const auto begin = entry_columns_[t].begin() + sample_entries_[t][b];
+      const auto end = entry_columns_[t].begin() + sample_entries_[t][b + 1];
+      if (std::find(begin, end, column) != end) return false;
+    }
+    return true;
   }
   /// Column of every entry of a task's routing; no_column where the weight is 0.
   [[nodiscard]] std::span<const std::int32_t> entry_columns(Index task) const {
@@ -144,6 +173,7 @@ class DispatchPlan {
   std::vector<std::int32_t> sample_begin_;                // B + 1
   std::vector<std::int32_t> sample_columns_;              // pairs, sample by sample
   std::vector<std::vector<std::int32_t>> entry_columns_;  // per task, one per entry
+  std::vector<std::vector<Index>> sample_entries_;        // per task, B + 1: a sample's entries
   std::vector<SampleId> last_sample_;                     // n, scratch
   std::vector<Index> cursor_;                             // n, scratch
   std::vector<Index> heads_;                              // T, scratch

@@ -39,9 +39,9 @@ class DenseExpert {
   DenseExpert(DenseExpertOptions options, RandomKey key)
       : options_(validated(options)),
         weight_(options.input_dim, options.output_dim),
-        bias_(options.output_dim, 1) {
+        bias_({options.output_dim}) {
     const double bound = std::sqrt(6.0 / double(options.input_dim + options.output_dim));
-    key.fill_uniform(weight_.values, -bound, bound);
+    key.fill_uniform(weight_, -bound, bound);
   }
 
   /// Number of input features d.
@@ -50,16 +50,18 @@ class DenseExpert {
   [[nodiscard]] Index output_dim() const noexcept { return options_.output_dim; }
   /// Nothing is kept but the output.
   [[nodiscard]] Index cache_dim() const noexcept { return 0; }
+  /// Multiply-adds of a column: d m.
+  [[nodiscard]] double cost() const noexcept { return double(input_dim()) * double(output_dim()); }
   /// The settings in use.
   [[nodiscard]] const DenseExpertOptions& options() const noexcept { return options_; }
   /// Weights, in x out.
-  [[nodiscard]] const Matrix<S>& weight() const noexcept { return weight_.values; }  // d x m
+  [[nodiscard]] const Matrix<S>& weight() const noexcept { return weight_; }  // d x m
   /// Biases, one per output.
-  [[nodiscard]] const Matrix<S>& bias() const noexcept { return bias_.values; }  // m x 1
+  [[nodiscard]] const Matrix<S>& bias() const noexcept { return bias_; }  // m x 1
 
   /// \brief y = f(x) without dropout. \param x  d x width \param y  m x width
   void predict(const ConstMatrixView<S>& x, MatrixView<S> y, MatrixView<S> /*cache*/) const {
-    detail::affine_forward(weight_.values, bias_.values, options_.activation, x, y);
+    detail::affine_forward(weight_, bias_, options_.activation, x, y);
   }
 
   /// \brief y = f(x) with dropout; `tile` tells which sample a column is.
@@ -73,13 +75,13 @@ class DenseExpert {
                     output_dim());
   }
 
-  /// \brief Turns dy into the gradient before the activation, in place, and writes dx = W dz.
-  /// \param dx  d x width, or an empty view if it is not wanted
+  /// \brief Turns dy into the gradient before the activation, in place, and adds dx += W dz.
+  /// \param dx  d x width, or no_gradient
   void backward_columns(const ConstMatrixView<S>& /*x*/, const ConstMatrixView<S>& y,
                         MatrixView<S> /*cache*/, MatrixView<S> dy, MatrixView<S> dx) const {
     detail::activation_backward(options_.activation,
                                 detail::Dropout(options_.dropout).template scale<S>(), y, dy);
-    if (dx.size() > 0) detail::product<false>(dx, weight_.values, dy);
+    if (dx.size() > 0) detail::product<true>(dx, weight_, dy);
   }
 
   /// Parts of the parameter gradients that threads can share.
@@ -87,17 +89,18 @@ class DenseExpert {
 
   /// \brief Adds one slice of the parameter gradients; dz as backward_columns() left it.
   void accumulate_gradients(const ConstMatrixView<S>& x, const ConstMatrixView<S>& /*cache*/,
-                            const ConstMatrixView<S>& dz, Index slice) {
+                            const ConstMatrixView<S>& dz, Index slice,
+                            GradientView<S> gradients) const {
     const Index first = slice * detail::units_per_slice;
     detail::affine_accumulate(x, dz, first, std::min(detail::units_per_slice, output_dim() - first),
-                              weight_.gradients, bias_.gradients);
+                              gradients[0], gradients[1]);
   }
 
-  /// Calls f(name, values, gradients) for each tensor, always in the same order.
+  /// Calls f(name, parameter) for weight and bias.
   template <class F>
-  void visit_parameters(F&& f) {
-    weight_.visit("weight", f);
-    bias_.visit("bias", f);
+  void visit(F&& f) const {
+    f("weight", weight_);
+    f("bias", bias_);
   }
 
  private:
@@ -112,7 +115,7 @@ class DenseExpert {
 
   DenseExpertOptions options_;
   Parameter<S> weight_;  // d x m
-  Parameter<S> bias_;    // m x 1
+  Parameter<S> bias_;    // m
 };
 
 }  // namespace comet

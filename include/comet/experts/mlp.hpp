@@ -36,15 +36,16 @@ class MlpExpert {
   using Scalar = S;  ///< float or double.
   /// A column's bits do not depend on its neighbours.
   static constexpr bool independent_columns = true;
+  using Options = MlpExpertOptions;  ///< Settings of the constructor.
 
   /// Weights uniform in +-sqrt(6 / (in + out)) of their map (Glorot and Bengio, 2010), biases 0.
   /// \throws std::invalid_argument if a size is < 1 or the dropout rate is outside [0, 1)
   MlpExpert(MlpExpertOptions options, RandomKey key)
       : options_(validated(options)),
         hidden_weight_(options.input_dim, options.hidden_dim),
-        hidden_bias_(options.hidden_dim, 1),
+        hidden_bias_({options.hidden_dim}),
         output_weight_(options.hidden_dim, options.output_dim),
-        output_bias_(options.output_dim, 1) {
+        output_bias_({options.output_dim}) {
     initialize(hidden_weight_, key.fold(0));
     initialize(output_weight_, key.fold(1));
   }
@@ -57,41 +58,43 @@ class MlpExpert {
   [[nodiscard]] Index output_dim() const noexcept { return options_.output_dim; }
   /// Hidden units above, derivatives by them before the activation below.
   [[nodiscard]] Index cache_dim() const noexcept { return 2 * options_.hidden_dim; }
+  /// Multiply-adds of a column: h (d + m).
+  [[nodiscard]] double cost() const noexcept {
+    return double(hidden_dim()) * double(input_dim() + output_dim());
+  }
   /// The settings in use.
   [[nodiscard]] const MlpExpertOptions& options() const noexcept { return options_; }
 
   /// \brief y = f(x) without dropout. \param x  d x width \param y  m x width
   void predict(const ConstMatrixView<S>& x, MatrixView<S> y, MatrixView<S> cache) const {
     auto hidden = cache.topRows(hidden_dim());
-    detail::affine_forward(hidden_weight_.values, hidden_bias_.values, Activation::relu, x, hidden);
-    detail::affine_forward(output_weight_.values, output_bias_.values, Activation::identity, hidden,
-                           y);
+    detail::affine_forward(hidden_weight_, hidden_bias_, Activation::relu, x, hidden);
+    detail::affine_forward(output_weight_, output_bias_, Activation::identity, hidden, y);
   }
 
   /// \brief y = f(x) with dropout; `tile` tells which sample a column is.
   void forward(const ConstMatrixView<S>& x, MatrixView<S> y, MatrixView<S> cache,
                const TrainingTile& tile) const {
     auto hidden = cache.topRows(hidden_dim());
-    detail::affine_forward(hidden_weight_.values, hidden_bias_.values, Activation::relu, x, hidden);
+    detail::affine_forward(hidden_weight_, hidden_bias_, Activation::relu, x, hidden);
     const detail::Dropout dropout(options_.dropout);
     if (dropout.active())
       for (std::size_t c = 0; c < tile.samples.size(); ++c)
         dropout.apply(tile.key.fold(std::uint64_t(tile.samples[c])), hidden.col(Index(c)).data(),
                       hidden_dim());
-    detail::affine_forward(output_weight_.values, output_bias_.values, Activation::identity, hidden,
-                           y);
+    detail::affine_forward(output_weight_, output_bias_, Activation::identity, hidden, y);
   }
 
-  /// \brief Leaves the gradient before the hidden activation in the cache and writes dx.
-  /// \param dx  d x width, or an empty view if it is not wanted
+  /// \brief Leaves the gradient before the hidden activation in the cache and adds to dx.
+  /// \param dx  d x width, or no_gradient
   void backward_columns(const ConstMatrixView<S>& /*x*/, const ConstMatrixView<S>& /*y*/,
                         MatrixView<S> cache, MatrixView<S> dy, MatrixView<S> dx) const {
     const auto hidden = cache.topRows(hidden_dim());
     auto dhidden = cache.bottomRows(hidden_dim());
-    detail::product<false>(dhidden, output_weight_.values, dy);
+    detail::product<false>(dhidden, output_weight_, dy);
     detail::activation_backward(
         Activation::relu, detail::Dropout(options_.dropout).template scale<S>(), hidden, dhidden);
-    if (dx.size() > 0) detail::product<false>(dx, hidden_weight_.values, dhidden);
+    if (dx.size() > 0) detail::product<true>(dx, hidden_weight_, dhidden);
   }
 
   /// Parts of the parameter gradients that threads can share.
@@ -100,28 +103,28 @@ class MlpExpert {
   /// \brief Adds one slice of the parameter gradients; cache and dy as backward_columns() left
   /// them.
   void accumulate_gradients(const ConstMatrixView<S>& x, const ConstMatrixView<S>& cache,
-                            const ConstMatrixView<S>& dy, Index slice) {
-    const auto add = [](Parameter<S>& weight, Parameter<S>& bias, const auto& in, const auto& dz,
-                        Index i) {
+                            const ConstMatrixView<S>& dy, Index slice,
+                            GradientView<S> gradients) const {
+    const auto add = [&](Index tensor, const auto& in, const auto& dz, Index i) {
       const Index first = i * detail::units_per_slice;
       detail::affine_accumulate(in, dz, first, std::min(detail::units_per_slice, dz.rows() - first),
-                                weight.gradients, bias.gradients);
+                                gradients[tensor], gradients[tensor + 1]);
     };
     if (slice < hidden_slices()) {
-      add(hidden_weight_, hidden_bias_, x, cache.bottomRows(hidden_dim()), slice);
+      add(0, x, cache.bottomRows(hidden_dim()), slice);
     } else {
-      add(output_weight_, output_bias_, cache.topRows(hidden_dim()), dy, slice - hidden_slices());
+      add(2, cache.topRows(hidden_dim()), dy, slice - hidden_slices());
     }
   }
 
-  /// Calls f(name, values, gradients) for each tensor, always in the same order.
+  /// Calls f(name, parameter): hidden.weight, hidden.bias, output.weight, output.bias.
   template <class F>
-  void visit_parameters(F&& f) {
+  void visit(F&& f) const {
     const ParameterName weight("weight"), bias("bias");
-    hidden_weight_.visit(ParameterName("hidden", weight), f);
-    hidden_bias_.visit(ParameterName("hidden", bias), f);
-    output_weight_.visit(ParameterName("output", weight), f);
-    output_bias_.visit(ParameterName("output", bias), f);
+    f(ParameterName("hidden", weight), hidden_weight_);
+    f(ParameterName("hidden", bias), hidden_bias_);
+    f(ParameterName("output", weight), output_weight_);
+    f(ParameterName("output", bias), output_bias_);
   }
 
  private:
@@ -134,8 +137,8 @@ class MlpExpert {
   }
 
   static void initialize(Parameter<S>& weight, RandomKey key) {
-    const double bound = std::sqrt(6.0 / double(weight.values.rows() + weight.values.cols()));
-    key.fill_uniform(weight.values, -bound, bound);
+    const double bound = std::sqrt(6.0 / double(weight.rows() + weight.cols()));
+    key.fill_uniform(weight, -bound, bound);
   }
 
   [[nodiscard]] Index hidden_slices() const { return detail::num_slices(hidden_dim()); }
@@ -143,9 +146,9 @@ class MlpExpert {
 
   MlpExpertOptions options_;
   Parameter<S> hidden_weight_;  // d x h
-  Parameter<S> hidden_bias_;    // h x 1
+  Parameter<S> hidden_bias_;    // h
   Parameter<S> output_weight_;  // h x m
-  Parameter<S> output_bias_;    // m x 1
+  Parameter<S> output_bias_;    // m
 };
 
 }  // namespace comet

@@ -93,9 +93,9 @@ void activation_backward(Activation activation, S scale, const Y& y, DY&& dy) {
 }
 
 /// gradient(:, units) += x dz^T and bias gradient, for a slice of the output units.
-template <class S, class X, class DZ>
+template <class X, class DZ, class WeightGradient, class BiasGradient>
 void affine_accumulate(const X& x, const DZ& dz, Index first_unit, Index num_units,
-                       Matrix<S>& weight_gradient, Matrix<S>& bias_gradient) {
+                       WeightGradient&& weight_gradient, BiasGradient&& bias_gradient) {
   if (dz.cols() == 0) return;
   const auto slice = dz.middleRows(first_unit, num_units);
   product<true>(weight_gradient.middleCols(first_unit, num_units), x, slice.transpose());

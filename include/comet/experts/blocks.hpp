@@ -12,18 +12,19 @@ namespace comet::detail {
 
 /// A run of columns of one expert: a task for a thread.
 struct Block {
-  std::int32_t expert;
-  Index first;  ///< of the expert's columns
+  std::int32_t expert;  ///< as the plan counts them
+  Index first;          ///< of the expert's columns
   Index width;
 };
 
 /// Cuts the columns of every expert into blocks of nearly equal width, at most about `most_columns`
 /// and a multiple of `multiple`; widest first, so that short ones fill the gaps at the end.
-inline void cut_blocks(const DispatchPlan& plan, Index most_columns, Index multiple,
-                       std::vector<Block>& blocks) {
+/// Of `count` experts from the `first` on.
+inline void cut_blocks(const DispatchPlan& plan, Index first_expert, Index count,
+                       Index most_columns, Index multiple, std::vector<Block>& blocks) {
   blocks.clear();
   const Index units_per_block = std::max(Index(1), most_columns / multiple);
-  for (Index e = 0; e < plan.num_experts(); ++e) {
+  for (Index e = first_expert; e < first_expert + count; ++e) {
     const Index units = plan.padded_count(e) / multiple;
     const Index pieces = (units + units_per_block - 1) / units_per_block;
     for (Index i = 0; i < pieces; ++i) {

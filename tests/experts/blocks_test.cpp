@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 #include <vector>
 
-#include <comet/dispatch/blocks.hpp>
+#include <comet/experts/blocks.hpp>
 
 #include <support/catch.hpp>
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-#include <comet/dispatch/padding.hpp>
+#include <comet/experts/padding.hpp>
 #include <comet/experts/dense.hpp>
 
 #include <support/catch.hpp>

@@ -1,0 +1,114 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+
+#include <algorithm>
+
+#include <comet/core/buffer.hpp>
+#include <comet/core/thread_pool.hpp>
+#include <comet/core/types.hpp>
+#include <comet/dispatch/plan.hpp>
+
+/// \file
+/// \brief From samples to the columns that experts work on, and the gradients' way back.
+
+namespace comet {
+
+/// \brief Numbers by the columns of a plan: inputs or outputs of experts, or their derivatives.
+///
+/// An expert that serves every sample may read the samples as they stand, without a copy: its
+/// columns are then those of the matrix that gather() was given, which has to stay.
+template <class S>
+class Columns {
+ public:
+  /// A column of each pair, one below the other; contents are unspecified.
+  Eigen::Map<Matrix<S>> shape(Index rows, const DispatchPlan& plan) {
+    source_ = nullptr;
+    return storage_.shape(rows, plan.num_columns());
+  }
+  /// All columns, those of experts that read the samples excepted.
+  [[nodiscard]] Eigen::Map<Matrix<S>> matrix() { return storage_.matrix(); }
+  /// All columns, those of experts that read the samples excepted.
+  [[nodiscard]] Eigen::Map<const Matrix<S>> matrix() const { return storage_.matrix(); }
+
+  /// From now on experts that serve every sample read x.
+  void read_from(const ConstMatrixView<S>& x) {
+    source_ = x.data();
+    source_stride_ = x.outerStride();
+  }
+
+  /// A view of columns first .. first + width - 1 of an expert.
+  [[nodiscard]] auto of(const DispatchPlan& plan, Index expert, Index first, Index width) const {
+    using View = Eigen::Map<const Matrix<S>, 0, Eigen::OuterStride<>>;
+    const auto all = storage_.matrix();
+    // Padding is not among the samples: a block that has some has been copied.
+    if (source_ != nullptr && plan.serves_all(expert) && first + width <= plan.num_samples())
+      return View(source_ + first * source_stride_, all.rows(), width,
+                  Eigen::OuterStride<>(source_stride_));
+    return View(all.data() + (plan.first_column(expert) + first) * all.rows(), all.rows(), width,
+                Eigen::OuterStride<>(all.rows()));
+  }
+
+ private:
+  Buffer<S> storage_;
+  const S* source_ = nullptr;
+  Index source_stride_ = 0;
+};
+
+namespace detail {
+
+/// Samples, or columns, per task of a stage.
+inline constexpr Index samples_per_chunk = 64;
+
+inline Index num_chunks(Index size) { return (size + samples_per_chunk - 1) / samples_per_chunk; }
+
+/// body(b) for every sample, in chunks that threads share.
+template <class Body>
+void for_each_sample(ThreadPool* pool, Index num_samples, Body body) {
+  parallel_for(pool, num_chunks(num_samples), [&](Index chunk, Index) {
+    const Index last = std::min((chunk + 1) * samples_per_chunk, num_samples);
+    for (Index b = chunk * samples_per_chunk; b < last; ++b) body(b);
+  });
+}
+
+}  // namespace detail
+
+/// \brief Stage 2: columns = the samples of every expert, side by side; padding is 0.
+/// \param x        d x B, must stay until the columns are gathered anew
+/// \param columns  d x columns of the plan, overwritten
+/// \par Cost  one copy per pair, but none for an expert that serves the whole batch
+template <class S>
+void gather(const ConstMatrixView<S>& x, const DispatchPlan& plan, Columns<S>& columns,
+            ThreadPool* pool = nullptr) {
+  auto all = columns.shape(x.rows(), plan);
+  columns.read_from(x);
+  const auto samples = plan.column_samples();
+  pool = detail::worth_threads(pool, double(all.size()) * 8);
+  parallel_for(pool, plan.num_experts(), [&](Index expert, Index) {
+    const Index first = plan.first_column(expert);
+    const Index padded = plan.padded_count(expert);
+    if (plan.serves_all(expert) && padded == plan.num_samples()) return;
+    for (Index c = first; c < first + padded; ++c) {
+      const SampleId sample = samples[std::size_t(c)];
+      if (sample >= 0) {
+        all.col(c) = x.col(sample);
+      } else {
+        all.col(c).setZero();
+      }
+    }
+  });
+}
+
+/// \brief Stage 2, backwards: dx(:, b) += the derivatives by all columns of sample b, in ascending
+/// order of the expert.
+/// \param dcolumns  d x columns    \param dx  d x B, added to
+template <class S>
+void gather_back(const Columns<S>& dcolumns, const DispatchPlan& plan, MatrixView<S> dx,
+                 ThreadPool* pool = nullptr) {
+  const auto all = dcolumns.matrix();
+  pool = detail::worth_threads(pool, double(all.size()) * 8);
+  detail::for_each_sample(pool, plan.num_samples(), [&](Index b) {
+    for (const std::int32_t column : plan.columns(b)) dx.col(b) += all.col(column);
+  });
+}
+
+}  // namespace comet

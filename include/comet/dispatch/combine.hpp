@@ -1,0 +1,116 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+
+#include <algorithm>
+#include <span>
+
+#include <comet/core/buffer.hpp>
+#include <comet/core/routing.hpp>
+#include <comet/core/thread_pool.hpp>
+#include <comet/core/types.hpp>
+#include <comet/dispatch/columns.hpp>
+#include <comet/dispatch/plan.hpp>
+#include <comet/kernels/dots.hpp>
+
+/// \file
+/// \brief From the outputs of experts to the mixtures, and the gradients' way back.
+
+namespace comet {
+
+/// \brief Stage 4: y_t(:, b) = sum_i g_t(i, b) f_i(x(:, b)), in ascending order of the expert.
+///
+/// \param outputs   m x columns of the plan
+/// \param routings  one per task, those that the plan was built from
+/// \param y         m x (T B), overwritten: task t has columns t B .. (t+1) B - 1
+template <class S>
+void combine(const Columns<S>& outputs, const DispatchPlan& plan,
+             std::span<const Routing<S>> routings, MatrixView<S> y, ThreadPool* pool = nullptr) {
+  const auto all = outputs.matrix();
+  const Index num_samples = plan.num_samples();
+  pool = detail::worth_threads(pool, double(all.size()) * 8);
+  for (Index t = 0; t < Index(routings.size()); ++t) {
+    const Routing<S>& routing = routings[std::size_t(t)];
+    const auto entry_columns = plan.entry_columns(t);
+    detail::for_each_sample(pool, num_samples, [&](Index b) {
+      constexpr Index most = 8;
+      S weights[most];
+      const S* vectors[most];
+      Index count = 0;
+      auto sum = y.col(t * num_samples + b);
+      sum.setZero();
+      const auto flush = [&] {
+        detail::add_scaled(sum.data(), all.rows(), weights, vectors, count);
+        count = 0;
+      };
+      for (auto i = routing.offsets()[std::size_t(b)]; i < routing.offsets()[std::size_t(b) + 1];
+           ++i) {
+        const std::int32_t column = entry_columns[std::size_t(i)];
+        if (column == DispatchPlan::no_column) continue;
+        weights[count] = routing.weights()[std::size_t(i)];
+        vectors[count] = all.col(column).data();
+        if (++count == most) flush();
+      }
+      flush();
+    });
+  }
+}
+/// \brief The same for one task.
+template <class S>
+void combine(const Columns<S>& outputs, const DispatchPlan& plan, const Routing<S>& routing,
+             MatrixView<std::type_identity_t<S>> y, ThreadPool* pool = nullptr) {
+  combine<S>(outputs, plan, std::span(&routing, 1), std::move(y), pool);
+}
+
+/// \brief Stage 4, backwards: derivatives by the outputs of experts and by the weights.
+///
+///     doutput(:, c) = sum_t g_t(i, b) dy_t(:, b),   dg_t(i, b) = dy_t(:, b) . output(:, c)
+///
+/// for the column c of every pair (expert i, sample b).
+/// \param dy        m x (T B)
+/// \param doutputs  m x columns, overwritten; 0 for padding
+/// \param dweights  per task one number per entry of the routing, overwritten; 0 where the weight
+///                  is 0: such a pair was not evaluated
+template <class S>
+void spread(const ConstMatrixView<S>& dy, const DispatchPlan& plan,
+            std::span<const Routing<S>> routings, const Columns<S>& outputs, Columns<S>& doutputs,
+            std::span<AlignedVector<S>> dweights, ThreadPool* pool = nullptr) {
+  const auto all = outputs.matrix();
+  auto by_output = doutputs.shape(all.rows(), plan);
+  const Index num_samples = plan.num_samples();
+  for (std::size_t t = 0; t < routings.size(); ++t)
+    dweights[t].resize(std::size_t(routings[t].num_entries()));
+  pool = detail::worth_threads(pool, double(all.size()) * 16);
+  detail::for_each_sample(pool, num_samples, [&](Index b) {
+    for (std::size_t t = 0; t < routings.size(); ++t) {
+      const auto entry_columns = plan.entry_columns(Index(t));
+      const auto dy_sample = dy.col(Index(t) * num_samples + b);
+      const auto weights = routings[t].weights();
+      for (auto i = std::size_t(routings[t].offsets()[std::size_t(b)]);
+           i < std::size_t(routings[t].offsets()[std::size_t(b) + 1]); ++i) {
+        const std::int32_t column = entry_columns[i];
+        dweights[t][i] = S(0);
+        if (column == DispatchPlan::no_column) continue;
+        auto doutput = by_output.col(column);
+        if (plan.is_first_task(Index(t), b, column)) {
+          doutput = weights[i] * dy_sample;
+        } else {
+          doutput += weights[i] * dy_sample;
+        }
+        dweights[t][i] = dy_sample.dot(all.col(column));
+      }
+    }
+  });
+  if (plan.num_pairs() == plan.num_columns()) return;
+  const auto samples = plan.column_samples();
+  for (std::size_t c = 0; c < samples.size(); ++c)
+    if (samples[c] < 0) by_output.col(Index(c)).setZero();
+}
+/// \brief The same for one task.
+template <class S>
+void spread(const ConstMatrixView<std::type_identity_t<S>>& dy, const DispatchPlan& plan,
+            const Routing<S>& routing, const Columns<S>& outputs, Columns<S>& doutputs,
+            AlignedVector<S>& dweights, ThreadPool* pool = nullptr) {
+  spread<S>(dy, plan, std::span(&routing, 1), outputs, doutputs, std::span(&dweights, 1), pool);
+}
+
+}  // namespace comet

@@ -1,0 +1,295 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+
+#include <algorithm>
+#include <span>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include <comet/core/buffer.hpp>
+#include <comet/core/check.hpp>
+#include <comet/core/concepts.hpp>
+#include <comet/core/pass.hpp>
+#include <comet/core/random.hpp>
+#include <comet/core/thread_pool.hpp>
+#include <comet/core/types.hpp>
+#include <comet/dispatch/columns.hpp>
+#include <comet/dispatch/plan.hpp>
+#include <comet/experts/blocks.hpp>
+#include <comet/experts/padding.hpp>
+
+namespace comet {
+
+/// \brief Stage 3: the experts that live here, run block by block on the columns of a plan.
+///
+/// A bank may hold all experts of a plan or some of them, `first` .. `first + size() - 1`; the
+/// columns of the others are left alone. Two banks thus make a mixture of two kinds of experts, and
+/// a bank per machine one that is spread.
+///
+/// Experts of a bank share input_dim() and output_dim() and may differ in everything else. Every
+/// sum over columns runs in their order, so results are the same bits for any number of threads.
+///
+/// \par Cost     cost() multiply-adds per column, for most experts twice that backward; scratch:
+///               cache_dim() scalars per column
+/// \par Threads  const; one Pass per calling thread, whose pool spreads a call
+/// \tparam E     an Expert
+template <class E>
+class ExpertBank {
+  static_assert(Expert<E>,
+                "comet::ExpertBank: the argument is not an Expert: it needs Scalar, input_dim(), "
+                "output_dim(), cache_dim(), cost(), predict, forward, visit and a backward pass; "
+                "see core/concepts.hpp");
+
+ public:
+  using Scalar = typename E::Scalar;  ///< float or double.
+  using S = Scalar;                   ///< Short for Scalar.
+  class Workspace;
+
+  /// \param experts  one or more, of the same input_dim() and output_dim()
+  /// \param first    number of the first of them in the plans, >= 0
+  /// \throws std::invalid_argument if they do not fit together
+  explicit ExpertBank(std::vector<E> experts, Index first = 0)
+      : experts_(std::move(experts)), first_(first) {
+    constexpr const char* where = "ExpertBank";
+    detail::check_at_least(where, "experts.size()", size(), 1);
+    detail::check_at_least(where, "first", first, 0);
+    for (const E& expert : experts_) {
+      detail::check_equal(where, "expert.input_dim()", expert.input_dim(),
+                          "that of the first expert", input_dim());
+      detail::check_equal(where, "expert.output_dim()", expert.output_dim(),
+                          "that of the first expert", output_dim());
+    }
+  }
+
+  /// Number of experts here.
+  [[nodiscard]] Index size() const noexcept { return Index(experts_.size()); }
+  /// Number of the first of them in a plan.
+  [[nodiscard]] Index first() const noexcept { return first_; }
+  /// Number of input features d.
+  [[nodiscard]] Index input_dim() const noexcept { return experts_.front().input_dim(); }
+  /// Number of outputs m.
+  [[nodiscard]] Index output_dim() const noexcept { return experts_.front().output_dim(); }
+  /// What a plan has to round an expert's columns up to.
+  [[nodiscard]] Index column_multiple() const { return detail::column_multiple(experts_.front()); }
+  /// The experts.
+  [[nodiscard]] const std::vector<E>& experts() const noexcept { return experts_; }
+  /// The experts.
+  [[nodiscard]] std::vector<E>& experts() noexcept { return experts_; }
+
+  /// \brief outputs = what the experts make of their columns, without dropout.
+  /// \param plan     built with a column_multiple that column_multiple() divides
+  /// \param columns  d x columns, as gather() fills them
+  /// \param outputs  m x columns, shaped by the caller: columns of experts here are overwritten
+  /// \throws std::invalid_argument if a size does not fit
+  void predict(const DispatchPlan& plan, const Columns<S>& columns, Columns<S>& outputs,
+               Pass<ExpertBank>& pass) const {
+    run("ExpertBank::predict", plan, columns, outputs, pass,
+        [](const E& expert, const Task&, const auto& x, auto&& y, auto&& cache) {
+          expert.predict(x, y, cache);
+        });
+  }
+
+  /// \brief predict() in training: with random numbers folded from `key`, leaving in the pass what
+  /// backward() needs.
+  void forward(const DispatchPlan& plan, const Columns<S>& columns, Columns<S>& outputs,
+               RandomKey key, Pass<ExpertBank>& pass) const {
+    run("ExpertBank::forward", plan, columns, outputs, pass,
+        [&](const E& expert, const Task& task, const auto& x, auto&& y, auto&& cache) {
+          expert.forward(x, y, cache, TrainingTile{key.fold(task.expert), task.samples});
+        });
+    pass.workspace.filled_ = true;
+  }
+
+  /// \brief Adds the gradients of sum(doutputs . outputs) to those of the pass and to dcolumns.
+  /// \param plan, columns, outputs  as in forward()
+  /// \param doutputs  m x columns; what is left in the experts' columns is theirs
+  /// \param dcolumns  d x columns, shaped by the caller: columns of experts here are overwritten;
+  ///                  null if the gradient by the input is not wanted
+  /// \throws std::invalid_argument if the pass holds no forward() of this plan: one backward() uses
+  ///         it up
+  void backward(const DispatchPlan& plan, const Columns<S>& columns, const Columns<S>& outputs,
+                Columns<S>& doutputs, Columns<S>* dcolumns, Pass<ExpertBank>& pass) const;
+
+  /// Calls f("experts", experts).
+  template <class F>
+  void visit(F&& f) const {
+    f("experts", experts_);
+  }
+
+ private:
+  /// Columns per block: wide enough to read the weights seldom, narrow enough to share out. Any
+  /// multiple of column_multiple() gives the same bits.
+  static constexpr Index block_columns = 128;
+
+  /// A block of columns of one expert.
+  struct Task {
+    Index expert;                       // as the plan counts them
+    std::span<const SampleId> samples;  // of the columns that are no padding
+  };
+
+  [[nodiscard]] ThreadPool* threads_for(const DispatchPlan& plan, ThreadPool* pool) const {
+    double cost = 0;
+    for (Index e = 0; e < size(); ++e)
+      cost += double(plan.padded_count(first_ + e)) * double(experts_[std::size_t(e)].cost());
+    return detail::worth_threads(pool, cost);
+  }
+
+  template <class Call>
+  void run(const char* where, const DispatchPlan& plan, const Columns<S>& columns,
+           Columns<S>& outputs, Pass<ExpertBank>& pass, Call call) const;
+  void backward_blocks(const DispatchPlan& plan, const Columns<S>& columns,
+                       const Columns<S>& outputs, Columns<S>& doutputs, Columns<S>* dcolumns,
+                       Pass<ExpertBank>& pass) const;
+  void accumulate(const DispatchPlan& plan, const Columns<S>& columns, const Columns<S>& outputs,
+                  Columns<S>& doutputs, Columns<S>* dcolumns, Pass<ExpertBank>& pass) const;
+
+  std::vector<E> experts_;
+  Index first_;
+};
+
+/// \brief Scratch of an ExpertBank.
+template <class E>
+class ExpertBank<E>::Workspace {
+  friend class ExpertBank;
+
+  using Map = Eigen::Map<Matrix<S>>;
+
+  /// Places of the experts' caches, one behind the other.
+  void start(const ExpertBank& bank, const DispatchPlan& plan) {
+    filled_ = false;
+    detail::cut_blocks(plan, bank.first_, bank.size(), block_columns, bank.column_multiple(),
+                       blocks_);
+    cache_begin_.clear();
+    Index total = 0;
+    for (Index e = 0; e < bank.size(); ++e) {
+      cache_begin_.push_back(total);
+      total += plan.padded_count(bank.first_ + e) * bank.experts_[std::size_t(e)].cache_dim();
+    }
+    cache_.shape(1, total);
+  }
+
+  /// The cache of an expert's columns first .. first + width - 1; the expert counted from here.
+  [[nodiscard]] Map cache(const E& expert, Index number, Index first, Index width) {
+    const Index rows = expert.cache_dim();
+    return {cache_.matrix().data() + cache_begin_[std::size_t(number)] + first * rows, rows, width};
+  }
+
+  std::vector<detail::Block> blocks_;
+  std::vector<Index> cache_begin_;  // per expert
+  Buffer<S> cache_;
+  std::vector<GradientView<S>> gradients_;                     // per expert
+  std::vector<std::pair<std::int32_t, std::int32_t>> slices_;  // expert and slice of it
+  bool filled_ = false;  // by a forward() that backward() may follow
+};
+
+template <class E>
+template <class Call>
+void ExpertBank<E>::run(const char* where, const DispatchPlan& plan, const Columns<S>& columns,
+                        Columns<S>& outputs, Pass<ExpertBank>& pass, Call call) const {
+  detail::check_at_least(where, "plan.num_experts()", plan.num_experts(), first_ + size());
+  detail::check_equal(where, "columns.rows()", columns.matrix().rows(), "input_dim", input_dim());
+  detail::check_equal(where, "outputs.rows()", outputs.matrix().rows(), "output_dim", output_dim());
+  detail::check_equal(where, "outputs.cols()", outputs.matrix().cols(), "plan.num_columns()",
+                      plan.num_columns());
+  auto& ws = pass.workspace;
+  ws.start(*this, plan);
+  auto all = outputs.matrix();
+  parallel_for(threads_for(plan, pass.pool), Index(ws.blocks_.size()), [&](Index i, Index) {
+    const detail::Block& block = ws.blocks_[std::size_t(i)];
+    const Index number = block.expert - first_;
+    const E& expert = experts_[std::size_t(number)];
+    const auto samples = plan.samples(block.expert);
+    const auto last = std::min(block.first + block.width, Index(samples.size()));
+    const Task task{block.expert,
+                    samples.subspan(std::size_t(block.first), std::size_t(last - block.first))};
+    call(expert, task, ConstMatrixView<S>(columns.of(plan, block.expert, block.first, block.width)),
+         all.middleCols(plan.first_column(block.expert) + block.first, block.width),
+         ws.cache(expert, number, block.first, block.width));
+  });
+}
+
+template <class E>
+void ExpertBank<E>::backward(const DispatchPlan& plan, const Columns<S>& columns,
+                             const Columns<S>& outputs, Columns<S>& doutputs, Columns<S>* dcolumns,
+                             Pass<ExpertBank>& pass) const {
+  constexpr const char* where = "ExpertBank::backward";
+  auto& ws = pass.workspace;
+  if (!ws.filled_) detail::raise(where, "the pass holds no forward(); call it first");
+  ws.filled_ = false;
+  detail::check_equal(where, "doutputs.cols()", doutputs.matrix().cols(), "plan.num_columns()",
+                      plan.num_columns());
+  ws.gradients_.clear();
+  GradientView<S> rest = pass.gradients(*this);
+  for (const E& expert : experts_) ws.gradients_.push_back(rest.next(expert));
+  if constexpr (SplitBackwardExpert<E>)
+    backward_blocks(plan, columns, outputs, doutputs, dcolumns, pass);
+  accumulate(plan, columns, outputs, doutputs, dcolumns, pass);
+}
+
+/// Every block by itself: back through the expert to its input.
+template <class E>
+void ExpertBank<E>::backward_blocks(const DispatchPlan& plan, const Columns<S>& columns,
+                                    const Columns<S>& outputs, Columns<S>& doutputs,
+                                    Columns<S>* dcolumns, Pass<ExpertBank>& pass) const {
+  auto& ws = pass.workspace;
+  const auto y = outputs.matrix();
+  auto dy = doutputs.matrix();
+  parallel_for(threads_for(plan, pass.pool), Index(ws.blocks_.size()), [&](Index i, Index) {
+    const detail::Block& block = ws.blocks_[std::size_t(i)];
+    const Index number = block.expert - first_;
+    const E& expert = experts_[std::size_t(number)];
+    const Index column = plan.first_column(block.expert) + block.first;
+    const auto back = [&](MatrixView<S> dx) {
+      expert.backward_columns(columns.of(plan, block.expert, block.first, block.width),
+                              y.middleCols(column, block.width),
+                              ws.cache(expert, number, block.first, block.width),
+                              dy.middleCols(column, block.width), dx);
+    };
+    if (dcolumns == nullptr) return back(no_gradient);
+    auto dx = dcolumns->matrix().middleCols(column, block.width);
+    dx.setZero();
+    back(dx);
+  });
+}
+
+/// The parameters: per expert over all of its columns, in their order.
+template <class E>
+void ExpertBank<E>::accumulate(const DispatchPlan& plan, const Columns<S>& columns,
+                               [[maybe_unused]] const Columns<S>& outputs, Columns<S>& doutputs,
+                               [[maybe_unused]] Columns<S>* dcolumns,
+                               Pass<ExpertBank>& pass) const {
+  auto& ws = pass.workspace;
+  auto dy = doutputs.matrix();
+  ws.slices_.clear();
+  for (Index number = 0; number < size(); ++number) {
+    if (plan.count(first_ + number) == 0) continue;
+    Index slices = 1;
+    if constexpr (SplitBackwardExpert<E>) slices = experts_[std::size_t(number)].num_slices();
+    for (Index slice = 0; slice < slices; ++slice)
+      ws.slices_.emplace_back(std::int32_t(number), std::int32_t(slice));
+  }
+  parallel_for(threads_for(plan, pass.pool), Index(ws.slices_.size()), [&](Index i, Index) {
+    const auto [number, slice] = ws.slices_[std::size_t(i)];
+    const E& expert = experts_[std::size_t(number)];
+    const Index column = plan.first_column(first_ + number);
+    const Index count = plan.count(first_ + number);
+    const ConstMatrixView<S> x(columns.of(plan, first_ + number, 0, count));
+    auto cache = ws.cache(expert, number, 0, count);
+    const GradientView<S> gradients = ws.gradients_[std::size_t(number)];
+    if constexpr (SplitBackwardExpert<E>) {
+      expert.accumulate_gradients(x, cache, dy.middleCols(column, count), slice, gradients);
+    } else {
+      const auto y = outputs.matrix().middleCols(column, count);
+      const auto back = [&](MatrixView<S> dx) {
+        expert.backward(x, y, cache, dy.middleCols(column, count), dx, gradients);
+      };
+      if (dcolumns == nullptr) return back(no_gradient);
+      auto dx = dcolumns->matrix().middleCols(column, count);
+      dx.setZero();
+      back(dx);
+    }
+  });
+}
+
+}  // namespace comet
