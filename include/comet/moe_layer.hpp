@@ -186,7 +186,6 @@ class MoeLayer {
     ws.plan_.build(std::span<const Routing<S>>(ws.routings_), num_experts(),
                    bank_.column_multiple());
     gather(samples.features, ws.plan_, ws.columns_, pass.pool);
-    ws.outputs_.shape(output_dim(), ws.plan_);
   }
 
   std::vector<G> gates_;  // T
@@ -297,17 +296,18 @@ void MoeLayer<G, E>::backward(const Samples<S>& samples, const ConstMatrixView<S
   check_shapes(where, samples, dy, "dy.rows()", "dy.cols()");
   detail::check_input_gradient(where, dx, samples.features);
   ws.take(*this, samples);
-  const bool wants_dx = dx.size() > 0;
-  if (wants_dx) ws.dcolumns_.shape(input_dim(), ws.plan_);
   GradientView<S> rest = pass.gradients(*this);
   ws.bank_.borrow(rest.next(bank_.experts()));
 
   ws.columns_.read_from(samples.features);
   spread(dy, ws.plan_, std::span<const Routing<S>>(ws.routings_), ws.outputs_, ws.doutputs_,
          std::span(ws.dweights_), pass.pool);
-  bank_.backward(ws.plan_, ws.columns_, ws.outputs_, ws.doutputs_,
-                 wants_dx ? &ws.dcolumns_ : nullptr, ws.bank_);
-  if (wants_dx) gather_back(ws.dcolumns_, ws.plan_, dx, pass.pool);
+  if (dx.size() > 0) {
+    bank_.backward(ws.plan_, ws.columns_, ws.outputs_, ws.doutputs_, ws.dcolumns_, ws.bank_);
+    gather_back(ws.dcolumns_, ws.plan_, dx, pass.pool);
+  } else {
+    bank_.backward(ws.plan_, ws.columns_, ws.outputs_, ws.doutputs_, ws.bank_);
+  }
   if constexpr (TrainableGate<G>)
     for (std::size_t t = 0; t < gates_.size(); ++t) {
       ws.gates_[t].borrow(rest.next(gates_[t]));

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <algorithm>
+#include <type_traits>
 
 #include <comet/core/buffer.hpp>
 #include <comet/core/thread_pool.hpp>
@@ -24,6 +25,11 @@ class Columns {
   Eigen::Map<Matrix<S>> shape(Index rows, const DispatchPlan& plan) {
     source_ = nullptr;
     return storage_.shape(rows, plan.num_columns());
+  }
+  /// The same, unless it has this shape already: then contents stay.
+  void fit(Index rows, const DispatchPlan& plan) {
+    const auto all = matrix();
+    if (all.rows() != rows || all.cols() != plan.num_columns()) shape(rows, plan);
   }
   /// All columns, those of experts that read the samples excepted.
   [[nodiscard]] Eigen::Map<Matrix<S>> matrix() { return storage_.matrix(); }
@@ -77,8 +83,8 @@ void for_each_sample(ThreadPool* pool, Index num_samples, Body body) {
 /// \param columns  d x columns of the plan, overwritten
 /// \par Cost  one copy per pair, but none for an expert that serves the whole batch
 template <class S>
-void gather(const ConstMatrixView<S>& x, const DispatchPlan& plan, Columns<S>& columns,
-            ThreadPool* pool = nullptr) {
+void gather(const ConstMatrixView<std::type_identity_t<S>>& x, const DispatchPlan& plan,
+            Columns<S>& columns, ThreadPool* pool = nullptr) {
   auto all = columns.shape(x.rows(), plan);
   columns.read_from(x);
   const auto samples = plan.column_samples();
@@ -102,8 +108,8 @@ void gather(const ConstMatrixView<S>& x, const DispatchPlan& plan, Columns<S>& c
 /// order of the expert.
 /// \param dcolumns  d x columns    \param dx  d x B, added to
 template <class S>
-void gather_back(const Columns<S>& dcolumns, const DispatchPlan& plan, MatrixView<S> dx,
-                 ThreadPool* pool = nullptr) {
+void gather_back(const Columns<S>& dcolumns, const DispatchPlan& plan,
+                 MatrixView<std::type_identity_t<S>> dx, ThreadPool* pool = nullptr) {
   const auto all = dcolumns.matrix();
   pool = detail::worth_threads(pool, double(all.size()) * 8);
   detail::for_each_sample(pool, plan.num_samples(), [&](Index b) {

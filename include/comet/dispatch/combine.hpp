@@ -3,6 +3,8 @@
 
 #include <algorithm>
 #include <span>
+#include <type_traits>
+#include <utility>
 
 #include <comet/core/buffer.hpp>
 #include <comet/core/routing.hpp>
@@ -24,7 +26,8 @@ namespace comet {
 /// \param y         m x (T B), overwritten: task t has columns t B .. (t+1) B - 1
 template <class S>
 void combine(const Columns<S>& outputs, const DispatchPlan& plan,
-             std::span<const Routing<S>> routings, MatrixView<S> y, ThreadPool* pool = nullptr) {
+             std::span<const Routing<S>> routings, MatrixView<std::type_identity_t<S>> y,
+             ThreadPool* pool = nullptr) {
   const auto all = outputs.matrix();
   const Index num_samples = plan.num_samples();
   pool = detail::worth_threads(pool, double(all.size()) * 8);
@@ -71,7 +74,7 @@ void combine(const Columns<S>& outputs, const DispatchPlan& plan, const Routing<
 /// \param dweights  per task one number per entry of the routing, overwritten; 0 where the weight
 ///                  is 0: such a pair was not evaluated
 template <class S>
-void spread(const ConstMatrixView<S>& dy, const DispatchPlan& plan,
+void spread(const ConstMatrixView<std::type_identity_t<S>>& dy, const DispatchPlan& plan,
             std::span<const Routing<S>> routings, const Columns<S>& outputs, Columns<S>& doutputs,
             std::span<AlignedVector<S>> dweights, ThreadPool* pool = nullptr) {
   const auto all = outputs.matrix();

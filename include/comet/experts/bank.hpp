@@ -80,7 +80,8 @@ class ExpertBank {
   /// \brief outputs = what the experts make of their columns, without dropout.
   /// \param plan     built with a column_multiple that column_multiple() divides
   /// \param columns  d x columns, as gather() fills them
-  /// \param outputs  m x columns, shaped by the caller: columns of experts here are overwritten
+  /// \param outputs  m x columns: those of experts here are overwritten, others left alone if it
+  ///                 has the plan's shape already
   /// \throws std::invalid_argument if a size does not fit
   void predict(const DispatchPlan& plan, const Columns<S>& columns, Columns<S>& outputs,
                Pass<ExpertBank>& pass) const {
@@ -104,12 +105,20 @@ class ExpertBank {
   /// \brief Adds the gradients of sum(doutputs . outputs) to those of the pass and to dcolumns.
   /// \param plan, columns, outputs  as in forward()
   /// \param doutputs  m x columns; what is left in the experts' columns is theirs
-  /// \param dcolumns  d x columns, shaped by the caller: columns of experts here are overwritten;
-  ///                  null if the gradient by the input is not wanted
+  /// \param dcolumns  d x columns: those of experts here are overwritten, others left alone if it
+  ///                  has the plan's shape already
   /// \throws std::invalid_argument if the pass holds no forward() of this plan: one backward() uses
   ///         it up
   void backward(const DispatchPlan& plan, const Columns<S>& columns, const Columns<S>& outputs,
-                Columns<S>& doutputs, Columns<S>* dcolumns, Pass<ExpertBank>& pass) const;
+                Columns<S>& doutputs, Columns<S>& dcolumns, Pass<ExpertBank>& pass) const {
+    dcolumns.fit(input_dim(), plan);
+    backward(plan, columns, outputs, doutputs, &dcolumns, pass);
+  }
+  /// \brief The same without the gradient by the columns, which saves its cost.
+  void backward(const DispatchPlan& plan, const Columns<S>& columns, const Columns<S>& outputs,
+                Columns<S>& doutputs, Pass<ExpertBank>& pass) const {
+    backward(plan, columns, outputs, doutputs, nullptr, pass);
+  }
 
   /// Calls f("experts", experts).
   template <class F>
@@ -138,6 +147,8 @@ class ExpertBank {
   template <class Call>
   void run(const char* where, const DispatchPlan& plan, const Columns<S>& columns,
            Columns<S>& outputs, Pass<ExpertBank>& pass, Call call) const;
+  void backward(const DispatchPlan& plan, const Columns<S>& columns, const Columns<S>& outputs,
+                Columns<S>& doutputs, Columns<S>* dcolumns, Pass<ExpertBank>& pass) const;
   void backward_blocks(const DispatchPlan& plan, const Columns<S>& columns,
                        const Columns<S>& outputs, Columns<S>& doutputs, Columns<S>* dcolumns,
                        Pass<ExpertBank>& pass) const;
@@ -189,9 +200,9 @@ void ExpertBank<E>::run(const char* where, const DispatchPlan& plan, const Colum
                         Columns<S>& outputs, Pass<ExpertBank>& pass, Call call) const {
   detail::check_at_least(where, "plan.num_experts()", plan.num_experts(), first_ + size());
   detail::check_equal(where, "columns.rows()", columns.matrix().rows(), "input_dim", input_dim());
-  detail::check_equal(where, "outputs.rows()", outputs.matrix().rows(), "output_dim", output_dim());
-  detail::check_equal(where, "outputs.cols()", outputs.matrix().cols(), "plan.num_columns()",
+  detail::check_equal(where, "columns.cols()", columns.matrix().cols(), "plan.num_columns()",
                       plan.num_columns());
+  outputs.fit(output_dim(), plan);
   auto& ws = pass.workspace;
   ws.start(*this, plan);
   auto all = outputs.matrix();
