@@ -7,21 +7,27 @@
 #include <limits>
 #include <numeric>
 #include <span>
+#include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
 #include <comet/core/check.hpp>
+#include <comet/core/pass.hpp>
 #include <comet/core/permutation.hpp>
 #include <comet/core/random.hpp>
 #include <comet/core/routing.hpp>
+#include <comet/core/samples.hpp>
 #include <comet/core/types.hpp>
 
 namespace comet {
 
 /// Settings of a HashGate, with defaults where there is a sensible one.
 struct HashGateOptions {
-  Index num_ids = 0;      ///< ids are 0..num_ids-1, num_ids >= 1
+  Index input_dim = 0;    ///< not used: the gate looks at ids alone
   Index num_experts = 0;  ///< n >= 1
+  Index k = 1;            ///< not used: a sample has one expert
+  Index num_ids = 0;      ///< ids are 0..num_ids-1; or 0: any id >= 0, and no table is kept
 };
 
 /// \brief Hash layer: a fixed table sends each id (user, item, token) to one expert, with weight 1.
@@ -29,37 +35,37 @@ struct HashGateOptions {
 ///     g_i = 1 if i = table[id], else 0                        (Roller et al., NeurIPS 2021)
 ///
 /// The table is drawn once, given, or balanced by frequency. It does not learn: the gate has no
-/// parameters.
+/// parameters. Features are not looked at; ids come with them: `Samples{x, ids}`.
 ///
 /// \par Cost     one look-up per sample
-/// \par Threads  route() is const: concurrent calls are safe with distinct routings
+/// \par Threads  const throughout: concurrent calls are safe with distinct routings and passes
 /// \tparam S     float or double, the scalar of the weights
 /// \see CometGate, TopKGate, which learn where to send a sample
 template <class S>
 class HashGate {
  public:
-  using Scalar = S;                             ///< float or double.
-  using Input = std::span<const std::int32_t>;  ///< What route() looks at.
+  using Scalar = S;                                 ///< float or double.
+  using Options = HashGateOptions;                  ///< Settings of the constructor.
+  static constexpr std::string_view name = "hash";  ///< What options and tables call it.
 
   /// \brief Nothing: the gate needs no scratch.
   class Workspace {};
 
-  /// \brief A random table, each id's expert uniform and independent.
+  /// \brief A random table, each id's expert uniform and independent: key.index(id, n).
   /// \throws std::invalid_argument if an option is outside its bounds
   HashGate(HashGateOptions options, RandomKey key)
-      : num_experts_(validated(options)), table_(std::size_t(options.num_ids)) {
-    for (std::size_t id = 0; id < table_.size(); ++id)
-      table_[id] = ExpertId(key.index(id, std::uint64_t(num_experts_)));
+      : options_(validated(options)), key_(key), table_(std::size_t(options.num_ids)) {
+    for (std::size_t id = 0; id < table_.size(); ++id) table_[id] = drawn(id);
   }
 
   /// \brief A given table. \param table  the expert of every id, not empty
   /// \throws std::invalid_argument naming the first id whose expert is out of range
   HashGate(std::vector<ExpertId> table, Index num_experts)
-      : num_experts_(validated({Index(table.size()), num_experts})), table_(std::move(table)) {
+      : options_(of_table(Index(table.size()), num_experts)), table_(std::move(table)) {
     for (std::size_t id = 0; id < table_.size(); ++id)
-      if (table_[id] < 0 || table_[id] >= num_experts_) [[unlikely]]
+      if (table_[id] < 0 || table_[id] >= num_experts) [[unlikely]]
         detail::raise("HashGate", "table[" + std::to_string(id) + "]", table_[id],
-                      "in 0.." + std::to_string(num_experts_ - 1));
+                      "in 0.." + std::to_string(num_experts - 1));
   }
 
   /// \brief A table that spreads the load: ids from the most to the least frequent, each to the
@@ -70,54 +76,92 @@ class HashGate {
   [[nodiscard]] static HashGate balanced(std::span<const std::int64_t> frequencies,
                                          Index num_experts);
 
-  /// Number of ids.
-  [[nodiscard]] Index num_ids() const noexcept { return Index(table_.size()); }
+  /// Number of ids, or 0 for any.
+  [[nodiscard]] Index num_ids() const noexcept { return options_.num_ids; }
   /// Number of experts n.
-  [[nodiscard]] Index num_experts() const noexcept { return num_experts_; }
+  [[nodiscard]] Index num_experts() const noexcept { return options_.num_experts; }
   /// Longest row that route() can give.
   [[nodiscard]] Index max_active() const noexcept { return 1; }
-  /// The expert of every id.
+  /// The settings in use.
+  [[nodiscard]] const HashGateOptions& options() const noexcept { return options_; }
+  /// The expert of every id; empty if any id will do.
   [[nodiscard]] std::span<const ExpertId> table() const noexcept { return table_; }
 
-  /// \brief A gate that gives what this one gives to expert i to expert p(i).
-  /// \throws std::invalid_argument if p is not of num_experts() experts
-  [[nodiscard]] HashGate permuted(const Permutation& p) const {
-    detail::check_equal("HashGate::permuted", "p.size()", p.size(), "num_experts", num_experts());
-    HashGate result = *this;
-    for (ExpertId& expert : result.table_) expert = p[expert];
-    return result;
-  }
-
-  /// \brief Routes a batch. \param ids  one per sample \param routing  resized here
-  /// \throws std::invalid_argument naming the first id that is out of range
-  void route(const std::span<const std::int32_t>& ids, Routing<S>& routing,
-             Workspace& /*workspace*/) const {
+  /// \brief Routes a batch. \param samples  an id each \param routing  resized here
+  /// \throws std::invalid_argument if there are no ids, or naming the first that is out of range
+  void route(const Samples<S>& samples, Routing<S>& routing, Pass<HashGate>& /*pass*/) const {
+    check_ids(samples);
     routing.clear();
-    for (std::size_t b = 0; b < ids.size(); ++b) {
-      if (ids[b] < 0 || ids[b] >= num_ids()) [[unlikely]]
-        detail::raise("HashGate::route", "ids[" + std::to_string(b) + "]", ids[b],
-                      "in 0.." + std::to_string(num_ids() - 1));
-      routing.push(table_[std::size_t(ids[b])], S(1));
+    for (Index b = 0; b < samples.size(); ++b) {
+      if (samples.is_live(b)) routing.push(expert(samples.ids[std::size_t(b)], b), S(1));
       routing.end_sample();
     }
   }
 
+  /// \brief A gate that routes as this one does, to the experts' new numbers.
+  /// \param permutations  one, or none
+  /// \throws std::invalid_argument if there are more, or it is not of num_experts() experts
+  [[nodiscard]] HashGate freeze(std::span<const Permutation> permutations) const {
+    constexpr const char* where = "HashGate::freeze";
+    HashGate result = *this;
+    if (permutations.empty()) return result;
+    detail::check_at_most(where, "permutations.size()", Index(permutations.size()), "one per gate",
+                          1);
+    const Permutation& p = permutations.front();
+    detail::check_equal(where, "permutation.size()", p.size(), "num_experts", num_experts());
+    for (ExpertId& expert : result.table_) expert = p[expert];
+    if (table_.empty()) result.labels_ = labels_.size() == 0 ? p : compose(labels_, p);
+    return result;
+  }
+
  private:
-  static Index validated(const HashGateOptions& options) {
-    detail::check_at_least("HashGate", "num_ids", options.num_ids, 1);
+  static HashGateOptions validated(const HashGateOptions& options) {
+    detail::check_at_least("HashGate", "num_ids", options.num_ids, 0);
     detail::check_at_least("HashGate", "num_experts", options.num_experts, 1);
     detail::check_at_most("HashGate", "num_experts", options.num_experts, "the largest ExpertId",
                           std::numeric_limits<ExpertId>::max());
-    return options.num_experts;
+    return options;
+  }
+  static HashGateOptions of_table(Index num_ids, Index num_experts) {
+    detail::check_at_least("HashGate", "num_ids", num_ids, 1);
+    return validated({.num_experts = num_experts, .num_ids = num_ids});
   }
 
-  Index num_experts_;
-  std::vector<ExpertId> table_;
+  void check_ids(const Samples<S>& samples) const {
+    constexpr const char* where = "HashGate::route";
+    if (samples.ids.empty() && samples.size() > 0) [[unlikely]]
+      detail::raise(
+          where, "samples.ids.size()", 0,
+          "one id per sample, x.cols() = " + std::to_string(samples.size()) + ": Samples{x, ids}");
+    detail::check_equal(where, "samples.ids.size()", Index(samples.ids.size()), "x.cols()",
+                        samples.size());
+    if (!samples.mask.empty())
+      detail::check_equal(where, "samples.mask.size()", Index(samples.mask.size()), "x.cols()",
+                          samples.size());
+  }
+
+  [[nodiscard]] ExpertId drawn(std::size_t id) const {
+    return ExpertId(key_.index(id, std::uint64_t(num_experts())));
+  }
+  [[nodiscard]] ExpertId expert(std::int32_t id, Index b) const {
+    const bool any_id = table_.empty();
+    if (id < 0 || (!any_id && id >= num_ids())) [[unlikely]]
+      detail::raise("HashGate::route", "ids[" + std::to_string(b) + "]", id,
+                    any_id ? "at least 0" : "in 0.." + std::to_string(num_ids() - 1));
+    if (!any_id) return table_[std::size_t(id)];
+    const ExpertId slot = drawn(std::size_t(id));
+    return labels_.size() == 0 ? slot : labels_[slot];
+  }
+
+  HashGateOptions options_;
+  RandomKey key_{0};
+  std::vector<ExpertId> table_;  // of every id, or empty
+  Permutation labels_;           // of what is drawn without a table, or empty
 };
 
 template <class S>
 HashGate<S> HashGate<S>::balanced(std::span<const std::int64_t> frequencies, Index num_experts) {
-  validated({Index(frequencies.size()), num_experts});
+  of_table(Index(frequencies.size()), num_experts);
   for (std::size_t id = 0; id < frequencies.size(); ++id)
     if (frequencies[id] < 0) [[unlikely]]
       detail::raise("HashGate::balanced", "frequencies[" + std::to_string(id) + "]",

@@ -4,17 +4,19 @@
 #include <algorithm>
 #include <cmath>
 #include <span>
+#include <string>
+#include <string_view>
 #include <vector>
 
 #include <comet/core/buffer.hpp>
 #include <comet/core/check.hpp>
-#include <comet/core/parameters.hpp>
-#include <comet/core/permutation.hpp>
+#include <comet/core/pass.hpp>
 #include <comet/core/random.hpp>
 #include <comet/core/routing.hpp>
-#include <comet/core/thread_pool.hpp>
+#include <comet/core/samples.hpp>
 #include <comet/core/types.hpp>
-#include <comet/gates/detail/hyperplanes.hpp>
+#include <comet/gates/detail/logit_gradients.hpp>
+#include <comet/gates/hyperplanes.hpp>
 #include <comet/kernels/affine.hpp>
 #include <comet/kernels/softmax.hpp>
 
@@ -24,6 +26,7 @@ namespace comet {
 struct SoftmaxGateOptions {
   Index input_dim = 0;    ///< d >= 1
   Index num_experts = 0;  ///< n >= 1
+  Index k = 0;            ///< not used: every expert has a weight
 };
 
 /// \brief Softmax over n linear logits: the dense mixture, every expert for every sample.
@@ -33,15 +36,15 @@ struct SoftmaxGateOptions {
 /// The baseline that sparse gates are measured against.
 ///
 /// \par Cost     d n multiply-adds per sample; backward twice that
-/// \par Threads  route() and forward() are const: concurrent calls are safe with distinct routings
-///               and workspaces
+/// \par Threads  const throughout: concurrent calls are safe with distinct routings and passes
 /// \tparam S     float or double
 /// \see TopKGate, which keeps the k largest
 template <class S>
 class SoftmaxGate {
  public:
-  using Scalar = S;                  ///< float or double.
-  using Input = ConstMatrixView<S>;  ///< What route() looks at.
+  using Scalar = S;                                    ///< float or double.
+  using Options = SoftmaxGateOptions;                  ///< Settings of the constructor.
+  static constexpr std::string_view name = "softmax";  ///< What options and tables call it.
   class Workspace;
 
   /// Weights and biases uniform in +-1/sqrt(d).
@@ -59,45 +62,37 @@ class SoftmaxGate {
   [[nodiscard]] Index max_active() const noexcept { return options_.num_experts; }
   /// The settings in use.
   [[nodiscard]] const SoftmaxGateOptions& options() const noexcept { return options_; }
+  /// The n linear logits.
+  [[nodiscard]] const Hyperplanes<S>& logits() const noexcept { return logits_; }
 
-  /// \brief A gate that gives what this one gives to expert i to expert p(i), up to the order of a
-  /// sum.
-  /// \throws std::invalid_argument if p is not of num_experts() experts
-  [[nodiscard]] SoftmaxGate permuted(const Permutation& p) const {
-    detail::check_equal("SoftmaxGate::permuted", "p.size()", p.size(), "num_experts",
-                        num_experts());
-    SoftmaxGate result = *this;
-    result.logits_ = logits_.permuted(p);
-    return result;
-  }
-
-  /// \brief Routes a batch. \param x  d x B \param routing  resized here
-  /// \throws std::invalid_argument if x.rows() != input_dim(), or x or a logit is not finite
-  void route(const ConstMatrixView<S>& x, Routing<S>& routing, Workspace& workspace) const {
-    evaluate("SoftmaxGate::route", x, routing, workspace);
+  /// \brief Routes a batch. \param samples  d x B \param routing  resized here
+  /// \throws std::invalid_argument if x.rows() != input_dim()
+  /// \throws NotFinite if x or a logit is not finite
+  void route(const Samples<S>& samples, Routing<S>& routing, Pass<SoftmaxGate>& pass) const {
+    evaluate("SoftmaxGate::route", samples, routing, pass);
   }
 
   /// \brief route() that remembers what backward() needs. Nothing is drawn from the key.
-  void forward(const ConstMatrixView<S>& x, Routing<S>& routing, RandomKey /*key*/,
-               Workspace& workspace) const {
-    evaluate("SoftmaxGate::forward", x, routing, workspace);
-    workspace.num_samples_ = x.cols();
+  void forward(const Samples<S>& samples, Routing<S>& routing, RandomKey /*key*/,
+               Pass<SoftmaxGate>& pass) const {
+    evaluate("SoftmaxGate::forward", samples, routing, pass);
+    pass.workspace.num_samples_ = samples.size();
   }
 
   /// \brief Adds the gradients of sum(dweights . weights).
-  /// \param x, routing  as in the forward() that filled the workspace
-  /// \param dweights    one derivative per entry of the routing
-  /// \param dx          d x B, added to; an empty view if not wanted
-  /// \throws std::invalid_argument if the workspace holds no forward() of this batch
-  void backward(const ConstMatrixView<S>& x, const Routing<S>& routing, std::span<const S> dweights,
-                MatrixView<S> dx, Workspace& workspace);
+  /// \param samples, routing  as in the forward() that filled the pass
+  /// \param dweights          one derivative per entry of the routing
+  /// \param dx                d x B, added to; or no_gradient
+  /// \throws std::invalid_argument if the pass holds no forward() of this batch
+  void backward(const Samples<S>& samples, const Routing<S>& routing, std::span<const S> dweights,
+                MatrixView<S> dx, Pass<SoftmaxGate>& pass) const;
 
   /// \brief 0: the gate has no penalty of its own.
-  [[nodiscard]] S regularization(const Workspace& /*workspace*/) const noexcept { return S(0); }
+  [[nodiscard]] S regularization(const Pass<SoftmaxGate>& /*pass*/) const noexcept { return S(0); }
 
-  /// Calls f(name, values, gradients) for each tensor, always in the same order.
+  /// Calls f(name, parameter) for each tensor, always in the same order.
   template <class F>
-  void visit_parameters(F&& f) {
+  void visit(F&& f) const {
     logits_.visit(f);
   }
 
@@ -108,51 +103,51 @@ class SoftmaxGate {
     return options;
   }
 
-  void evaluate(std::string_view where, const ConstMatrixView<S>& x, Routing<S>& routing,
-                Workspace& workspace) const;
+  void evaluate(std::string_view where, const Samples<S>& samples, Routing<S>& routing,
+                Pass<SoftmaxGate>& pass) const;
+  void add_gradients(const ConstMatrixView<S>& x, const S* weights, const S* dweights,
+                     MatrixView<S> dx, Pass<SoftmaxGate>& pass) const;
 
   SoftmaxGateOptions options_;
-  detail::Hyperplanes<S> logits_;  // d x n
+  Hyperplanes<S> logits_;  // d x n
 };
 
-/// \brief Scratch of a SoftmaxGate: give each thread its own.
+/// \brief Scratch of a SoftmaxGate.
 template <class S>
 class SoftmaxGate<S>::Workspace {
- public:
-  Workspace() = default;
-  /// Shares the work among `threads`, which must outlive the workspace.
-  explicit Workspace(ThreadPool* threads) : pool(threads) {}
-
-  ThreadPool* pool = nullptr;  ///< not owned; none runs everything in the calling thread
-
- private:
   friend class SoftmaxGate;
 
-  std::vector<std::int32_t> sizes_;  // n each
+  LiveSamples live_;
+  std::vector<std::int32_t> sizes_;  // n each, 0 for padding
   detail::Buffer<S> by_logit_;       // n x B
+  detail::Buffer<S> x_;              // d x B of the live samples, if there is a mask
+  detail::Buffer<S> dx_;             // likewise
   Index num_samples_ = -1;           // of the forward() that backward() may follow
 };
 
 template <class S>
-void SoftmaxGate<S>::evaluate(std::string_view where, const ConstMatrixView<S>& x,
-                              Routing<S>& routing, Workspace& workspace) const {
-  detail::check_equal(where, "x.rows()", x.rows(), "input_dim", input_dim());
-  detail::check_finite(where, "x", x);
-  const Index n = num_experts();
-  const Index num_samples = x.cols();
-  auto& ws = workspace;
+void SoftmaxGate<S>::evaluate(std::string_view where, const Samples<S>& samples,
+                              Routing<S>& routing, Pass<SoftmaxGate>& pass) const {
+  auto& ws = pass.workspace;
   ws.num_samples_ = -1;
-  ws.sizes_.assign(std::size_t(num_samples), std::int32_t(n));
+  samples.validate(where, input_dim());
+  ws.live_.assign(samples);
+  const Index n = num_experts();
+  const Index num_live = ws.live_.size();
+  ws.sizes_.assign(std::size_t(samples.size()), std::int32_t(ws.live_.masked() ? 0 : n));
+  if (ws.live_.masked())
+    for (Index i = 0; i < num_live; ++i) ws.sizes_[std::size_t(ws.live_[i])] = std::int32_t(n);
   routing.resize(ws.sizes_);
-  Eigen::Map<Matrix<S>> weights(routing.weights().data(), n, num_samples);
+  Eigen::Map<Matrix<S>> weights(routing.weights().data(), n, num_live);
 
-  ThreadPool* pool = detail::worth_threads(ws.pool, double(x.size()) * double(n));
-  parallel_for(pool, detail::num_tiles(num_samples), [&](Index t, Index) {
+  ThreadPool* pool = detail::worth_threads(pass.pool, double(input_dim() * num_live) * double(n));
+  parallel_for(pool, detail::num_tiles(num_live), [&](Index t, Index) {
     const Index first = t * detail::samples_per_tile;
-    const Index count = std::min(detail::samples_per_tile, num_samples - first);
-    const S* samples[std::size_t(detail::samples_per_tile)];
-    for (Index lane = 0; lane < count; ++lane) samples[lane] = x.col(first + lane).data();
-    for (Index i = 0; i < n; ++i) logits_.logits(i, samples, count, &weights(i, first), n);
+    const Index count = std::min(detail::samples_per_tile, num_live - first);
+    const S* columns[std::size_t(detail::samples_per_tile)];
+    for (Index lane = 0; lane < count; ++lane)
+      columns[lane] = samples.features.col(ws.live_[first + lane]).data();
+    for (Index i = 0; i < n; ++i) logits_.logits(i, columns, count, &weights(i, first), n);
     for (Index b = first; b < first + count; ++b) {
       S* row = weights.col(b).data();
       S check = 0;
@@ -161,42 +156,57 @@ void SoftmaxGate<S>::evaluate(std::string_view where, const ConstMatrixView<S>& 
         check += row[i] * S(0);
       }
       if (check != S(0)) [[unlikely]]
-        detail::raise(where, "the logits of sample " + std::to_string(b) +
-                                 " overflow or a parameter is not finite");
+        detail::raise_not_finite(where, "the logits of sample " + std::to_string(ws.live_[b]),
+                                 "overflow or a parameter is not finite");
       detail::softmax(row, n, row);
     }
   });
 }
 
 template <class S>
-void SoftmaxGate<S>::backward(const ConstMatrixView<S>& x, const Routing<S>& routing,
-                              std::span<const S> dweights, MatrixView<S> dx, Workspace& workspace) {
-  auto& ws = workspace;
-  detail::check_backward("SoftmaxGate::backward", x, input_dim(), routing, dweights, dx,
-                         ws.num_samples_);
-  if (x.cols() == 0) return;
-  const Index d = input_dim();
+void SoftmaxGate<S>::backward(const Samples<S>& samples, const Routing<S>& routing,
+                              std::span<const S> dweights, MatrixView<S> dx,
+                              Pass<SoftmaxGate>& pass) const {
+  auto& ws = pass.workspace;
+  detail::check_backward("SoftmaxGate::backward", samples, routing, dweights, dx, ws.num_samples_);
+  const auto& live = ws.live_;
+  const S* weights = routing.weights().data();
+  if (live.size() == 0) return;
+  if (!live.masked()) {
+    add_gradients(samples.features, weights, dweights.data(), dx, pass);
+    return;
+  }
+  auto x = ws.x_.shape(input_dim(), live.size());
+  auto live_dx = ws.dx_.shape(input_dim(), dx.size() > 0 ? live.size() : 0);
+  for (Index i = 0; i < live.size(); ++i) x.col(i) = samples.features.col(live[i]);
+  for (Index i = 0; i < live_dx.cols(); ++i) live_dx.col(i) = dx.col(live[i]);
+  add_gradients(x, weights, dweights.data(), live_dx, pass);
+  for (Index i = 0; i < live_dx.cols(); ++i) dx.col(live[i]) = live_dx.col(i);
+}
+
+/// Rows are dense, so these are plain products, cut into parts of fixed size.
+template <class S>
+void SoftmaxGate<S>::add_gradients(const ConstMatrixView<S>& x, const S* weights, const S* dweights,
+                                   MatrixView<S> dx, Pass<SoftmaxGate>& pass) const {
   const Index n = num_experts();
-  auto by_logit = ws.by_logit_.shape(n, x.cols());
+  auto by_logit = pass.workspace.by_logit_.shape(n, x.cols());
   by_logit.setZero();
-  // Rows are dense, so these are plain products, cut into parts of fixed size.
-  ThreadPool* pool = detail::worth_threads(ws.pool, double(x.size()) * double(n));
+  ThreadPool* pool = detail::worth_threads(pass.pool, double(x.size()) * double(n));
   parallel_for(pool, detail::num_tiles(x.cols()), [&](Index t, Index) {
     const Index first = t * detail::samples_per_tile;
     const Index count = std::min(detail::samples_per_tile, x.cols() - first);
     for (Index b = first; b < first + count; ++b)
-      detail::add_softmax_backward(routing.weights(b).data(), dweights.data() + b * n, n,
-                                   by_logit.col(b).data());
+      detail::add_softmax_backward(weights + b * n, dweights + b * n, n, by_logit.col(b).data());
     if (dx.size() > 0)
       dx.middleCols(first, count).noalias() += logits_.weight() * by_logit.middleCols(first, count);
   });
+  const GradientView<S> gradients = pass.gradients(*this);
   parallel_for(pool, detail::num_slices(n), [&](Index slice, Index) {
     const Index first = slice * detail::units_per_slice;
     const Index count = std::min(detail::units_per_slice, n - first);
     const auto rows = by_logit.middleRows(first, count);
-    Eigen::Map<Matrix<S>>(logits_.weight_gradient(first), d, count).noalias() +=
-        x * rows.transpose();
-    for (Index i = 0; i < count; ++i) logits_.bias_gradient(first + i) += rows.row(i).sum();
+    gradients[0].middleCols(first, count).noalias() += x * rows.transpose();
+    for (Index i = 0; i < count; ++i) gradients[1](first + i, 0) += rows.row(i).sum();
   });
 }
 

@@ -3,25 +3,24 @@
 
 #include <algorithm>
 #include <cmath>
-#include <limits>
-#include <numeric>
 #include <optional>
 #include <span>
+#include <string>
+#include <string_view>
 #include <vector>
 
 #include <comet/core/buffer.hpp>
 #include <comet/core/check.hpp>
-#include <comet/core/parameters.hpp>
-#include <comet/core/permutation.hpp>
+#include <comet/core/pass.hpp>
 #include <comet/core/random.hpp>
 #include <comet/core/routing.hpp>
-#include <comet/core/thread_pool.hpp>
+#include <comet/core/samples.hpp>
 #include <comet/core/types.hpp>
-#include <comet/gates/detail/hyperplanes.hpp>
+#include <comet/gates/detail/balance_penalties.hpp>
+#include <comet/gates/detail/logit_gradients.hpp>
+#include <comet/gates/detail/top_k_selection.hpp>
+#include <comet/gates/hyperplanes.hpp>
 #include <comet/kernels/functions.hpp>
-#include <comet/kernels/softmax.hpp>
-#include <comet/losses/load_balance.hpp>
-#include <comet/losses/router_z.hpp>
 
 namespace comet {
 
@@ -61,16 +60,15 @@ struct TopKGateOptions {
 ///
 /// \par Cost     d n multiply-adds per sample and a partial selection; backward 2 d k
 ///               (2 d n with TopKSoftmax::all or a penalty)
-/// \par Threads  route() and forward() are const: concurrent calls are safe with distinct routings
-///               and workspaces
+/// \par Threads  const throughout: concurrent calls are safe with distinct routings and passes
 /// \tparam S     float or double
 /// \see CometGate, whose selection is differentiable
 template <class S>
 class TopKGate {
  public:
-  using Scalar = S;                  ///< float or double.
-  using Options = TopKGateOptions;   ///< Settings of the constructor.
-  using Input = ConstMatrixView<S>;  ///< What route() looks at.
+  using Scalar = S;                                  ///< float or double.
+  using Options = TopKGateOptions;                   ///< Settings of the constructor.
+  static constexpr std::string_view name = "top_k";  ///< What options and tables call it.
   class Workspace;
 
   /// Weights and biases uniform in +-1/sqrt(d); noise weights 0.
@@ -79,7 +77,7 @@ class TopKGate {
       : options_(validated(options)), logits_(options.input_dim, options.num_experts) {
     logits_.initialize(1.0 / std::sqrt(double(options.input_dim)), key);
     if (options.noise)
-      noise_.emplace(options.input_dim, options.num_experts, detail::Hyperplanes<S>::Offsets::none);
+      noise_.emplace(options.input_dim, options.num_experts, Hyperplanes<S>::Offsets::none);
   }
 
   /// Number of input features d.
@@ -90,78 +88,46 @@ class TopKGate {
   [[nodiscard]] Index max_active() const noexcept { return options_.k; }
   /// The settings in use.
   [[nodiscard]] const TopKGateOptions& options() const noexcept { return options_; }
+  /// The n linear logits, without noise.
+  [[nodiscard]] const Hyperplanes<S>& logits() const noexcept { return logits_; }
 
-  /// \brief A gate that gives what this one gives to expert i to expert p(i).
-  ///
-  /// To the bit for k <= 2 over the selected logits, otherwise up to the order of a sum. Equal
-  /// logits are told apart by the new numbers.
-  /// \throws std::invalid_argument if p is not of num_experts() experts
-  [[nodiscard]] TopKGate permuted(const Permutation& p) const {
-    detail::check_equal("TopKGate::permuted", "p.size()", p.size(), "num_experts", num_experts());
-    TopKGate result = *this;
-    result.logits_ = logits_.permuted(p);
-    if (noise_) result.noise_ = noise_->permuted(p);
-    return result;
-  }
-
-  /// \brief Routes a batch, without noise. \param x  d x B \param routing  resized here
-  /// \throws std::invalid_argument if x.rows() != input_dim(), or x or a logit is not finite
-  void route(const ConstMatrixView<S>& x, Routing<S>& routing, Workspace& workspace) const {
-    evaluate("TopKGate::route", x, nullptr, routing, workspace);
+  /// \brief Routes a batch, without noise. \param samples  d x B \param routing  resized here
+  /// \throws std::invalid_argument if x.rows() != input_dim()
+  /// \throws NotFinite if x or a logit is not finite
+  void route(const Samples<S>& samples, Routing<S>& routing, Pass<TopKGate>& pass) const {
+    begin("TopKGate::route", samples, pass);
+    evaluate("TopKGate::route", samples, false, routing, pass);
   }
 
   /// \brief route() that remembers what backward() needs, with noise drawn from `key` if the gate
   /// has it.
-  void forward(const ConstMatrixView<S>& x, Routing<S>& routing, RandomKey key,
-               Workspace& workspace) const {
-    if (noise_) {
-      auto noise = workspace.noise_.shape(num_experts(), x.cols());
-      for (Index b = 0; b < x.cols(); ++b) {
-        const RandomKey sample_key = key.fold(std::uint64_t(b));
-        for (Index i = 0; i < num_experts(); ++i)
-          noise(i, b) = S(sample_key.normal(std::uint64_t(i)));
-      }
-      evaluate("TopKGate::forward", x, noise.data(), routing, workspace);
-    } else {
-      evaluate("TopKGate::forward", x, nullptr, routing, workspace);
-    }
-    penalize(routing, workspace);
-    workspace.num_samples_ = x.cols();
-  }
+  void forward(const Samples<S>& samples, Routing<S>& routing, RandomKey key,
+               Pass<TopKGate>& pass) const;
 
   /// \brief forward() with given noise instead of drawn one, to replay a run.
   /// \param noise  n x B draws of N(0,1)
   /// \throws std::invalid_argument if the gate was made without noise
-  void forward(const ConstMatrixView<S>& x, const ConstMatrixView<S>& noise, Routing<S>& routing,
-               Workspace& workspace) const {
-    constexpr const char* where = "TopKGate::forward";
-    if (!noise_) detail::raise(where, "the gate was made without noise");
-    detail::check_equal(where, "noise.rows()", noise.rows(), "num_experts", num_experts());
-    detail::check_equal(where, "noise.cols()", noise.cols(), "x.cols()", x.cols());
-    workspace.noise_.shape(noise.rows(), noise.cols()) = noise;
-    evaluate(where, x, workspace.noise_.matrix().data(), routing, workspace);
-    penalize(routing, workspace);
-    workspace.num_samples_ = x.cols();
-  }
+  void forward(const Samples<S>& samples, const ConstMatrixView<S>& noise, Routing<S>& routing,
+               Pass<TopKGate>& pass) const;
 
   /// \brief Adds the gradients of sum(dweights . weights) + regularization.
-  /// \param x, routing  as in the forward() that filled the workspace
-  /// \param dweights    one derivative per entry of the routing
-  /// \param dx          d x B, added to; an empty view if not wanted
-  /// \throws std::invalid_argument if the workspace holds no forward() of this batch
-  void backward(const ConstMatrixView<S>& x, const Routing<S>& routing, std::span<const S> dweights,
-                MatrixView<S> dx, Workspace& workspace);
+  /// \param samples, routing  as in the forward() that filled the pass
+  /// \param dweights          one derivative per entry of the routing
+  /// \param dx                d x B, added to; or no_gradient
+  /// \throws std::invalid_argument if the pass holds no forward() of this batch
+  void backward(const Samples<S>& samples, const Routing<S>& routing, std::span<const S> dweights,
+                MatrixView<S> dx, Pass<TopKGate>& pass) const;
 
   /// \brief The penalties of the last forward(), each times its strength; 0 without any.
-  [[nodiscard]] S regularization(const Workspace& workspace) const noexcept {
-    return workspace.regularization_;
+  [[nodiscard]] S regularization(const Pass<TopKGate>& pass) const noexcept {
+    return pass.workspace.regularization_;
   }
 
-  /// Calls f(name, values, gradients) for each tensor, always in the same order.
+  /// Calls f(name, parameter) for each tensor, always in the same order.
   template <class F>
-  void visit_parameters(F&& f) {
+  void visit(F&& f) const {
     logits_.visit(f);
-    if (noise_) noise_->visit("noise", f);
+    if (noise_) f("noise", *noise_);
   }
 
  private:
@@ -176,184 +142,191 @@ class TopKGate {
     return options;
   }
 
-  [[nodiscard]] bool has_penalty() const {
-    return options_.load_balance > 0 || options_.importance > 0 || options_.router_z > 0;
-  }
-
-  void evaluate(std::string_view where, const ConstMatrixView<S>& x, const S* noise,
-                Routing<S>& routing, Workspace& workspace) const;
-  void penalize(const Routing<S>& routing, Workspace& workspace) const;
+  void begin(std::string_view where, const Samples<S>& samples, Pass<TopKGate>& pass) const;
+  void evaluate(std::string_view where, const Samples<S>& samples, bool noisy, Routing<S>& routing,
+                Pass<TopKGate>& pass) const;
+  void fill_logits(const S* const* columns, Index first, Index count, bool noisy,
+                   Workspace& workspace) const;
+  template <class Add>
+  void by_logits(Index live, Index sample, const Routing<S>& routing, std::span<const S> dweights,
+                 const Workspace& workspace, Add add) const;
 
   TopKGateOptions options_;
-  detail::Hyperplanes<S> logits_;                // d x n
-  std::optional<detail::Hyperplanes<S>> noise_;  // d x n
+  Hyperplanes<S> logits_;                // d x n
+  std::optional<Hyperplanes<S>> noise_;  // d x n
 };
 
-/// \brief Scratch of a TopKGate: give each thread its own.
+/// \brief Scratch of a TopKGate. Its matrices have a column per sample that is no padding.
 template <class S>
 class TopKGate<S>::Workspace {
- public:
-  Workspace() = default;
-  /// Shares the work among `threads`, which must outlive the workspace.
-  explicit Workspace(ThreadPool* threads) : pool(threads) {}
-
-  ThreadPool* pool = nullptr;  ///< not owned; none runs everything in the calling thread
-
- private:
   friend class TopKGate;
 
-  detail::Buffer<S> logits_;          // n x B
-  detail::Buffer<S> noise_;           // n x B
-  detail::Buffer<S> noise_scale_;     // n x B, before the softplus
-  detail::Buffer<S> probabilities_;   // n x B: softmax over all logits
-  detail::Buffer<S> by_probability_;  // n x B: of the penalties
-  detail::Buffer<S> by_logit_;        // n x B: of the penalties
-  detail::Buffer<S> term_;            // n x B: of one penalty
-  std::vector<ExpertId> order_;       // n per tile, scratch of the selection
-  std::vector<std::int32_t> sizes_;
+  LiveSamples live_;
+  detail::Buffer<S> logits_;       // n x B
+  detail::Buffer<S> noise_;        // n x B
+  detail::Buffer<S> noise_scale_;  // n x B, before the softplus
+  detail::BalancePenalties<S> penalties_;
+  std::vector<ExpertId> order_;      // n per tile, scratch of the selection
+  std::vector<std::int32_t> sizes_;  // k each, 0 for padding
   detail::LogitGradients<S> logit_gradients_;
   detail::LogitGradients<S> noise_gradients_;
   Index num_samples_ = -1;  // of the forward() that backward() may follow
   S regularization_ = 0;
 };
 
+/// Takes stock of the batch; what the pass held is gone.
 template <class S>
-void TopKGate<S>::evaluate(std::string_view where, const ConstMatrixView<S>& x, const S* noise,
-                           Routing<S>& routing, Workspace& workspace) const {
-  auto& ws = workspace;
-  ws.num_samples_ = -1;
-  detail::check_equal(where, "x.rows()", x.rows(), "input_dim", input_dim());
-  detail::check_finite(where, "x", x);
+void TopKGate<S>::begin(std::string_view where, const Samples<S>& samples,
+                        Pass<TopKGate>& pass) const {
+  pass.workspace.num_samples_ = -1;
+  samples.validate(where, input_dim());
+  pass.workspace.live_.assign(samples);
+}
+
+template <class S>
+void TopKGate<S>::forward(const Samples<S>& samples, Routing<S>& routing, RandomKey key,
+                          Pass<TopKGate>& pass) const {
+  auto& ws = pass.workspace;
+  begin("TopKGate::forward", samples, pass);
+  if (noise_) {
+    auto noise = ws.noise_.shape(num_experts(), ws.live_.size());
+    for (Index b = 0; b < noise.cols(); ++b) {
+      const RandomKey sample_key = key.fold(std::uint64_t(ws.live_[b]));
+      for (Index i = 0; i < num_experts(); ++i)
+        noise(i, b) = S(sample_key.normal(std::uint64_t(i)));
+    }
+  }
+  evaluate("TopKGate::forward", samples, noise_.has_value(), routing, pass);
+  ws.regularization_ =
+      ws.penalties_.evaluate("TopKGate::forward", options_, routing, ws.logits_.matrix());
+  ws.num_samples_ = samples.size();
+}
+
+template <class S>
+void TopKGate<S>::forward(const Samples<S>& samples, const ConstMatrixView<S>& noise,
+                          Routing<S>& routing, Pass<TopKGate>& pass) const {
+  constexpr const char* where = "TopKGate::forward";
+  auto& ws = pass.workspace;
+  if (!noise_) detail::raise(where, "the gate was made without noise");
+  detail::check_equal(where, "noise.rows()", noise.rows(), "num_experts", num_experts());
+  detail::check_equal(where, "noise.cols()", noise.cols(), "x.cols()", samples.size());
+  begin(where, samples, pass);
+  auto kept = ws.noise_.shape(num_experts(), ws.live_.size());
+  for (Index b = 0; b < kept.cols(); ++b) kept.col(b) = noise.col(ws.live_[b]);
+  evaluate(where, samples, true, routing, pass);
+  ws.regularization_ = ws.penalties_.evaluate(where, options_, routing, ws.logits_.matrix());
+  ws.num_samples_ = samples.size();
+}
+
+/// The logits of `count` live samples from `first` on.
+template <class S>
+void TopKGate<S>::fill_logits(const S* const* columns, Index first, Index count, bool noisy,
+                              Workspace& ws) const {
+  const Index n = num_experts();
+  auto logits = ws.logits_.matrix();
+  for (Index i = 0; i < n; ++i) logits_.logits(i, columns, count, &logits(i, first), n);
+  if (!noisy) return;
+  const auto noise = ws.noise_.matrix();
+  auto scale = ws.noise_scale_.matrix();
+  for (Index i = 0; i < n; ++i) noise_->logits(i, columns, count, &scale(i, first), n);
+  for (Index b = first; b < first + count; ++b)
+    for (Index i = 0; i < n; ++i) logits(i, b) += noise(i, b) * softplus(scale(i, b));
+}
+
+template <class S>
+void TopKGate<S>::evaluate(std::string_view where, const Samples<S>& samples, bool noisy,
+                           Routing<S>& routing, Pass<TopKGate>& pass) const {
+  auto& ws = pass.workspace;
+  const auto& live = ws.live_;
   const Index n = num_experts();
   const Index k = options_.k;
-  const Index num_samples = x.cols();
-  const Index tiles = detail::num_tiles(num_samples);
-  auto logits = ws.logits_.shape(n, num_samples);
-  auto noise_scale = ws.noise_scale_.shape(noise ? n : 0, num_samples);
+  const Index tiles = detail::num_tiles(live.size());
+  const bool over_all = options_.softmax == TopKSoftmax::all;
+  auto logits = ws.logits_.shape(n, live.size());
+  ws.noise_scale_.shape(noisy ? n : 0, live.size());
   ws.order_.resize(std::size_t(tiles * n));
-  ws.sizes_.assign(std::size_t(num_samples), std::int32_t(k));
+  ws.sizes_.assign(std::size_t(samples.size()), std::int32_t(live.masked() ? 0 : k));
+  if (live.masked())
+    for (Index i = 0; i < live.size(); ++i) ws.sizes_[std::size_t(live[i])] = std::int32_t(k);
   routing.resize(ws.sizes_);
 
-  ThreadPool* pool = detail::worth_threads(ws.pool, double(x.size()) * double(n));
+  ThreadPool* pool =
+      detail::worth_threads(pass.pool, double(input_dim() * live.size()) * double(n));
   parallel_for(pool, tiles, [&](Index t, Index) {
     const Index first = t * detail::samples_per_tile;
-    const Index count = std::min(detail::samples_per_tile, num_samples - first);
-    const S* samples[std::size_t(detail::samples_per_tile)];
-    for (Index lane = 0; lane < count; ++lane) samples[lane] = x.col(first + lane).data();
-    for (Index i = 0; i < n; ++i) logits_.logits(i, samples, count, &logits(i, first), n);
-    if (noise != nullptr) {
-      for (Index i = 0; i < n; ++i) noise_->logits(i, samples, count, &noise_scale(i, first), n);
-      for (Index b = first; b < first + count; ++b)
-        for (Index i = 0; i < n; ++i)
-          logits(i, b) += noise[b * n + i] * softplus(noise_scale(i, b));
-    }
-
-    const std::span<ExpertId> order =
-        std::span(ws.order_).subspan(std::size_t(t * n), std::size_t(n));
+    const Index count = std::min(detail::samples_per_tile, live.size() - first);
+    const S* columns[std::size_t(detail::samples_per_tile)];
+    for (Index lane = 0; lane < count; ++lane)
+      columns[lane] = samples.features.col(live[first + lane]).data();
+    fill_logits(columns, first, count, noisy, ws);
+    ExpertId* order = ws.order_.data() + t * n;
     for (Index b = first; b < first + count; ++b) {
-      const auto h = logits.col(b);
-      if ((h.array() * S(0)).sum() != S(0)) [[unlikely]]
-        detail::raise(where, "the logits of sample " + std::to_string(b) +
-                                 " overflow or a parameter is not finite");
-      std::iota(order.begin(), order.end(), ExpertId(0));
-      const auto larger = [&](ExpertId i, ExpertId j) {
-        return h(i) > h(j) || (h(i) == h(j) && i < j);
-      };
-      std::nth_element(order.begin(), order.begin() + (k - 1), order.end(), larger);
-      const S largest = h(*std::min_element(order.begin(), order.begin() + k, larger));
-      std::sort(order.begin(), order.begin() + k);
-
-      S sum = 0;
-      const auto entry = routing.offsets()[std::size_t(b)];
-      for (Index i = 0; i < k; ++i) {
-        const ExpertId expert = order[std::size_t(i)];
-        const S e = std::exp(h(expert) - largest);
-        routing.experts()[std::size_t(entry + i)] = expert;
-        routing.weights()[std::size_t(entry + i)] = e;
-        sum += e;
-      }
-      if (options_.softmax == TopKSoftmax::all)
-        for (const ExpertId expert : order.subspan(std::size_t(k)))
-          sum += std::exp(h(expert) - largest);
-      for (Index i = 0; i < k; ++i) routing.weights()[std::size_t(entry + i)] /= sum;
+      if ((logits.col(b).array() * S(0)).sum() != S(0)) [[unlikely]]
+        detail::raise_not_finite(where, "the logits of sample " + std::to_string(live[b]),
+                                 "overflow or a parameter is not finite");
+      const auto entry = std::size_t(routing.offsets()[std::size_t(live[b])]);
+      detail::select_top_k(logits.col(b).data(), n, k, over_all, order,
+                           routing.weights().data() + entry);
+      std::copy_n(order, k, routing.experts().data() + entry);
     }
   });
 }
 
+/// Calls add(expert, derivative by its logit) for one sample, the live-th that is no padding.
 template <class S>
-void TopKGate<S>::penalize(const Routing<S>& routing, Workspace& workspace) const {
-  auto& ws = workspace;
-  ws.regularization_ = 0;
-  if (!has_penalty()) return;
-  const auto logits = ws.logits_.matrix();
-  const Index n = logits.rows();
-  auto by_logit = ws.by_logit_.shape(n, logits.cols());
-  auto probabilities = ws.probabilities_.shape(n, logits.cols());
-  auto by_probability = ws.by_probability_.shape(n, logits.cols());
-  auto term = ws.term_.shape(n, logits.cols());
-  by_logit.setZero();
-  by_probability.setZero();
-  const auto add = [&](double strength, auto& sum, auto&& loss) {
-    if (strength == 0) return;
-    ws.regularization_ += S(strength) * loss();
-    sum += S(strength) * term;
-  };
-  add(options_.router_z, by_logit, [&] { return router_z<S>(logits, term); });
-  for (Index b = 0; b < logits.cols(); ++b)
-    detail::softmax(logits.col(b).data(), n, probabilities.col(b).data());
-  add(options_.load_balance, by_probability,
-      [&] { return load_balance<S>(routing, probabilities, term); });
-  add(options_.importance, by_probability, [&] { return importance<S>(probabilities, term); });
-  for (Index b = 0; b < logits.cols(); ++b)
-    detail::add_softmax_backward(probabilities.col(b).data(), by_probability.col(b).data(), n,
-                                 by_logit.col(b).data());
+template <class Add>
+void TopKGate<S>::by_logits(Index live, Index sample, const Routing<S>& routing,
+                            std::span<const S> dweights, const Workspace& ws, Add add) const {
+  const Index n = num_experts();
+  const auto logits = ws.logits_.matrix().col(live);
+  const auto begin = std::size_t(routing.offsets()[std::size_t(sample)]);
+  const auto experts = routing.experts(sample);
+  const auto weights = routing.weights(sample);
+  S mean = 0;
+  for (std::size_t i = 0; i < experts.size(); ++i) mean += weights[i] * dweights[begin + i];
+  if (options_.softmax == TopKSoftmax::all) {
+    // Probabilities of all experts follow from any selected one: p_i = w exp(h_i - h).
+    std::size_t top = 0;
+    for (std::size_t i = 1; i < weights.size(); ++i)
+      if (weights[i] > weights[top]) top = i;
+    std::size_t selected = 0;
+    for (Index i = 0; i < n; ++i) {
+      const S p = weights[top] * std::exp(logits(i) - logits(experts[top]));
+      const bool kept = selected < experts.size() && experts[selected] == i;
+      add(i, p * ((kept ? dweights[begin + selected] : S(0)) - mean));
+      selected += kept;
+    }
+  } else {
+    for (std::size_t i = 0; i < experts.size(); ++i)
+      add(experts[i], weights[i] * (dweights[begin + i] - mean));
+  }
+  if (detail::BalancePenalties<S>::wanted(options_))
+    for (Index i = 0; i < n; ++i) add(i, ws.penalties_.by_logit(i, live));
 }
 
 template <class S>
-void TopKGate<S>::backward(const ConstMatrixView<S>& x, const Routing<S>& routing,
-                           std::span<const S> dweights, MatrixView<S> dx, Workspace& workspace) {
-  auto& ws = workspace;
-  detail::check_backward("TopKGate::backward", x, input_dim(), routing, dweights, dx,
-                         ws.num_samples_);
-  const Index n = num_experts();
-  const auto logits = ws.logits_.matrix();
+void TopKGate<S>::backward(const Samples<S>& samples, const Routing<S>& routing,
+                           std::span<const S> dweights, MatrixView<S> dx,
+                           Pass<TopKGate>& pass) const {
+  auto& ws = pass.workspace;
+  detail::check_backward("TopKGate::backward", samples, routing, dweights, dx, ws.num_samples_);
   const auto noise = ws.noise_.matrix();
   const auto noise_scale = ws.noise_scale_.matrix();
   ws.logit_gradients_.start(1);
   ws.noise_gradients_.start(1);
-  const auto add = [&](Index expert, Index b, S by_logit) {
-    ws.logit_gradients_.add(0, expert, b, by_logit);
-    if (noise_)
-      ws.noise_gradients_.add(0, expert, b,
-                              by_logit * noise(expert, b) * sigmoid(noise_scale(expert, b)));
-  };
-  for (Index b = 0; b < x.cols(); ++b) {
-    const auto begin = std::size_t(routing.offsets()[std::size_t(b)]);
-    const auto experts = routing.experts(b);
-    const auto weights = routing.weights(b);
-    S mean = 0;
-    for (std::size_t i = 0; i < experts.size(); ++i) mean += weights[i] * dweights[begin + i];
-    if (options_.softmax == TopKSoftmax::all) {
-      // Probabilities of all experts follow from any selected one: p_i = w exp(h_i - h).
-      std::size_t top = 0;
-      for (std::size_t i = 1; i < weights.size(); ++i)
-        if (weights[i] > weights[top]) top = i;
-      std::size_t selected = 0;
-      for (Index i = 0; i < n; ++i) {
-        const S p = weights[top] * std::exp(logits(i, b) - logits(experts[top], b));
-        const bool kept = selected < experts.size() && experts[selected] == i;
-        add(i, b, p * ((kept ? dweights[begin + selected] : S(0)) - mean));
-        selected += kept;
-      }
-    } else {
-      for (std::size_t i = 0; i < experts.size(); ++i)
-        add(experts[i], b, weights[i] * (dweights[begin + i] - mean));
-    }
-    if (has_penalty())
-      for (Index i = 0; i < n; ++i) add(i, b, ws.by_logit_.matrix()(i, b));
+  for (Index live = 0; live < ws.live_.size(); ++live) {
+    const Index b = ws.live_[live];
+    by_logits(live, b, routing, dweights, ws, [&](Index expert, S by_logit) {
+      ws.logit_gradients_.add(0, expert, b, by_logit);
+      if (noise_)
+        ws.noise_gradients_.add(
+            0, expert, b, by_logit * noise(expert, live) * sigmoid(noise_scale(expert, live)));
+    });
   }
-  ws.logit_gradients_.apply(logits_, x, dx, ws.pool);
-  if (noise_) ws.noise_gradients_.apply(*noise_, x, dx, ws.pool);
+  GradientView<S> gradients = pass.gradients(*this);
+  ws.logit_gradients_.apply(logits_, gradients.next(logits_), samples.features, dx, pass.pool);
+  if (noise_)
+    ws.noise_gradients_.apply(*noise_, gradients.next(*noise_), samples.features, dx, pass.pool);
 }
 
 }  // namespace comet
