@@ -2,6 +2,7 @@
 #include <comet/layers/dense.hpp>
 #include <comet/testing/gradient_check.hpp>
 
+#include <support/allocation_counter.hpp>
 #include <support/catch.hpp>
 #include <support/golden.hpp>
 #include <support/model.hpp>
@@ -19,17 +20,18 @@ TEST_CASE("a dense layer's gradients agree with finite differences", "[gradient]
         test::parameter(layer, "bias") = random_matrix<double>(m, 1, 5);
         test::WithInput model(layer, random_matrix<double>(3, samples, 2));
         const Matrix<double> upstream = random_matrix<double>(m, samples, 3);
-        Dense<double>::Workspace workspace;
+        Pass pass(layer);
         Matrix<double> y(m, samples);
         const auto loss = [&] {
-          layer.forward(model.x, y, workspace);
+          layer.forward(model.x, y, RandomKey(0), pass);
           return y.cwiseProduct(upstream).sum();
         };
-        const auto result = testing::check_gradients(model, loss, [&] {
-          loss();
-          Matrix<double> dy = upstream;
-          layer.backward(model.x, y, dy, model.dx, workspace);
-        });
+        const auto result =
+            testing::check_gradients(model, loss, [&](GradientView<double> gradients) {
+              loss();
+              pass.borrow(model.of_part(gradients));
+              layer.backward(model.x, y, upstream, model.of_input(gradients), pass);
+            });
         INFO(result.where << ": " << result.analytic << " against " << result.numeric);
         CHECK(result.largest_error <= 1e-6);
         CHECK(result.num_checked == 4 * m + 3 * samples);
@@ -43,28 +45,57 @@ TEMPLATE_TEST_CASE("a dense layer is the formula, for ragged batches too", "", C
     CAPTURE(samples);
     Dense<S> layer({.input_dim = 6, .output_dim = 5, .activation = Activation::relu}, RandomKey(1));
     test::parameter(layer, "bias") = random_matrix<S>(5, 1, 2);
-    typename Dense<S>::Workspace workspace;
+    Pass pass(layer);
     const Matrix<S> x = random_matrix<S>(6, samples, 3), dy = random_matrix<S>(5, samples, 4);
     Matrix<S> y = Matrix<S>::Constant(5, samples, S(8));
-    layer.forward(x, y, workspace);
+    layer.forward(x, y, RandomKey(0), pass);
     const Matrix<S> z = (layer.weight().transpose() * x).colwise() + Vector<S>(layer.bias().col(0));
     CHECK(test::relative_error(y, Matrix<S>(z.cwiseMax(S(0)))) <= tolerance);
 
     const Matrix<S> dz = (z.array() > S(0)).select(dy.array(), S(0));
-    Matrix<S> overwritten = dy, dx = Matrix<S>::Ones(6, samples), none(0, 0);
-    layer.backward(x, y, overwritten, dx, workspace);
+    const Matrix<S> dy_before = dy;
+    Matrix<S> dx = Matrix<S>::Ones(6, samples), predicted(5, samples);
+    layer.backward(x, y, dy, dx, pass);
     CHECK(test::relative_error(dx, Matrix<S>(Matrix<S>::Ones(6, samples) + layer.weight() * dz)) <=
           tolerance);
-    CHECK(test::relative_error(overwritten, dz) <= tolerance);
-    CHECK(test::relative_error(test::gradient(layer, "weight"), Matrix<S>(x * dz.transpose())) <=
-          tolerance);
-    CHECK(test::relative_error(test::gradient(layer, "bias"), Matrix<S>(dz.rowwise().sum())) <=
-          tolerance);
-    const auto gradients = test::gradients_of(layer);
-    zero_gradients(layer);
-    overwritten = dy;
-    layer.backward(x, y, overwritten, none, workspace);
-    CHECK(test::same_bits(test::gradients_of(layer), gradients));
+    CHECK(test::same_bits(dy, dy_before));  // inputs are left alone
+    CHECK(test::relative_error(test::gradient(layer, pass, "weight"),
+                               Matrix<S>(x * dz.transpose())) <= tolerance);
+    CHECK(test::relative_error(test::gradient(layer, pass, "bias"),
+                               Matrix<S>(dz.rowwise().sum())) <= tolerance);
+    const auto gradients = test::gradients_of(layer, pass);
+    test::clear_gradients(layer, pass);
+    layer.backward(x, y, dy, no_gradient, pass);
+    CHECK(test::same_bits(test::gradients_of(layer, pass), gradients));
+    layer.predict(x, predicted, pass);
+    CHECK(test::same_bits(predicted, y));
+  }
+}
+
+TEST_CASE("a dense layer gives the same bits for any number of threads, and allocates nothing") {
+  const Dense<float> layer({.input_dim = 96, .output_dim = 200, .activation = Activation::relu},
+                           RandomKey(1));
+  const Matrix<float> x = random_matrix<float>(96, 300, 2), dy = random_matrix<float>(200, 300, 3);
+  Matrix<float> y(200, 300), expected_y, expected_dx;
+  std::vector<float> expected;
+  for (const Index threads : {1, 2, 4}) {
+    ThreadPool pool(threads);
+    Pass pass(layer, &pool);
+    Matrix<float> dx = Matrix<float>::Zero(96, 300);
+    const auto step = [&] {
+      layer.forward(x, y, RandomKey(0), pass);
+      layer.backward(x, y, dy, dx, pass);
+    };
+    step();
+    if (threads == 1) {
+      expected_y = y;
+      expected_dx = dx;
+      expected = test::gradients_of(layer, pass);
+    }
+    CHECK(test::same_bits(y, expected_y));
+    CHECK(test::same_bits(dx, expected_dx));
+    CHECK(test::same_bits(test::gradients_of(layer, pass), expected));
+    if (test::can_count_allocations) CHECK(test::count_allocations(step) == 0);
   }
 }
 
@@ -74,19 +105,21 @@ TEST_CASE("a dense layer refuses wrong sizes") {
   CHECK_THROWS_WITH(Dense<float>({.input_dim = 1, .output_dim = 0}, RandomKey(0)),
                     "comet::Dense: output_dim is 0, expected at least 1");
   Dense<float> layer({.input_dim = 3, .output_dim = 2}, RandomKey(0));
-  Dense<float>::Workspace workspace;
+  Pass pass(layer);
   const Matrix<float> x = Matrix<float>::Zero(3, 4);
   Matrix<float> y(2, 4), dy(2, 4), short_y(2, 3), tall_y(3, 4), dx(3, 4);
-  CHECK_THROWS_WITH(layer.forward(Matrix<float>::Zero(2, 4), y, workspace),
+  CHECK_THROWS_WITH(layer.forward(Matrix<float>::Zero(2, 4), y, RandomKey(0), pass),
                     "comet::Dense::forward: x.rows() is 2, expected input_dim = 3");
-  CHECK_THROWS_WITH(layer.forward(x, tall_y, workspace),
+  CHECK_THROWS_WITH(layer.forward(x, tall_y, RandomKey(0), pass),
                     "comet::Dense::forward: y.rows() is 3, expected output_dim = 2");
-  CHECK_THROWS_WITH(layer.forward(x, short_y, workspace),
+  CHECK_THROWS_WITH(layer.forward(x, short_y, RandomKey(0), pass),
                     "comet::Dense::forward: y.cols() is 3, expected x.cols() = 4");
-  CHECK_THROWS_WITH(layer.backward(x, y, short_y, dx, workspace),
+  CHECK_THROWS_WITH(layer.predict(x, short_y, pass),
+                    "comet::Dense::predict: y.cols() is 3, expected x.cols() = 4");
+  CHECK_THROWS_WITH(layer.backward(x, y, short_y, dx, pass),
                     "comet::Dense::backward: dy.cols() is 3, expected x.cols() = 4");
-  CHECK_THROWS_WITH(layer.backward(x, short_y, dy, dx, workspace),
+  CHECK_THROWS_WITH(layer.backward(x, short_y, dy, dx, pass),
                     "comet::Dense::backward: y.cols() is 3, expected x.cols() = 4");
-  CHECK_THROWS_WITH(layer.backward(x, y, dy, tall_y.topRows(2), workspace),
+  CHECK_THROWS_WITH(layer.backward(x, y, dy, tall_y.topRows(2), pass),
                     "comet::Dense::backward: dx.rows() is 2, expected x.rows() = 3");
 }

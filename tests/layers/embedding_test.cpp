@@ -31,20 +31,27 @@ TEST_CASE("an embedding's gradients agree with finite differences, repeated ids 
   const std::vector<std::int32_t> ids{4, 0, 4, 2, 4};
   const Matrix<double> upstream = random_matrix<double>(3, 5, 2);
   Matrix<double> y(3, 5);
+  Pass pass(embedding);
   const auto result = testing::check_gradients(
       embedding,
       [&] {
         embedding.forward(ids, y);
         return y.cwiseAbs2().cwiseProduct(upstream).sum();
       },
-      [&] {
+      [&](GradientView<double> gradients) {
         embedding.forward(ids, y);
-        embedding.backward(ids, Matrix<double>(2 * y.cwiseProduct(upstream)));
+        pass.borrow(gradients);
+        embedding.backward(ids, 2 * y.cwiseProduct(upstream), pass);
       });
   CHECK(result.largest_error <= 1e-6);
   CHECK(result.num_checked == 18);
-  CHECK(test::gradient(embedding, "weight").col(1).isZero(0));
-  CHECK_FALSE(test::gradient(embedding, "weight").col(4).isZero(0));
+  Pass own(embedding);
+  embedding.backward(ids, upstream, own);
+  CHECK(test::gradient(embedding, own, "weight").col(1).isZero(0));
+  CHECK(test::gradient(embedding, own, "weight").col(0) == upstream.col(1));
+  CHECK(test::gradient(embedding, own, "weight")
+            .col(4)
+            .isApprox(upstream.col(0) + upstream.col(2) + upstream.col(4)));
 }
 
 TEST_CASE("an embedding refuses ids it does not have, and wrong shapes") {
@@ -52,22 +59,23 @@ TEST_CASE("an embedding refuses ids it does not have, and wrong shapes") {
                     "comet::Embedding: num_ids is 0, expected at least 1");
   CHECK_THROWS_WITH(Embedding<float>({.num_ids = 1, .output_dim = 0}, RandomKey(0)),
                     "comet::Embedding: output_dim is 0, expected at least 1");
-  Embedding<float> embedding({.num_ids = 5, .output_dim = 3}, RandomKey(1));
+  const Embedding<float> embedding({.num_ids = 5, .output_dim = 3}, RandomKey(1));
+  Pass pass(embedding);
   Matrix<float> y = Matrix<float>::Zero(3, 2), tall(4, 2);
   const std::vector<std::int32_t> high{0, 5}, low{-1, 0}, good{0, 1}, three{0, 1, 2};
   CHECK_THROWS_WITH(embedding.forward(high, y),
                     "comet::Embedding::forward: ids[1] is 5, expected in 0..4");
   CHECK_THROWS_WITH(embedding.forward(low, y),
                     "comet::Embedding::forward: ids[0] is -1, expected in 0..4");
-  CHECK_THROWS_WITH(embedding.backward(high, y),
+  CHECK_THROWS_WITH(embedding.backward(high, y, pass),
                     "comet::Embedding::backward: ids[1] is 5, expected in 0..4");
   CHECK_THROWS_WITH(embedding.forward(good, tall),
                     "comet::Embedding::forward: y.rows() is 4, expected output_dim = 3");
   CHECK_THROWS_WITH(embedding.forward(three, y),
                     "comet::Embedding::forward: y.cols() is 2, expected ids.size() = 3");
-  CHECK_THROWS_WITH(embedding.backward(good, tall),
+  CHECK_THROWS_WITH(embedding.backward(good, tall, pass),
                     "comet::Embedding::backward: dy.rows() is 4, expected output_dim = 3");
-  CHECK_THROWS_WITH(embedding.backward(three, y),
+  CHECK_THROWS_WITH(embedding.backward(three, y, pass),
                     "comet::Embedding::backward: dy.cols() is 2, expected ids.size() = 3");
-  for (const float g : test::gradients_of(embedding)) CHECK(g == 0.0F);
+  for (const float g : test::gradients_of(embedding, pass)) CHECK(g == 0.0F);
 }

@@ -18,14 +18,13 @@ TEST_CASE("softmax cross-entropy and its gradient by the definition and by diffe
   for (Eigen::Index b = 0; b < 3; ++b)
     expected -=
         std::log(std::exp(z(classes[std::size_t(b)], b)) / z.col(b).array().exp().sum()) / 3;
-  CHECK(comet::softmax_cross_entropy<double>(z, classes, gradient) ==
-        Approx(expected).epsilon(1e-12));
+  CHECK(comet::softmax_cross_entropy(z, classes, gradient) == Approx(expected).epsilon(1e-12));
   for (Eigen::Index i = 0; i < z.size(); ++i) {
     const double value = z.data()[i], step = 1e-5;
     z.data()[i] = value + step;
-    const double above = comet::softmax_cross_entropy<double>(z, classes, scratch);
+    const double above = comet::softmax_cross_entropy(z, classes, scratch);
     z.data()[i] = value - step;
-    const double below = comet::softmax_cross_entropy<double>(z, classes, scratch);
+    const double below = comet::softmax_cross_entropy(z, classes, scratch);
     z.data()[i] = value;
     CHECK(gradient.data()[i] == Approx((above - below) / (2 * step)).margin(1e-9));
   }
@@ -34,29 +33,44 @@ TEST_CASE("softmax cross-entropy and its gradient by the definition and by diffe
 TEST_CASE("softmax cross-entropy survives large logits; an even guess costs log C") {
   Matrix<float> z = Matrix<float>::Constant(5, 2, 3.0F), gradient(5, 2);
   const std::vector<std::int32_t> classes = {1, 4};
-  CHECK(comet::softmax_cross_entropy<float>(z, classes, gradient) == Approx(std::log(5.0)));
+  CHECK(comet::softmax_cross_entropy(z, classes, gradient) == Approx(std::log(5.0)));
   z(1, 0) = 1e5F;
   z(0, 1) = 1e5F;
-  CHECK(comet::softmax_cross_entropy<float>(z, classes, gradient) == Approx((1e5 - 3) / 2));
+  CHECK(comet::softmax_cross_entropy(z, classes, gradient) == Approx((1e5 - 3) / 2));
   CHECK(gradient(1, 0) == 0);
   CHECK(gradient(4, 1) == -0.5F);
 }
 
 TEST_CASE("misuse of softmax cross-entropy is named") {
   Matrix<double> z = Matrix<double>::Zero(3, 2), gradient(3, 2), wrong(2, 2), none(3, 0);
-  CHECK_THROWS_WITH(
-      comet::softmax_cross_entropy<double>(z, std::vector<std::int32_t>{0, 3}, gradient),
-      "comet::softmax_cross_entropy: classes[1] is 3, expected in 0..2");
-  CHECK_THROWS_WITH(
-      comet::softmax_cross_entropy<double>(z, std::vector<std::int32_t>{-1, 0}, gradient),
-      "comet::softmax_cross_entropy: classes[0] is -1, expected in 0..2");
-  CHECK_THROWS_AS(comet::softmax_cross_entropy<double>(z, std::vector<std::int32_t>{0}, gradient),
+  CHECK_THROWS_WITH(comet::softmax_cross_entropy(z, std::vector<std::int32_t>{0, 3}, gradient),
+                    "comet::softmax_cross_entropy: classes[1] is 3, expected in 0..2");
+  CHECK_THROWS_WITH(comet::softmax_cross_entropy(z, std::vector<std::int32_t>{-1, 0}, gradient),
+                    "comet::softmax_cross_entropy: classes[0] is -1, expected in 0..2");
+  CHECK_THROWS_AS(comet::softmax_cross_entropy(z, std::vector<std::int32_t>{0}, gradient),
                   std::invalid_argument);
-  CHECK_THROWS_AS(comet::softmax_cross_entropy<double>(z, std::vector<std::int32_t>{0, 1}, wrong),
+  CHECK_THROWS_AS(comet::softmax_cross_entropy(z, std::vector<std::int32_t>{0, 1}, wrong),
                   std::invalid_argument);
-  CHECK(comet::softmax_cross_entropy<double>(none, {}, none) == 0);
+  CHECK(comet::softmax_cross_entropy(none, {}, none) == 0);
   z(2, 1) = std::nan("");
-  CHECK_THROWS_WITH(
-      comet::softmax_cross_entropy<double>(z, std::vector<std::int32_t>{0, 1}, gradient),
-      "comet::softmax_cross_entropy: logits(2, 1) is nan, expected a finite number");
+  CHECK_THROWS_WITH(comet::softmax_cross_entropy(z, std::vector<std::int32_t>{0, 1}, gradient),
+                    "comet::softmax_cross_entropy: logits(2, 1) is nan, expected a finite number");
+}
+
+TEST_CASE(
+    "softmax cross-entropy of many float samples is their mean; the gradient may be left out") {
+  const Eigen::Index n = 3'000'000;
+  const Matrix<float> z = Matrix<float>::Zero(2, n);
+  const std::vector<std::int32_t> classes(std::size_t(n), 1);
+  Matrix<float> gradient(2, n);
+  const double loss = comet::softmax_cross_entropy(z, classes, gradient);
+  CHECK(loss == Approx(std::log(2.0)).epsilon(1e-6));
+  CHECK(double(gradient(0, 0)) * double(n) == Approx(0.5).epsilon(1e-6));
+  CHECK(comet::softmax_cross_entropy(z, classes, comet::no_gradient) == loss);
+  const std::vector<std::int32_t> few = {1, 0};
+  const Matrix<float> logits = comet::test::random_matrix<float>(3, 4, 1);
+  Matrix<float> part(3, 2);
+  CHECK(comet::softmax_cross_entropy(logits.middleCols(1, 2), few, part) ==
+        comet::softmax_cross_entropy(2 * logits.middleCols(1, 2) - logits.middleCols(1, 2), few,
+                                     comet::no_gradient));
 }

@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
-#include <utility>
-
 #include <comet/core/parameters.hpp>
 #include <comet/core/types.hpp>
 
@@ -13,13 +11,13 @@ struct MatrixModel {
   using Scalar = double;
   Parameter<double> p;
 
-  explicit MatrixModel(Matrix<double> values) : p(values.rows(), values.cols()) {
-    p.values = std::move(values);
+  explicit MatrixModel(const Matrix<double>& values) : p(values.rows(), values.cols()) {
+    p = values;
   }
 
   template <class F>
-  void visit_parameters(F&& f) {
-    p.visit("p", f);
+  void visit(F&& f) const {
+    f("p", p);
   }
 };
 

@@ -3,9 +3,14 @@
 
 #include <algorithm>
 #include <cmath>
+#include <string>
+#include <string_view>
+#include <utility>
 
+#include <comet/core/buffer.hpp>
 #include <comet/core/check.hpp>
 #include <comet/core/parameters.hpp>
+#include <comet/core/pass.hpp>
 #include <comet/core/random.hpp>
 #include <comet/core/thread_pool.hpp>
 #include <comet/core/types.hpp>
@@ -13,7 +18,7 @@
 
 namespace comet {
 
-/// Settings of a Dense, with defaults where there is a sensible one.
+/// Settings of a Dense layer.
 struct DenseOptions {
   Index input_dim = 0;                           ///< d >= 1
   Index output_dim = 0;                          ///< m >= 1
@@ -22,9 +27,14 @@ struct DenseOptions {
 
 /// \brief Layer y = activation(W^T x + b) over a whole batch.
 ///
+/// \code
+///   layer.forward(x, y, key, pass);
+///   layer.backward(x, y, dy, dx, pass);   // adds to dx and to pass.gradients(layer)
+/// \endcode
+///
 /// \par Cost     d m multiply-adds per sample; backward twice that
-/// \par Threads  forward() is const: concurrent calls are safe with distinct workspaces. In
-///               forward() a sample's bits depend neither on its batch nor on the threads.
+/// \par Threads  const; those of the pass share the work. In predict() and forward() a sample's
+///               bits depend neither on its batch nor on the threads.
 /// \tparam S     float or double
 template <class S>
 class Dense {
@@ -32,14 +42,10 @@ class Dense {
   using Scalar = S;              ///< float or double.
   using Options = DenseOptions;  ///< Settings of the constructor.
 
-  /// \brief Scratch of a Dense layer: give each thread its own.
+  /// Scratch of a pass.
   class Workspace {
-   public:
-    Workspace() = default;
-    /// Shares the work among `threads`, which must outlive the workspace.
-    explicit Workspace(ThreadPool* threads) : pool(threads) {}
-
-    ThreadPool* pool = nullptr;  ///< not owned; none runs everything in the calling thread
+    friend class Dense;
+    Buffer<S> dz_;  // m x B
   };
 
   /// Weights uniform in +-sqrt(6 / (d + m)) (Glorot and Bengio, 2010), bias 0.
@@ -47,9 +53,9 @@ class Dense {
   Dense(DenseOptions options, RandomKey key)
       : options_(validated(options)),
         weight_(options.input_dim, options.output_dim),
-        bias_(options.output_dim, 1) {
+        bias_({options.output_dim}) {
     const double bound = std::sqrt(6.0 / double(options.input_dim + options.output_dim));
-    key.fill_uniform(weight_.values, -bound, bound);
+    key.fill_uniform(weight_, -bound, bound);
   }
 
   /// Number of input features d.
@@ -58,57 +64,57 @@ class Dense {
   [[nodiscard]] Index output_dim() const noexcept { return options_.output_dim; }
   /// The settings in use.
   [[nodiscard]] const DenseOptions& options() const noexcept { return options_; }
-  /// Weights, in x out.
-  [[nodiscard]] const Matrix<S>& weight() const noexcept { return weight_.values; }  // d x m
-  /// Biases, one per output.
-  [[nodiscard]] const Matrix<S>& bias() const noexcept { return bias_.values; }  // m x 1
+  /// Weights, d x m.
+  [[nodiscard]] const Matrix<S>& weight() const noexcept { return weight_; }
+  /// Biases, m x 1.
+  [[nodiscard]] const Matrix<S>& bias() const noexcept { return bias_; }
 
   /// \brief y = activation(W^T x + b). \param x  d x B \param y  m x B, overwritten
   /// \throws std::invalid_argument if a shape does not fit
-  void forward(const ConstMatrixView<S>& x, MatrixView<S> y, Workspace& workspace) const {
-    check_shapes("Dense::forward", x, y, "y");
-    const Index blocks = (x.cols() + block_columns - 1) / block_columns;
-    parallel_for(threads_for(workspace, x.cols()), blocks, [&](Index i, Index) {
-      const Index width = std::min(block_columns, x.cols() - i * block_columns);
-      detail::affine_forward(weight_.values, bias_.values, options_.activation,
-                             x.middleCols(i * block_columns, width),
-                             y.middleCols(i * block_columns, width));
-    });
+  void predict(const ConstMatrixView<S>& x, MatrixView<S> y, Pass<Dense>& pass) const {
+    run("Dense::predict", x, std::move(y), pass);
+  }
+  /// \brief The same: nothing is random, and nothing is kept.
+  void forward(const ConstMatrixView<S>& x, MatrixView<S> y, RandomKey /*key*/,
+               Pass<Dense>& pass) const {
+    run("Dense::forward", x, std::move(y), pass);
   }
 
   /// \brief Adds the gradients of sum(dy . y).
   /// \param x, y  as in forward()
-  /// \param dy    m x B, overwritten by the gradient before the activation
-  /// \param dx    d x B, added to; an empty matrix if it is not wanted
-  void backward(const ConstMatrixView<S>& x, const ConstMatrixView<S>& y, MatrixView<S> dy,
-                MatrixView<S> dx, Workspace& workspace) {
+  /// \param dy    m x B
+  /// \param dx    d x B, added to; or no_gradient
+  void backward(const ConstMatrixView<S>& x, const ConstMatrixView<S>& y,
+                const ConstMatrixView<S>& dy, MatrixView<S> dx, Pass<Dense>& pass) const {
     constexpr const char* where = "Dense::backward";
     check_shapes(where, x, y, "y");
     check_shapes(where, x, dy, "dy");
     detail::check_input_gradient(where, dx, x);
     if (x.cols() == 0) return;
-    ThreadPool* pool = threads_for(workspace, x.cols());
-    const Index blocks = (x.cols() + block_columns - 1) / block_columns;
-    parallel_for(pool, blocks, [&](Index i, Index) {
+    ThreadPool* pool = threads_for(pass, x.cols());
+    auto dz = pass.workspace.dz_.shape(output_dim(), x.cols());
+    parallel_for(pool, num_blocks(x), [&](Index i, Index) {
       const Index first = i * block_columns;
       const Index width = std::min(block_columns, x.cols() - first);
-      auto dz = dy.middleCols(first, width);
-      detail::activation_backward(options_.activation, S(1), y.middleCols(first, width), dz);
-      if (dx.size() > 0) detail::product<true>(dx.middleCols(first, width), weight_.values, dz);
+      auto block = dz.middleCols(first, width);
+      block = dy.middleCols(first, width);
+      detail::activation_backward(options_.activation, S(1), y.middleCols(first, width), block);
+      if (dx.size() > 0) detail::product<true>(dx.middleCols(first, width), weight_, block);
     });
+    const GradientView<S> gradients = pass.gradients(*this);
     parallel_for(pool, detail::num_slices(output_dim()), [&](Index slice, Index) {
       const Index first = slice * detail::units_per_slice;
-      detail::affine_accumulate(x, dy, first,
+      detail::affine_accumulate(x, dz, first,
                                 std::min(detail::units_per_slice, output_dim() - first),
-                                weight_.gradients, bias_.gradients);
+                                gradients[0], gradients[1]);
     });
   }
 
-  /// Calls f(name, values, gradients) for each tensor, always in the same order.
+  /// Calls f(name, parameter) for weight and bias.
   template <class F>
-  void visit_parameters(F&& f) {
-    weight_.visit("weight", f);
-    bias_.visit("bias", f);
+  void visit(F&& f) const {
+    f("weight", weight_);
+    f("bias", bias_);
   }
 
  private:
@@ -120,6 +126,21 @@ class Dense {
     return options;
   }
 
+  static Index num_blocks(const ConstMatrixView<S>& x) {
+    return (x.cols() + block_columns - 1) / block_columns;
+  }
+
+  void run(std::string_view where, const ConstMatrixView<S>& x, MatrixView<S> y,
+           const Pass<Dense>& pass) const {
+    check_shapes(where, x, y, "y");
+    parallel_for(threads_for(pass, x.cols()), num_blocks(x), [&](Index i, Index) {
+      const Index first = i * block_columns;
+      const Index width = std::min(block_columns, x.cols() - first);
+      detail::affine_forward(weight_, bias_, options_.activation, x.middleCols(first, width),
+                             y.middleCols(first, width));
+    });
+  }
+
   void check_shapes(std::string_view where, const ConstMatrixView<S>& x,
                     const ConstMatrixView<S>& y, std::string_view y_name) const {
     detail::check_equal(where, "x.rows()", x.rows(), "input_dim", input_dim());
@@ -128,14 +149,14 @@ class Dense {
     detail::check_equal(where, std::string(y_name) + ".cols()", y.cols(), "x.cols()", x.cols());
   }
 
-  ThreadPool* threads_for(const Workspace& workspace, Index num_samples) const {
-    return detail::worth_threads(workspace.pool,
+  ThreadPool* threads_for(const Pass<Dense>& pass, Index num_samples) const {
+    return detail::worth_threads(pass.pool,
                                  double(num_samples) * double(input_dim()) * double(output_dim()));
   }
 
   DenseOptions options_;
   Parameter<S> weight_;  // d x m
-  Parameter<S> bias_;    // m x 1
+  Parameter<S> bias_;    // m
 };
 
 }  // namespace comet

@@ -7,12 +7,13 @@
 
 #include <comet/core/check.hpp>
 #include <comet/core/parameters.hpp>
+#include <comet/core/pass.hpp>
 #include <comet/core/random.hpp>
 #include <comet/core/types.hpp>
 
 namespace comet {
 
-/// Settings of a Embedding, with defaults where there is a sensible one.
+/// Settings of an Embedding.
 struct EmbeddingOptions {
   Index num_ids = 0;     ///< ids are 0..num_ids-1, num_ids >= 1
   Index output_dim = 0;  ///< m >= 1
@@ -20,28 +21,32 @@ struct EmbeddingOptions {
 
 /// \brief One trainable vector per id.
 ///
+/// A look-up is the same in training and out of it, draws nothing and needs no scratch: forward()
+/// takes neither key nor pass.
+///
 /// \par Cost     m copies per sample forward, m additions backward
-/// \par Threads  forward() is const
+/// \par Threads  const
 /// \tparam S     float or double
 template <class S>
 class Embedding {
  public:
   using Scalar = S;                  ///< float or double.
   using Options = EmbeddingOptions;  ///< Settings of the constructor.
+  struct Workspace {};               ///< None is needed.
 
   /// Vectors uniform in +-0.05.
   /// \throws std::invalid_argument if a size is < 1
   Embedding(EmbeddingOptions options, RandomKey key)
       : vectors_((validate(options), options.output_dim), options.num_ids) {
-    key.fill_uniform(vectors_.values, -0.05, 0.05);
+    key.fill_uniform(vectors_, -0.05, 0.05);
   }
 
   /// Number of ids.
-  [[nodiscard]] Index num_ids() const noexcept { return vectors_.values.cols(); }
+  [[nodiscard]] Index num_ids() const noexcept { return vectors_.cols(); }
   /// Number of outputs m.
-  [[nodiscard]] Index output_dim() const noexcept { return vectors_.values.rows(); }
+  [[nodiscard]] Index output_dim() const noexcept { return vectors_.rows(); }
   /// One vector per column: m x ids.
-  [[nodiscard]] const Matrix<S>& vectors() const noexcept { return vectors_.values; }  // m x ids
+  [[nodiscard]] const Matrix<S>& vectors() const noexcept { return vectors_; }
 
   /// \brief y(:, b) = the vector of ids[b]. \param y  m x B, overwritten; a block will do
   /// \throws std::invalid_argument if a shape does not fit or an id is out of range
@@ -50,23 +55,25 @@ class Embedding {
     detail::check_equal(where, "y.rows()", y.rows(), "output_dim", output_dim());
     detail::check_equal(where, "y.cols()", y.cols(), "ids.size()", Index(ids.size()));
     check_ids(where, ids);
-    for (Index b = 0; b < y.cols(); ++b) y.col(b) = vectors_.values.col(ids[std::size_t(b)]);
+    for (Index b = 0; b < y.cols(); ++b) y.col(b) = vectors_.col(ids[std::size_t(b)]);
   }
 
-  /// \brief Adds the gradients of sum(dy . y), in the order of the batch.
+  /// \brief Adds the gradients of sum(dy . y), to pass.gradients(*this), in the order of the batch.
   /// \param ids  as in forward()    \param dy  m x B
-  void backward(std::span<const std::int32_t> ids, const ConstMatrixView<S>& dy) {
+  void backward(std::span<const std::int32_t> ids, const ConstMatrixView<S>& dy,
+                Pass<Embedding>& pass) const {
     constexpr const char* where = "Embedding::backward";
     detail::check_equal(where, "dy.rows()", dy.rows(), "output_dim", output_dim());
     detail::check_equal(where, "dy.cols()", dy.cols(), "ids.size()", Index(ids.size()));
     check_ids(where, ids);
-    for (Index b = 0; b < dy.cols(); ++b) vectors_.gradients.col(ids[std::size_t(b)]) += dy.col(b);
+    auto gradient = pass.gradients(*this)[0];
+    for (Index b = 0; b < dy.cols(); ++b) gradient.col(ids[std::size_t(b)]) += dy.col(b);
   }
 
-  /// Calls f(name, values, gradients) for each tensor, always in the same order.
+  /// Calls f(name, parameter) for the vectors, as "weight".
   template <class F>
-  void visit_parameters(F&& f) {
-    vectors_.visit("weight", f);
+  void visit(F&& f) const {
+    f("weight", vectors_);
   }
 
  private:

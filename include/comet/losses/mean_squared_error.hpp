@@ -2,53 +2,78 @@
 #pragma once
 
 #include <cmath>
+#include <utility>
 
 #include <comet/core/check.hpp>
 #include <comet/core/types.hpp>
+#include <comet/losses/detail/same_shape.hpp>
 
 namespace comet {
 
-/// \brief Mean squared error over the observed elements.
-///
-///     L = 1/M sum_{observed} (p - t)^2,   dL/dp = 2 (p - t) / M where observed, 0 elsewhere
-///
-/// \param predictions, targets  any shape
-/// \param observed              same shape: 1 counts, 0 is masked; M is the number of ones
-/// \param gradient              same shape, overwritten by dL/dp
-/// \return L; 0 if nothing is observed
-/// \throws std::invalid_argument if shapes differ or the loss is not finite
-template <class S>
-S mean_squared_error(const ConstMatrixView<S>& predictions,
-                     const ConstMatrixView<std::type_identity_t<S>>& targets,
-                     const ConstMatrixView<std::type_identity_t<S>>& observed,
-                     MatrixView<std::type_identity_t<S>> gradient) {
+namespace detail {
+
+/// \param is_observed  callable: whether an element counts
+template <class S, class IsObserved>
+double mean_squared_error(const ConstMatrixView<S>& predictions, const ConstMatrixView<S>& targets,
+                          IsObserved is_observed, MatrixView<S> gradient) {
   constexpr const char* where = "mean_squared_error";
-  const auto check_shape = [&](std::string_view rows_name, std::string_view cols_name,
-                               const auto& matrix) {
-    detail::check_equal(where, rows_name, matrix.rows(), "predictions.rows()", predictions.rows());
-    detail::check_equal(where, cols_name, matrix.cols(), "predictions.cols()", predictions.cols());
-  };
-  check_shape("targets.rows()", "targets.cols()", targets);
-  check_shape("observed.rows()", "observed.cols()", observed);
-  check_shape("gradient.rows()", "gradient.cols()", gradient);
-  S sum = 0;
-  S count = 0;
+  check_same_shape(where, "targets", targets, "predictions", predictions);
+  const bool wants_gradient = gradient.size() > 0;
+  if (wants_gradient) check_same_shape(where, "gradient", gradient, "predictions", predictions);
+  double sum = 0;
+  Index count = 0;
   for (Index c = 0; c < predictions.cols(); ++c)
     for (Index r = 0; r < predictions.rows(); ++r) {
-      const bool counts = observed(r, c) != S(0);
+      const bool counts = is_observed(r, c);
       const S error = counts ? predictions(r, c) - targets(r, c) : S(0);
-      sum += error * error;
-      count += S(counts);
-      gradient(r, c) = error;
+      sum += double(error * error);
+      count += Index(counts);
+      if (wants_gradient) gradient(r, c) = error;
     }
   if (!std::isfinite(sum)) [[unlikely]] {
-    detail::check_finite(where, "predictions", predictions);
-    detail::check_finite<S>(where, "targets", targets);
-    detail::raise(where, "the loss overflows");
+    check_finite(where, "predictions", predictions);
+    check_finite(where, "targets", targets);
+    raise_not_finite(where, "the loss", "overflows");
   }
-  if (count == S(0)) return S(0);
-  gradient *= S(2) / count;
-  return sum / count;
+  if (count == 0) return 0;
+  if (wants_gradient) gradient *= S(2) / S(count);
+  return sum / double(count);
+}
+
+}  // namespace detail
+
+/// \brief Mean squared error.
+///
+///     L = 1/N sum (p - t)^2,   dL/dp = 2 (p - t) / N
+///
+/// \param predictions  any shape, N elements
+/// \param targets      same shape
+/// \param gradient     same shape, overwritten by dL/dp; or no_gradient
+/// \return L, summed in double; 0 if N is 0
+/// \throws std::invalid_argument if shapes differ
+/// \throws NotFinite naming the first number that is not finite, or if the loss overflows
+template <class Predictions>
+double mean_squared_error(const Eigen::DenseBase<Predictions>& predictions,
+                          const ConstMatrixView<typename Predictions::Scalar>& targets,
+                          MatrixView<typename Predictions::Scalar> gradient) {
+  using S = typename Predictions::Scalar;
+  return detail::mean_squared_error<S>(
+      predictions, targets, [](Index, Index) { return true; }, std::move(gradient));
+}
+
+/// \brief The same over the elements that are observed; dL/dp is 0 elsewhere, where the numbers may
+/// be anything.
+/// \param observed  same shape: 1 counts, 0 is masked; N is the number of ones
+template <class Predictions>
+double mean_squared_error(const Eigen::DenseBase<Predictions>& predictions,
+                          const ConstMatrixView<typename Predictions::Scalar>& targets,
+                          const ConstMatrixView<typename Predictions::Scalar>& observed,
+                          MatrixView<typename Predictions::Scalar> gradient) {
+  using S = typename Predictions::Scalar;
+  detail::check_same_shape("mean_squared_error", "observed", observed, "predictions", predictions);
+  return detail::mean_squared_error<S>(
+      predictions, targets, [&](Index r, Index c) { return observed(r, c) != S(0); },
+      std::move(gradient));
 }
 
 }  // namespace comet

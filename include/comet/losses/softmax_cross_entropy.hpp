@@ -1,17 +1,31 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
+#include <algorithm>
 #include <cmath>
 #include <cstdint>
 #include <span>
 #include <string>
-#include <type_traits>
 
 #include <comet/core/check.hpp>
 #include <comet/core/types.hpp>
 #include <comet/kernels/softmax.hpp>
+#include <comet/losses/detail/same_shape.hpp>
 
 namespace comet {
+
+namespace detail {
+
+/// As softmax() returns it, without the probabilities.
+template <class S>
+S log_sum_exp(const S* h, Index size) {
+  const S largest = *std::max_element(h, h + size);
+  S sum = 0;
+  for (Index i = 0; i < size; ++i) sum += std::exp(h[i] - largest);
+  return largest + std::log(sum);
+}
+
+}  // namespace detail
 
 /// \brief Mean cross-entropy of softmax(z) against class numbers, in nats.
 ///
@@ -20,36 +34,42 @@ namespace comet {
 ///
 /// \param logits    z, C x B, one class per row
 /// \param classes   B numbers in 0..C-1
-/// \param gradient  C x B, overwritten by dL/dz
-/// \return L; 0 if B is 0
-/// \throws std::invalid_argument if shapes differ, naming the first class that is out of range, or
-///         if the loss is not finite
-template <class S>
-S softmax_cross_entropy(const ConstMatrixView<S>& logits, std::span<const std::int32_t> classes,
-                        MatrixView<std::type_identity_t<S>> gradient) {
+/// \param gradient  C x B, overwritten by dL/dz; or no_gradient
+/// \return L, summed in double; 0 if B is 0
+/// \throws std::invalid_argument if shapes differ, naming the first class that is out of range
+/// \throws NotFinite naming the first logit that is not finite, or if the loss overflows
+template <class Logits>
+double softmax_cross_entropy(const Eigen::DenseBase<Logits>& logits,
+                             std::span<const std::int32_t> classes,
+                             MatrixView<typename Logits::Scalar> gradient) {
+  using S = typename Logits::Scalar;
   constexpr const char* where = "softmax_cross_entropy";
-  detail::check_equal(where, "classes.size()", Index(classes.size()), "logits.cols()",
-                      logits.cols());
-  detail::check_equal(where, "gradient.rows()", gradient.rows(), "logits.rows()", logits.rows());
-  detail::check_equal(where, "gradient.cols()", gradient.cols(), "logits.cols()", logits.cols());
-  if (logits.cols() == 0) return S(0);
-  const S scale = S(1) / S(logits.cols());
-  S sum = 0;
-  for (Index b = 0; b < logits.cols(); ++b) {
+  const ConstMatrixView<S> z(logits);
+  detail::check_equal(where, "classes.size()", Index(classes.size()), "logits.cols()", z.cols());
+  const bool wants_gradient = gradient.size() > 0;
+  if (wants_gradient) detail::check_same_shape(where, "gradient", gradient, "logits", z);
+  if (z.cols() == 0) return 0;
+  const S scale = S(1) / S(z.cols());
+  double sum = 0;
+  for (Index b = 0; b < z.cols(); ++b) {
     const Index target = classes[std::size_t(b)];
-    if (target < 0 || target >= logits.rows()) [[unlikely]]
+    if (target < 0 || target >= z.rows()) [[unlikely]]
       detail::raise(where, "classes[" + std::to_string(b) + "]", target,
-                    "in 0.." + std::to_string(logits.rows() - 1));
-    const S z = detail::softmax(logits.col(b).data(), logits.rows(), gradient.col(b).data());
-    sum += z - logits(target, b);
+                    "in 0.." + std::to_string(z.rows() - 1));
+    const S* const h = z.col(b).data();
+    if (!wants_gradient) {
+      sum += double(detail::log_sum_exp(h, z.rows()) - h[target]);
+      continue;
+    }
+    sum += double(detail::softmax(h, z.rows(), gradient.col(b).data()) - h[target]);
     gradient(target, b) -= S(1);
     gradient.col(b) *= scale;
   }
   if (!std::isfinite(sum)) [[unlikely]] {
-    detail::check_finite(where, "logits", logits);
-    detail::raise(where, "the loss overflows");
+    detail::check_finite<S>(where, "logits", z);
+    detail::raise_not_finite(where, "the loss", "overflows");
   }
-  return sum * scale;
+  return sum / double(z.cols());
 }
 
 }  // namespace comet

@@ -5,9 +5,8 @@
 #include <cmath>
 #include <limits>
 #include <string>
-#include <type_traits>
-#include <vector>
 
+#include <comet/core/gradients.hpp>
 #include <comet/core/parameters.hpp>
 #include <comet/core/types.hpp>
 
@@ -28,17 +27,29 @@ struct GradientCheckResult {
 /// The step is cbrt(epsilon) * max(1, |p|), the best trade of truncation against rounding for
 /// central differences. Use double, and keep away from kinks (ReLU at 0, ties of a selection).
 ///
-/// \param model  visits its parameters; values are restored, gradients left as backward() made them
-/// \param loss   callable without arguments, the loss at the current parameters; no randomness
-/// \param backward  callable without arguments: adds to the gradients, which are zero before it
+/// \code
+///   Pass pass(layer);
+///   const auto result = check_gradients(
+///       layer, [&] { layer.forward(x, y, key, pass); return y.sum(); },
+///       [&](GradientView<double> gradients) {
+///         pass.borrow(gradients);
+///         layer.forward(x, y, key, pass);
+///         layer.backward(x, Matrix<double>::Ones(m, B), no_gradient, pass);
+///       });
+/// \endcode
+/// \param model     Parametric; left as it was
+/// \param loss      callable without arguments, the loss at the current parameters; no randomness
+/// \param backward  callable with a GradientView of the model's tensors, zeros: adds to them
 /// \par Cost     2 losses per parameter
 template <class Model, class Loss, class Backward>
 GradientCheckResult check_gradients(Model& model, Loss loss, Backward backward) {
   using S = typename Model::Scalar;
-  zero_gradients(model);
-  backward();
+  Gradients<S> gradients(model);
+  backward(gradients.view());
   GradientCheckResult result;
-  model.visit_parameters([&](const ParameterName& name, auto& values, auto& gradients) {
+  Index tensor = 0;
+  for_each_parameter(model, [&](const ParameterName& name, auto& values) {
+    const auto gradient = gradients[tensor++];
     for (Index c = 0; c < values.cols(); ++c)
       for (Index r = 0; r < values.rows(); ++r) {
         const S value = values(r, c);
@@ -50,7 +61,7 @@ GradientCheckResult check_gradients(Model& model, Loss loss, Backward backward) 
         const double below = double(loss());
         values(r, c) = value;
         const double numeric = (above - below) / (2 * double(step));
-        const double analytic = double(gradients(r, c));
+        const double analytic = double(gradient(r, c));
         double error =
             std::abs(analytic - numeric) / std::max({1.0, std::abs(analytic), std::abs(numeric)});
         if (std::isnan(error)) error = std::numeric_limits<double>::infinity();
