@@ -6,52 +6,53 @@
 #include <functional>
 #include <memory>
 #include <span>
+#include <string>
+#include <string_view>
+#include <type_traits>
 #include <utility>
 
+#include <comet/core/check.hpp>
 #include <comet/core/concepts.hpp>
 #include <comet/core/parameters.hpp>
+#include <comet/core/pass.hpp>
+#include <comet/core/permutation.hpp>
 #include <comet/core/random.hpp>
 #include <comet/core/routing.hpp>
-#include <comet/core/thread_pool.hpp>
+#include <comet/core/samples.hpp>
 #include <comet/core/types.hpp>
+#include <comet/gates/capabilities.hpp>
+#include <comet/gates/explanation.hpp>
 
 namespace comet {
 
 /// \brief A gate whose kind is chosen while the program runs, by an option for example.
 ///
-/// Holds any gate of this scalar and this input, and does what it does, bit for bit. Code that is a
-/// template of the gate (a layer, a model, its training) is then compiled once, not once per kind.
+/// Holds any gate of this scalar and does what it does, bit for bit. Code that is a template of the
+/// gate (a layer, a model, its training) is then compiled once, not once per kind. Every capability
+/// of the gate goes through; one that it lacks is refused in words when it is asked for:
+/// capabilities() tells before.
 ///
 /// \par Cost     that of the gate, and a virtual call per batch
 /// \par Threads  those of the gate
 /// \tparam S     float or double
-/// \tparam In    what the gates look at: by default features, one sample per column
-template <class S, class In = ConstMatrixView<S>>
+/// \see make_gate, which makes one by name
+template <class S>
 class AnyGate {
  public:
   using Scalar = S;  ///< float or double.
-  using Input = In;  ///< What route() looks at.
 
-  /// \brief Scratch of an AnyGate: give each thread its own.
+  /// \brief Scratch of an AnyGate: the pass of the gate that used it last.
   class Workspace {
-   public:
-    Workspace() = default;
-    /// Shares the work among `threads`, which must outlive the workspace.
-    explicit Workspace(ThreadPool* threads) : pool(threads) {}
-
-    ThreadPool* pool = nullptr;  ///< handed on to the gate's workspace
-
-   private:
     friend class AnyGate;
-    std::any inner_;  // the workspace of the gate that used it last
+    std::any inner_;
   };
 
   /// \brief Holds a gate, trainable or without parameters.
   template <class G>
   requires(!std::same_as<G, AnyGate>) explicit AnyGate(G gate)
       : held_(std::make_unique<Held<G>>(std::move(gate))) {
-    static_assert(std::same_as<typename G::Scalar, S> && std::same_as<typename G::Input, In>,
-                  "comet::AnyGate: the gate has another scalar type or looks at another input");
+    static_assert(std::same_as<typename G::Scalar, S>,
+                  "comet::AnyGate: the gate has another scalar type");
     static_assert(TrainableGate<G> || !Parametric<G>,
                   "comet::AnyGate: this gate has parameters but cannot be trained: it needs "
                   "forward(), backward() and regularization(); see concepts.hpp");
@@ -82,50 +83,102 @@ class AnyGate {
     return const_cast<G*>(std::as_const(*this).template get_if<G>());
   }
 
+  /// What the gate's kind is called; empty for one without a name.
+  [[nodiscard]] std::string_view name() const { return held_->name(); }
+  /// What the gate can do.
+  [[nodiscard]] GateCapabilities capabilities() const { return held_->capabilities(); }
+  /// Number of input features d; 0 for a gate that looks at none.
+  [[nodiscard]] Index input_dim() const { return held_->input_dim(); }
   /// Number of experts n.
   [[nodiscard]] Index num_experts() const { return held_->num_experts(); }
   /// Longest row that route() can give.
   [[nodiscard]] Index max_active() const { return held_->max_active(); }
 
   /// \brief As the gate does. \see Gate
-  void route(const In& input, Routing<S>& routing, Workspace& workspace) const {
-    held_->route(input, routing, workspace);
+  void route(const Samples<S>& samples, Routing<S>& routing, Pass<AnyGate>& pass) const {
+    held_->route(samples, routing, pass);
   }
   /// \brief As the gate does; route() for one without parameters. \see TrainableGate
-  void forward(const In& input, Routing<S>& routing, RandomKey key, Workspace& workspace) const {
-    held_->forward(input, routing, key, workspace);
+  void forward(const Samples<S>& samples, Routing<S>& routing, RandomKey key,
+               Pass<AnyGate>& pass) const {
+    held_->forward(samples, routing, key, pass);
   }
   /// \brief As the gate does; nothing for one without parameters. \see TrainableGate
-  void backward(const In& input, const Routing<S>& routing, std::span<const S> dweights,
-                MatrixView<S> dx, Workspace& workspace) {
-    held_->backward(input, routing, dweights, std::move(dx), workspace);
+  void backward(const Samples<S>& samples, const Routing<S>& routing, std::span<const S> dweights,
+                MatrixView<S> dx, Pass<AnyGate>& pass) const {
+    held_->backward(samples, routing, dweights, dx, pass.gradients(*this), pass);
   }
   /// The penalty of the last forward().
-  [[nodiscard]] S regularization(const Workspace& workspace) const {
-    return held_->regularization(workspace);
+  [[nodiscard]] S regularization(const Pass<AnyGate>& pass) const {
+    return held_->regularization(pass);
   }
 
-  /// Calls f(name, values, gradients) for each tensor of the gate; both are Eigen::Ref<Matrix<S>>.
+  /// \brief As the gate does. \see SelectorGate
+  /// \throws std::invalid_argument if it has no selectors
+  [[nodiscard]] Index num_selectors() const { return held_->num_selectors(); }
+  /// \brief As the gate does. \see SelectorGate
+  /// \throws std::invalid_argument if it has no selectors
+  void route_slots(const Samples<S>& samples, Routing<S>& routing, Pass<AnyGate>& pass) const {
+    held_->route_slots(samples, routing, pass);
+  }
+  /// \brief As the gate does. \see SelectorGate
+  /// \throws std::invalid_argument if it has no selectors
+  void forward_slots(const Samples<S>& samples, Routing<S>& routing, RandomKey key,
+                     Pass<AnyGate>& pass) const {
+    held_->forward_slots(samples, routing, key, pass);
+  }
+
+  /// \brief As the gate does. \see AnnealableGate
+  /// \throws std::invalid_argument if it has nothing to anneal
+  void anneal(const GateAnnealing& settings) { held_->anneal(settings); }
+  /// \brief As the gate does: an AnyGate that holds the frozen one. \see FreezableGate
+  /// \throws std::invalid_argument if it cannot be frozen
+  [[nodiscard]] AnyGate freeze(std::span<const Permutation> permutations) const {
+    return held_->freeze(permutations);
+  }
+  /// \brief As the gate does. \see ExplainableGate
+  /// \throws std::invalid_argument if it cannot explain
+  [[nodiscard]] Explanation<S> explain(const ConstMatrixView<S>& x,
+                                       std::span<const Permutation> permutations,
+                                       const ExplainNames& names) const {
+    return held_->explain(x, permutations, names);
+  }
+  /// \brief As the gate does. \see LoadedGate
+  /// \throws std::invalid_argument if it takes no load
+  void end_of_step(std::span<const Index> load) { held_->end_of_step(load); }
+
+  /// Calls f(name, parameter) for each tensor of the gate.
   template <class F>
-  void visit_parameters(F&& f) {
-    held_->visit_parameters(std::ref(f));
+  void visit(F&& f) const {
+    held_->visit(std::ref(f));
   }
 
  private:
-  using Tensor = Eigen::Ref<Matrix<S>>;
-  using Visitor = std::function<void(const ParameterName&, Tensor&, Tensor&)>;
+  using Visitor = std::function<void(const ParameterName&, const Parameter<S>&)>;
 
   struct Holder {
     virtual ~Holder() = default;
     [[nodiscard]] virtual std::unique_ptr<Holder> copy() const = 0;
+    [[nodiscard]] virtual std::string_view name() const = 0;
+    [[nodiscard]] virtual GateCapabilities capabilities() const = 0;
+    [[nodiscard]] virtual Index input_dim() const = 0;
     [[nodiscard]] virtual Index num_experts() const = 0;
     [[nodiscard]] virtual Index max_active() const = 0;
-    virtual void route(const In&, Routing<S>&, Workspace&) const = 0;
-    virtual void forward(const In&, Routing<S>&, RandomKey, Workspace&) const = 0;
-    virtual void backward(const In&, const Routing<S>&, std::span<const S>, MatrixView<S>,
-                          Workspace&) = 0;
-    [[nodiscard]] virtual S regularization(const Workspace&) const = 0;
-    virtual void visit_parameters(const Visitor&) = 0;
+    virtual void route(const Samples<S>&, Routing<S>&, Pass<AnyGate>&) const = 0;
+    virtual void forward(const Samples<S>&, Routing<S>&, RandomKey, Pass<AnyGate>&) const = 0;
+    virtual void backward(const Samples<S>&, const Routing<S>&, std::span<const S>,
+                          const MatrixView<S>&, GradientView<S>, Pass<AnyGate>&) const = 0;
+    [[nodiscard]] virtual S regularization(const Pass<AnyGate>&) const = 0;
+    [[nodiscard]] virtual Index num_selectors() const = 0;
+    virtual void route_slots(const Samples<S>&, Routing<S>&, Pass<AnyGate>&) const = 0;
+    virtual void forward_slots(const Samples<S>&, Routing<S>&, RandomKey, Pass<AnyGate>&) const = 0;
+    virtual void anneal(const GateAnnealing&) = 0;
+    [[nodiscard]] virtual AnyGate freeze(std::span<const Permutation>) const = 0;
+    [[nodiscard]] virtual Explanation<S> explain(const ConstMatrixView<S>&,
+                                                 std::span<const Permutation>,
+                                                 const ExplainNames&) const = 0;
+    virtual void end_of_step(std::span<const Index>) = 0;
+    virtual void visit(const Visitor&) const = 0;
   };
 
   template <class G>
@@ -133,44 +186,86 @@ class AnyGate {
     explicit Held(G g) : gate(std::move(g)) {}
 
     std::unique_ptr<Holder> copy() const override { return std::make_unique<Held>(gate); }
+    std::string_view name() const override { return gate_name(gate); }
+    GateCapabilities capabilities() const override { return comet::capabilities(gate); }
+    Index input_dim() const override { return gate_input_dim(gate); }
     Index num_experts() const override { return gate.num_experts(); }
     Index max_active() const override { return gate.max_active(); }
 
-    void route(const In& input, Routing<S>& routing, Workspace& ws) const override {
-      gate.route(input, routing, inner(ws));
+    void route(const Samples<S>& samples, Routing<S>& routing, Pass<AnyGate>& pass) const override {
+      gate.route(samples, routing, inner(pass));
     }
-    void forward(const In& input, Routing<S>& routing, RandomKey key,
-                 Workspace& ws) const override {
+    void forward(const Samples<S>& samples, Routing<S>& routing, RandomKey key,
+                 Pass<AnyGate>& pass) const override {
       if constexpr (TrainableGate<G>) {
-        gate.forward(input, routing, key, inner(ws));
+        gate.forward(samples, routing, key, inner(pass));
       } else {
-        gate.route(input, routing, inner(ws));
+        gate.route(samples, routing, inner(pass));
       }
     }
-    void backward(const In& input, const Routing<S>& routing, std::span<const S> dweights,
-                  MatrixView<S> dx, Workspace& ws) override {
-      if constexpr (TrainableGate<G>)
-        gate.backward(input, routing, dweights, std::move(dx), inner(ws));
+    void backward(const Samples<S>& samples, const Routing<S>& routing, std::span<const S> dweights,
+                  const MatrixView<S>& dx, GradientView<S> gradients,
+                  Pass<AnyGate>& pass) const override {
+      if constexpr (TrainableGate<G>) {
+        inner(pass).borrow(gradients);
+        gate.backward(samples, routing, dweights, dx, inner(pass));
+      }
     }
-    S regularization(const Workspace& ws) const override {
+    S regularization(const Pass<AnyGate>& pass) const override {
       if constexpr (TrainableGate<G>)
-        if (const auto* own = std::any_cast<typename G::Workspace>(&ws.inner_))
+        if (const auto* own = std::any_cast<Pass<G>>(&pass.workspace.inner_))
           return S(gate.regularization(*own));
       return S(0);
     }
-    void visit_parameters(const Visitor& f) override {
-      if constexpr (Parametric<G>) {
-        gate.visit_parameters([&f](const ParameterName& name, auto& values, auto& gradients) {
-          Tensor v(values), g(gradients);
-          f(name, v, g);
-        });
-      }
+
+    Index num_selectors() const override {
+      if constexpr (SelectorGate<G>) return gate.num_selectors();
+      refuse("num_selectors", no_selectors);
+    }
+    void route_slots(const Samples<S>& samples, Routing<S>& routing,
+                     Pass<AnyGate>& pass) const override {
+      if constexpr (SelectorGate<G>) return gate.route_slots(samples, routing, inner(pass));
+      refuse("route_slots", no_selectors);
+    }
+    void forward_slots(const Samples<S>& samples, Routing<S>& routing, RandomKey key,
+                       Pass<AnyGate>& pass) const override {
+      if constexpr (SelectorGate<G>) return gate.forward_slots(samples, routing, key, inner(pass));
+      refuse("forward_slots", no_selectors);
+    }
+    void anneal(const GateAnnealing& settings) override {
+      if constexpr (AnnealableGate<G>) return gate.anneal(settings);
+      refuse("anneal", "has no gamma and no entropy penalty to anneal");
+    }
+    AnyGate freeze(std::span<const Permutation> permutations) const override {
+      if constexpr (FreezableGate<G>) return AnyGate(gate.freeze(permutations));
+      refuse("freeze", "cannot be frozen");
+    }
+    Explanation<S> explain(const ConstMatrixView<S>& x, std::span<const Permutation> permutations,
+                           const ExplainNames& names) const override {
+      if constexpr (ExplainableGate<G>) return gate.explain(x, permutations, names);
+      refuse("explain", "cannot say why it goes where it goes");
+    }
+    void end_of_step(std::span<const Index> load) override {
+      if constexpr (LoadedGate<G>) return gate.end_of_step(load);
+      refuse("end_of_step", "has no use for the load of a step");
+    }
+    void visit(const Visitor& f) const override {
+      for_each_parameter(gate, [&f](const ParameterName& name, const auto& parameter) {
+        static_assert(std::same_as<std::remove_cvref_t<decltype(parameter)>, Parameter<S>>,
+                      "comet::AnyGate: the gate's parameters are stored as another scalar type");
+        f(name, parameter);
+      });
     }
 
-    static typename G::Workspace& inner(Workspace& ws) {
-      auto* own = std::any_cast<typename G::Workspace>(&ws.inner_);
-      if (own == nullptr) own = &ws.inner_.template emplace<typename G::Workspace>();
-      if constexpr (requires { own->pool = ws.pool; }) own->pool = ws.pool;
+    static constexpr const char* no_selectors = "has no selectors that could be told apart";
+    [[noreturn]] void refuse(const char* call, const char* what) const {
+      detail::raise("AnyGate::" + std::string(call), detail::a_gate(gate_name(gate)) + ' ' + what);
+    }
+
+    static Pass<G>& inner(Pass<AnyGate>& pass) {
+      auto* own = std::any_cast<Pass<G>>(&pass.workspace.inner_);
+      if (own == nullptr) own = &pass.workspace.inner_.template emplace<Pass<G>>();
+      own->pool = pass.pool;
       return *own;
     }
 

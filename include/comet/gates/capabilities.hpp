@@ -110,6 +110,17 @@ template <Gate G>
   }
 }
 
+/// \brief Number of features that a gate looks at; 0 for one that looks at ids alone, or at
+/// nothing.
+template <Gate G>
+[[nodiscard]] constexpr Index gate_input_dim(const G& gate) {
+  if constexpr (requires { Index(gate.input_dim()); }) {
+    return gate.input_dim();
+  } else {
+    return 0;
+  }
+}
+
 namespace detail {
 
 /// "a top_k gate", for messages.
