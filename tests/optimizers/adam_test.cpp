@@ -1,10 +1,16 @@
 // SPDX-License-Identifier: MIT
 #include <cmath>
+#include <concepts>
 #include <limits>
+#include <string>
+#include <utility>
 #include <vector>
 
+#include <comet/core/concepts.hpp>
+#include <comet/layers/dense.hpp>
 #include <comet/optimizers/adam.hpp>
 
+#include <support/allocation_counter.hpp>
 #include <support/catch.hpp>
 #include <support/model.hpp>
 
@@ -13,28 +19,33 @@ using comet::test::random_matrix;
 
 namespace {
 
-/// Two tensors of sizes that are not a multiple of anything.
+/// Two tensors of sizes that are not a multiple of anything, and their gradients.
 template <class S>
 struct Model {
   using Scalar = S;
   Parameter<S> a, b;
+  Gradients<S> gradients;
 
-  explicit Model(Index cols = 7) : a(3, cols), b(5, 1) {
-    a.values = random_matrix<S>(3, cols, 1);
-    b.values = random_matrix<S>(5, 1, 2);
+  explicit Model(Index cols = 7) : a(3, cols), b({5}) {
+    a = random_matrix<S>(3, cols, 1);
+    b = random_matrix<S>(5, 1, 2);
+    gradients = Gradients<S>(*this);
   }
 
   void set_gradients(std::uint64_t seed) {
-    a.gradients = random_matrix<S>(a.values.rows(), a.values.cols(), seed);
-    b.gradients = random_matrix<S>(5, 1, seed + 1000);
+    gradients[0] = random_matrix<S>(a.rows(), a.cols(), seed);
+    gradients[1] = random_matrix<S>(5, 1, seed + 1000);
   }
 
   template <class F>
-  void visit_parameters(F&& f) {
-    a.visit("a", f);
-    b.visit("b", f);
+  void visit(F&& f) const {
+    f("a", a);
+    f("b", b);
   }
 };
+
+static_assert(Optimizer<Adam<double>, Model<double>>);
+static_assert(Stateful<Adam<double>>);
 
 /// One parameter by the formula of the paper, in plain scalars.
 struct Scalar {
@@ -58,13 +69,13 @@ TEMPLATE_TEST_CASE("Adam follows the formula", "", COMET_TEST_SCALARS) {
         AdamOptions{.learning_rate = 0.01, .beta1 = 0.5, .beta2 = 0.9, .epsilon = 1e-3},
         AdamOptions{.learning_rate = 0.01, .beta1 = 0, .beta2 = 0}}) {
     Model<S> model;
-    Adam<S> adam(options);
+    Adam adam(model, options);
     std::vector<Scalar> expected;
     for (const S p : test::values_of(model)) expected.push_back({double(p)});
     for (int t = 1; t <= 5; ++t) {
       model.set_gradients(std::uint64_t(t));
-      const auto gradients = test::gradients_of(model);
-      adam.step(model);
+      const auto gradients = test::values_of(model.gradients);
+      adam.step(model, model.gradients);
       CHECK(adam.num_steps() == t);
       const auto values = test::values_of(model);
       double error = 0;
@@ -73,7 +84,7 @@ TEMPLATE_TEST_CASE("Adam follows the formula", "", COMET_TEST_SCALARS) {
         error = std::max(error, std::abs(double(values[i]) - expected[i].p));
       }
       CHECK(error <= tolerance);
-      for (const S g : test::gradients_of(model)) CHECK(g == S(0));
+      for (const S g : test::values_of(model.gradients)) CHECK(g == S(0));
     }
   }
 }
@@ -81,9 +92,9 @@ TEMPLATE_TEST_CASE("Adam follows the formula", "", COMET_TEST_SCALARS) {
 TEST_CASE("a first step of Adam is as long as the learning rate, however small the gradient") {
   Model<double> model;
   const auto before = test::values_of(model);
-  model.a.gradients.setConstant(1e-3);
-  Adam<double> adam({.learning_rate = 0.25});
-  adam.step(model);
+  model.gradients[0].setConstant(1e-3);
+  Adam adam(model, {.learning_rate = 0.25});
+  adam.step(model, model.gradients);
   const auto after = test::values_of(model);
   for (std::size_t i = 0; i < 21; ++i) CHECK(before[i] - after[i] == Approx(0.25).epsilon(1e-4));
   for (std::size_t i = 21; i < 26; ++i) CHECK(after[i] == before[i]);  // no gradient, no step
@@ -93,125 +104,183 @@ TEST_CASE("lazy Adam leaves alone the columns without a gradient, the dense form
   for (const bool lazy : {true, false}) {
     CAPTURE(lazy);
     Model<double> model;
-    Adam<double> adam({.learning_rate = 0.1, .lazy = lazy});
+    Adam adam(model, {.learning_rate = 0.1, .lazy = lazy});
     model.set_gradients(1);
-    adam.step(model);
-    const Matrix<double> after_one = model.a.values;
+    adam.step(model, model.gradients);
+    const Matrix<double> after_one = model.a;
     model.set_gradients(2);
-    model.a.gradients.col(2).setZero();
-    model.a.gradients(1, 4) = 0;  // one element of 0 does not make a column of 0
-    adam.step(model);
-    CHECK((model.a.values.col(2) == after_one.col(2)) == lazy);
-    CHECK(model.a.values.col(3) != after_one.col(3));
-    CHECK(model.a.values(1, 4) != after_one(1, 4));
+    model.gradients[0].col(2).setZero();
+    model.gradients[0](1, 4) = 0;  // one element of 0 does not make a column of 0
+    adam.step(model, model.gradients);
+    CHECK((model.a.col(2) == after_one.col(2)) == lazy);
+    CHECK(model.a.col(3) != after_one.col(3));
+    CHECK(model.a(1, 4) != after_one(1, 4));
   }
 }
 
 TEST_CASE("lazy Adam equals the dense form while every column has a gradient") {
   // Long enough for several chunks.
   Model<double> dense_model(12000), lazy_model(12000);
-  Adam<double> dense, lazy({.lazy = true});
+  Adam dense(dense_model), lazy(lazy_model, {.lazy = true});
   for (std::uint64_t t = 0; t < 2; ++t) {
     dense_model.set_gradients(t);
     lazy_model.set_gradients(t);
-    dense.step(dense_model);
-    lazy.step(lazy_model);
+    dense.step(dense_model, dense_model.gradients);
+    lazy.step(lazy_model, lazy_model.gradients);
   }
-  CHECK(lazy_model.a.values.isApprox(dense_model.a.values, 1e-14));
-  CHECK(lazy_model.a.gradients.isZero(0));
+  CHECK(lazy_model.a.isApprox(dense_model.a, 1e-14));
+  CHECK(lazy_model.gradients[0].isZero(0));
 }
 
 TEST_CASE("a model that is copied or moved goes on, and so does a copy of the optimizer") {
   Model<double> model;
-  Adam<double> adam;
+  Adam adam(model);
   model.set_gradients(1);
-  adam.step(model);
+  adam.step(model, model.gradients);
   Model<double> copy = model;
   Adam<double> adam_copy = adam;
   model.set_gradients(2);
-  adam.step(model);
+  adam.step(model, model.gradients);
   copy.set_gradients(2);
-  adam_copy.step(copy);
+  adam_copy.step(copy, copy.gradients);
   CHECK(test::same_bits(test::values_of(copy), test::values_of(model)));
   Model<double> moved = std::move(model);
   moved.set_gradients(3);
-  adam.step(moved);
+  adam.step(moved, moved.gradients);
   copy.set_gradients(3);
-  adam_copy.step(copy);
+  adam_copy.step(copy, copy.gradients);
   CHECK(test::same_bits(test::values_of(copy), test::values_of(moved)));
 }
 
 TEST_CASE("the state of Adam can be taken and given, to resume") {
   Model<double> model;
-  Adam<double> adam;
+  Adam adam(model);
   model.set_gradients(1);
-  adam.step(model);
+  adam.step(model, model.gradients);
+  std::vector<std::string> names;
   std::vector<std::vector<double>> state;
-  adam.visit_state(
-      [&](const char*, auto& values) { state.emplace_back(values.begin(), values.end()); });
-  REQUIRE(state.size() == 2);
+  std::as_const(adam).visit_state([&](const ParameterName& name, auto values) {
+    names.push_back(name.str());
+    state.emplace_back(values.begin(), values.end());
+  });
+  CHECK(names == std::vector<std::string>{"mean", "square", "steps"});
   CHECK(state[0].size() == 26);
+  CHECK(state[1].size() == 26);
+  CHECK(state[2] == std::vector<double>{1});
 
   Model<double> resumed_model = model;
-  Adam<double> resumed;
-  resumed.set_num_steps(adam.num_steps());
-  std::size_t i = 0;
-  resumed.visit_state([&](const char*, auto& values) {
-    values.assign(state[i].begin(), state[i].end());
-    ++i;
+  Adam resumed(resumed_model);
+  const auto give = [&](auto change) {
+    std::size_t i = 0;
+    resumed.visit_state([&](const ParameterName&, auto values) {
+      using T = typename decltype(values)::element_type;
+      REQUIRE(values.size() == state[i].size());
+      for (std::size_t j = 0; j < values.size(); ++j) values[j] = T(state[i][j]);
+      ++i;
+      change(values);
+    });
+  };
+  // What cannot be a state is refused.
+  give([](auto values) {
+    if constexpr (std::integral<typename decltype(values)::element_type>) values[0] = -5;
   });
+  CHECK_THROWS_WITH(resumed.restored(), "comet::Adam::restored: steps is -5, expected at least 0");
+  give([](auto values) {
+    if (values.size() > 1) values[3] = -1;  // a mean may be negative, a square may not
+  });
+  CHECK_THROWS_WITH(resumed.restored(),
+                    "comet::Adam::restored: a square is -1, expected a finite number >= 0");
+  give([](auto values) {
+    if constexpr (std::floating_point<typename decltype(values)::element_type>)
+      values[3] = std::nan("");
+  });
+  CHECK_THROWS_WITH(resumed.restored(),
+                    "comet::Adam::restored: a mean is nan, expected a finite number");
+
+  give([](auto) {});
+  CHECK_NOTHROW(resumed.restored());
   model.set_gradients(2);
-  adam.step(model);
+  adam.step(model, model.gradients);
   resumed_model.set_gradients(2);
-  resumed.step(resumed_model);
+  resumed.step(resumed_model, resumed_model.gradients);
+  CHECK(resumed.num_steps() == 2);
   CHECK(test::same_bits(test::values_of(resumed_model), test::values_of(model)));
 }
 
-TEST_CASE("Adam refuses a model whose size has changed, and leaves it as it is") {
+TEST_CASE("Adam refuses a model of other sizes than at construction, and leaves it as it is") {
   Model<double> model;
-  Adam<double> adam;
-  adam.step(model);
+  Adam adam(model);
+  adam.step(model, model.gradients);
   Model<double> larger(9), smaller(5);
   larger.set_gradients(1);
   smaller.set_gradients(1);
   const auto before = test::values_of(larger);
   const char* message =
-      "comet::Adam::step: the model's tensors have changed since the first step, from a on";
-  CHECK_THROWS_WITH(adam.step(larger), message);
+      "comet::Adam::step: the model's tensors are others than at construction, from a on";
+  CHECK_THROWS_WITH(adam.step(larger, larger.gradients), message);
   CHECK(test::same_bits(test::values_of(larger), before));
-  CHECK_THROWS_WITH(adam.step(smaller), message);
+  CHECK_THROWS_WITH(adam.step(smaller, smaller.gradients), message);
+  CHECK_THROWS_WITH(adam.step(model, larger.gradients),
+                    "comet::Adam::step: the gradients are of another model, from a on");
   CHECK(adam.num_steps() == 1);
-  CHECK_NOTHROW(adam.step(model));
+  CHECK_NOTHROW(adam.step(model, model.gradients));
+  // One that was made for no model waits to be assigned.
+  Adam<double> later;
+  CHECK_THROWS_WITH(later.step(model, model.gradients), message);
+  later = Adam(model, {.learning_rate = 0.5});
+  CHECK_NOTHROW(later.step(model, model.gradients));
+}
+
+TEST_CASE("Adam takes the gradients of a pass, and allocates nothing") {
+  Dense<float> layer({.input_dim = 3, .output_dim = 2}, RandomKey(1));
+  Dense<float> copy = layer;
+  const Matrix<float> x = random_matrix<float>(3, 4, 1), y(2, 4),
+                      dy = random_matrix<float>(2, 4, 2);
+  Gradients gradients(copy);
+  Pass pass(layer), view_pass(copy, gradients.view());
+  Adam adam(layer), copy_adam(copy);
+  const auto step = [&] {
+    layer.backward(x, y, dy, no_gradient, pass);
+    adam.step(layer, pass);
+  };
+  step();
+  copy.backward(x, y, dy, no_gradient, view_pass);
+  copy_adam.step(copy, gradients);
+  CHECK(test::same_bits(test::values_of(layer), test::values_of(copy)));
+  for (const float g : test::gradients_of(layer, pass)) CHECK(g == 0.0F);
+  if (test::can_count_allocations) CHECK(test::count_allocations(step) == 0);
 }
 
 TEST_CASE("Adam reports a gradient that is not finite with its tensor and step") {
   for (const double bad : {std::nan(""), std::numeric_limits<double>::infinity()})
     for (const bool lazy : {false, true}) {
       Model<double> model;
-      Adam<double> adam({.lazy = lazy});
+      Adam adam(model, {.lazy = lazy});
       model.set_gradients(1);
-      adam.step(model);
+      adam.step(model, model.gradients);
       model.set_gradients(2);
-      model.b.gradients(3, 0) = bad;
-      CHECK_THROWS_WITH(adam.step(model),
+      model.gradients[1](3, 0) = bad;
+      CHECK_THROWS_WITH(adam.step(model, model.gradients),
                         "comet::Adam::step: the gradient of b is not finite, or too large to be "
                         "squared, at step 2");
       for (const double value : test::values_of(model)) CHECK(std::isfinite(value));
     }
   Model<double> model;
-  model.a.gradients(0, 0) = std::nan("");
-  Adam<double> adam;
-  CHECK_THROWS_AS(adam.step(model), std::runtime_error);
+  model.gradients[0](0, 0) = std::nan("");
+  Adam adam(model);
+  CHECK_THROWS_AS(adam.step(model, model.gradients), NotFinite);
 }
 
 TEST_CASE("Adam refuses options outside their bounds") {
-  using A = Adam<double>;
-  CHECK_THROWS_WITH(A({.learning_rate = 0}),
+  const Model<double> model;
+  const auto make = [&](AdamOptions options) { return Adam(model, options); };
+  CHECK_THROWS_WITH(make({.learning_rate = 0}),
                     "comet::Adam: learning_rate is 0, expected a finite number > 0");
-  CHECK_THROWS_WITH(A({.beta1 = 1}), "comet::Adam: beta1 is 1, expected in [0, 1)");
-  CHECK_THROWS_WITH(A({.beta2 = -0.5}), "comet::Adam: beta2 is -0.5, expected in [0, 1)");
-  CHECK_THROWS_WITH(A({.epsilon = 0}), "comet::Adam: epsilon is 0, expected a finite number > 0");
-  A adam;
+  CHECK_THROWS_WITH(make({.beta1 = 1}), "comet::Adam: beta1 is 1, expected in [0, 1)");
+  CHECK_THROWS_WITH(make({.beta2 = -0.5}), "comet::Adam: beta2 is -0.5, expected in [0, 1)");
+  CHECK_THROWS_WITH(make({.epsilon = 0}),
+                    "comet::Adam: epsilon is 0, expected a finite number > 0");
+  Adam adam(model);
   CHECK_THROWS_WITH(
       adam.set_learning_rate(-1),
       "comet::Adam::set_learning_rate: learning_rate is -1, expected a finite number > 0");

@@ -3,6 +3,8 @@
 #include <support/catch.hpp>
 
 #include <cmath>
+#include <string>
+#include <utility>
 #include <vector>
 
 #include <comet/core/concepts.hpp>
@@ -16,78 +18,109 @@ namespace {
 
 struct TwoTensors {
   using Scalar = double;
+  comet::Parameter<double> a = {2, 2};
+  comet::Parameter<double> b = {3, 1};
+  comet::Gradients<double> gradients = comet::Gradients<double>(*this);
+
   template <class F>
-  void visit_parameters(F&& f) {
-    a.visit("a", f);
-    b.visit("b", f);
+  void visit(F&& f) const {
+    f("a", a);
+    f("b", b);
   }
-  comet::Parameter<double> a{2, 2};
-  comet::Parameter<double> b{1, 3};
 };
 
 static_assert(comet::Optimizer<Sgd<double>, TwoTensors>);
+static_assert(comet::Stateful<Sgd<double>>);
 
 }  // namespace
 
 TEST_CASE("a step follows the gradient and consumes it") {
   TwoTensors model;
-  model.a.values.setOnes();
-  model.a.gradients.setConstant(2);
-  model.b.gradients.setConstant(-4);
-  Sgd<double> sgd({.learning_rate = 0.25});
-  sgd.step(model);
-  CHECK(model.a.values == Matrix<double>::Constant(2, 2, 0.5));
-  CHECK(model.b.values == Matrix<double>::Constant(1, 3, 1));
-  CHECK(model.a.gradients.isZero(0));
+  model.a.setOnes();
+  model.gradients[0].setConstant(2);
+  model.gradients[1].setConstant(-4);
+  Sgd sgd(model, {.learning_rate = 0.25});
+  sgd.step(model, model.gradients);
+  CHECK(model.a == Matrix<double>::Constant(2, 2, 0.5));
+  CHECK(model.b == Matrix<double>::Constant(1, 3, 1));
+  CHECK(model.gradients[0].isZero(0));
   CHECK(sgd.num_steps() == 1);
-  sgd.step(model);  // nothing left to apply
-  CHECK(model.b.values == Matrix<double>::Constant(1, 3, 1));
+  sgd.step(model, model.gradients);  // nothing left to apply
+  CHECK(model.b == Matrix<double>::Constant(1, 3, 1));
 }
 
 TEST_CASE("momentum accumulates and goes on without a gradient; state goes by order") {
   TwoTensors model;
-  Sgd<double> sgd({.learning_rate = 1, .momentum = 0.5});
-  model.a.gradients.setConstant(1);
-  model.b.gradients.setConstant(8);
-  sgd.step(model);                   // v = 1, p = -1
-  TwoTensors moved = model;          // the state is not tied to an address
-  moved.a.gradients.setConstant(2);  // v = 2.5
-  sgd.step(moved);
-  CHECK(moved.a.values(1, 1) == -3.5);
-  CHECK(moved.b.values(0, 2) == -12);
-  sgd.step(moved);
-  CHECK(moved.a.values(0, 0) == -4.75);
+  Sgd sgd(model, {.learning_rate = 1, .momentum = 0.5});
+  model.gradients[0].setConstant(1);
+  model.gradients[1].setConstant(8);
+  sgd.step(model, model.gradients);   // v = 1, p = -1
+  TwoTensors moved = model;           // the state is not tied to an address
+  moved.gradients[0].setConstant(2);  // v = 2.5
+  sgd.step(moved, moved.gradients);
+  CHECK(moved.a(1, 1) == -3.5);
+  CHECK(moved.b(0, 2) == -12);
+  sgd.step(moved, moved.gradients);
+  CHECK(moved.a(0, 0) == -4.75);
 
-  std::vector<double> velocity;
-  sgd.visit_state(
-      [&](const char*, auto& values) { velocity.assign(values.begin(), values.end()); });
-  CHECK(velocity == std::vector<double>{1.25, 1.25, 1.25, 1.25, 2, 2, 2});
+  std::vector<std::vector<double>> state;
+  std::as_const(sgd).visit_state(
+      [&](const char*, auto values) { state.emplace_back(values.begin(), values.end()); });
+  CHECK(state == std::vector<std::vector<double>>{{1.25, 1.25, 1.25, 1.25, 2, 2, 2}, {3}});
+
+  // Given to another, it goes on.
+  TwoTensors copy = moved;
+  Sgd resumed(copy, sgd.options());
+  std::size_t i = 0;
+  resumed.visit_state([&](const char*, auto values) {
+    using T = typename decltype(values)::element_type;
+    REQUIRE(values.size() == state[i].size());
+    for (std::size_t j = 0; j < values.size(); ++j) values[j] = T(state[i][j]);
+    ++i;
+  });
+  CHECK_NOTHROW(resumed.restored());
+  sgd.step(moved, moved.gradients);
+  resumed.step(copy, copy.gradients);
+  CHECK(copy.a == moved.a);
+  CHECK(resumed.num_steps() == 4);
+  resumed.visit_state([](const char*, auto values) { values.back() = -1; });
+  CHECK_THROWS_WITH(resumed.restored(), "comet::Sgd::restored: steps is -1, expected at least 0");
 }
 
-TEST_CASE("Sgd: no allocation after the first step") {
+TEST_CASE("without momentum there is no velocity") {
   TwoTensors model;
-  Sgd<double> sgd({.momentum = 0.9});
-  sgd.step(model);
+  Sgd sgd(model);
+  sgd.visit_state([](const std::string& name, auto values) {
+    CHECK(values.size() == (name == "velocity" ? 0U : 1U));
+  });
+}
+
+TEST_CASE("Sgd: no allocation in a step") {
+  TwoTensors model;
+  Sgd sgd(model, {.momentum = 0.9});
   if (comet::test::can_count_allocations)
-    CHECK(comet::test::count_allocations([&] { sgd.step(model); }) == 0);
+    CHECK(comet::test::count_allocations([&] { sgd.step(model, model.gradients); }) == 0);
 }
 
 TEST_CASE("misuse of Sgd is named, and a gradient that is not finite is not applied") {
-  CHECK_THROWS_AS(Sgd<double>({.learning_rate = 0}), std::invalid_argument);
-  CHECK_THROWS_AS(Sgd<double>({.momentum = 1}), std::invalid_argument);
-  Sgd<double> sgd;
+  TwoTensors model;
+  CHECK_THROWS_AS(Sgd(model, {.learning_rate = 0}), std::invalid_argument);
+  CHECK_THROWS_AS(Sgd(model, {.momentum = 1}), std::invalid_argument);
+  Sgd sgd(model);
   CHECK_THROWS_AS(sgd.set_learning_rate(-1), std::invalid_argument);
   sgd.set_learning_rate(1);
-  TwoTensors model;
-  model.a.gradients(0, 1) = std::nan("");
-  model.b.gradients.setOnes();
-  CHECK_THROWS_WITH(sgd.step(model), "comet::Sgd::step: the gradient of a is not finite at step 1");
-  CHECK(model.a.values.isZero(0));
-  CHECK(model.b.values(0, 0) == -1);
+  model.gradients[0](0, 1) = std::nan("");
+  model.gradients[1].setOnes();
+  CHECK_THROWS_WITH(sgd.step(model, model.gradients),
+                    "comet::Sgd::step: the gradient of a is not finite at step 1");
+  CHECK(model.a.isZero(0));
+  CHECK(model.b(0, 0) == -1);
+  CHECK_THROWS_AS(sgd.step(model, model.gradients), comet::NotFinite);
 
   TwoTensors larger;
-  larger.b = comet::Parameter<double>(1, 4);
+  larger.b = comet::Parameter<double>({4, 1});
+  larger.gradients = comet::Gradients<double>(larger);
   CHECK_THROWS_WITH(
-      sgd.step(larger),
-      "comet::Sgd::step: number of parameters is 8, expected that of the first step = 7");
+      sgd.step(larger, larger.gradients),
+      "comet::Sgd::step: the model's tensors are others than at construction, from b on");
 }

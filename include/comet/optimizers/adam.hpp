@@ -4,19 +4,22 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdint>
-#include <stdexcept>
+#include <span>
 #include <string>
 #include <vector>
 
 #include <comet/core/buffer.hpp>
 #include <comet/core/check.hpp>
+#include <comet/core/gradients.hpp>
 #include <comet/core/parameters.hpp>
+#include <comet/core/pass.hpp>
 #include <comet/core/thread_pool.hpp>
 #include <comet/core/types.hpp>
+#include <comet/optimizers/detail/tensor_sizes.hpp>
 
 namespace comet {
 
-/// Settings of a Adam, with defaults where there is a sensible one.
+/// Settings of an Adam.
 struct AdamOptions {
   double learning_rate = 1e-3;  ///< > 0
   double beta1 = 0.9;           ///< decay of the mean gradient, in [0, 1)
@@ -36,6 +39,12 @@ struct AdamOptions {
 /// step() applies the gradients and sets them to zero, in one pass over memory. State is kept by
 /// the order in which the model visits its parameters, so a copied or moved model goes on.
 ///
+/// \code
+///   Adam adam(layer, {.learning_rate = 0.01});
+///   adam.step(layer, pass);             // the gradients that are in the pass
+///   adam.step(model, gradients);        // or in an object of their own
+/// \endcode
+///
 /// \par Cost     7 memory accesses per parameter; threads share chunks of fixed size
 /// \tparam S     float or double, the scalar of the model
 template <class S>
@@ -43,16 +52,18 @@ class Adam {
  public:
   using Scalar = S;  ///< float or double.
 
-  /// \param pool  not owned, may be null
+  /// For an optimizer that is assigned later: it knows no model.
+  Adam() = default;
+  /// \param model  whose parameters will be changed: another one of the same sizes will do, too
+  /// \param pool   not owned, may be null
   /// \throws std::invalid_argument if an option is outside its bounds
-  explicit Adam(AdamOptions options = {}, ThreadPool* pool = nullptr)
-      : options_(options), pool_(pool) {
-    detail::check_positive("Adam", "learning_rate", options.learning_rate);
-    detail::check_rate("Adam", "beta1", options.beta1);
-    detail::check_rate("Adam", "beta2", options.beta2);
-    // In S, where a small one may be 0 and make 0 / 0 of a gradient of 0.
-    detail::check_positive("Adam", "epsilon", double(S(options.epsilon)));
-  }
+  template <class Model>
+  explicit Adam(const Model& model, AdamOptions options = {}, ThreadPool* pool = nullptr)
+      : options_(validated(options)),
+        pool_(pool),
+        sizes_(model),
+        mean_(std::size_t(sizes_.total()), S(0)),
+        square_(std::size_t(sizes_.total()), S(0)) {}
 
   /// The settings in use.
   [[nodiscard]] const AdamOptions& options() const noexcept { return options_; }
@@ -65,13 +76,15 @@ class Adam {
     options_.learning_rate = learning_rate;
   }
 
-  /// \brief One step: changes the model's parameters and sets its gradients to zero.
-  /// \throws std::invalid_argument if the model's sizes changed since the first step
-  /// \throws std::runtime_error naming the first tensor whose gradient, or its square, is not
-  ///         finite; the parts of it that are not finite are not applied
+  /// \brief One step: changes the model's parameters and sets the gradients to zero.
+  /// \param gradients  of the model: a GradientView, or a Gradients
+  /// \throws std::invalid_argument if the model has other sizes than the one at construction, or
+  ///         the gradients are of another model
+  /// \throws NotFinite naming the first tensor whose gradient, or its square, is not finite; the
+  ///         parts of it that are not finite are not applied
   template <class Model>
-  void step(Model& model) {
-    prepare(model);
+  void step(Model& model, GradientView<S> gradients) {
+    prepare(model, gradients);
     ++num_steps_;
     const double correction1 = 1.0 - std::pow(options_.beta1, double(num_steps_));
     const double correction2 = 1.0 - std::pow(options_.beta2, double(num_steps_));
@@ -83,19 +96,48 @@ class Adam {
       if (!chunk.finite) [[unlikely]]
         raise_not_finite(model, chunk.tensor);
   }
+  /// \brief The same by the gradients that are in a pass of the model.
+  template <class Model>
+  void step(Model& model, Pass<Model>& pass) {
+    step(model, pass.gradients(model));
+  }
 
-  /// \brief The moments and the step count, for checkpoints: f(name, values) per tensor of state.
+  /// \brief The moments and the number of steps. \see Stateful
   template <class F>
   void visit_state(F&& f) {
-    f("mean", mean_);
-    f("square", square_);
+    f("mean", std::span<S>(mean_));
+    f("square", std::span<S>(square_));
+    f("steps", std::span<std::int64_t>(&num_steps_, 1));
   }
-  /// Sets the number of steps, when a checkpoint is resumed.
-  void set_num_steps(std::int64_t num_steps) { num_steps_ = num_steps; }
+  /// \brief The moments and the number of steps. \see Stateful
+  template <class F>
+  void visit_state(F&& f) const {
+    f("mean", std::span<const S>(mean_));
+    f("square", std::span<const S>(square_));
+    f("steps", std::span<const std::int64_t>(&num_steps_, 1));
+  }
+  /// \brief Takes over what was written through visit_state().
+  /// \throws std::invalid_argument if it cannot be the state of an Adam
+  void restored() const {
+    constexpr const char* where = "Adam::restored";
+    if (num_steps_ < 0) detail::raise(where, "steps", num_steps_, "at least 0");
+    for (const S value : mean_)
+      if (!std::isfinite(value)) detail::raise(where, "a mean", value, "a finite number");
+    for (const S value : square_) detail::check_not_negative(where, "a square", double(value));
+  }
 
  private:
   static constexpr Index chunk_size = 1 << 14;  // a task
   static constexpr Index block_size = 1 << 10;  // stays in the first-level cache between passes
+
+  static AdamOptions validated(const AdamOptions& options) {
+    detail::check_positive("Adam", "learning_rate", options.learning_rate);
+    detail::check_rate("Adam", "beta1", options.beta1);
+    detail::check_rate("Adam", "beta2", options.beta2);
+    // In S, where a small one may be 0 and make 0 / 0 of a gradient of 0.
+    detail::check_positive("Adam", "epsilon", double(S(options.epsilon)));
+    return options;
+  }
 
   struct Chunk {
     S* values;
@@ -109,31 +151,23 @@ class Adam {
 
   /// Lists the model's tensors in chunks of whole columns where columns are short.
   template <class Model>
-  void prepare(Model& model) {
-    constexpr const char* where = "Adam::step";
-    const bool first_step = sizes_.empty();
+  void prepare(Model& model, GradientView<S> gradients) {
+    sizes_.validate("Adam::step", model);
+    gradients.validate("Adam::step", model);
     chunks_.clear();
     Index total = 0;
     Index tensor = 0;
-    model.visit_parameters([&](const ParameterName& name, auto& values, auto& gradients) {
-      if (first_step) sizes_.push_back(values.size());
-      if (tensor == Index(sizes_.size()) || sizes_[std::size_t(tensor)] != values.size())
-          [[unlikely]]
-        detail::raise(where, "the model's tensors have changed since the first step, from " +
-                                 name.str() + " on");
+    for_each_parameter(model, [&](const ParameterName&, auto& values) {
+      S* const gradient = gradients[tensor].data();
       const Index column = std::max(Index(1), values.rows());
       const Index stride =
           options_.lazy ? std::max(Index(1), chunk_size / column) * column : chunk_size;
       for (Index first = 0; first < values.size(); first += stride)
-        chunks_.push_back({values.data() + first, gradients.data() + first, total + first,
+        chunks_.push_back({values.data() + first, gradient + first, total + first,
                            std::min(stride, values.size() - first), column, tensor, true});
       total += values.size();
       ++tensor;
     });
-    detail::check_equal(where, "number of tensors", tensor, "that of the first step",
-                        Index(sizes_.size()));
-    mean_.resize(std::size_t(total), S(0));
-    square_.resize(std::size_t(total), S(0));
   }
 
   void update(Chunk& chunk) {
@@ -168,25 +202,28 @@ class Adam {
   }
 
   template <class Model>
-  [[noreturn, gnu::cold]] void raise_not_finite(Model& model, Index tensor) const {
+  [[noreturn, gnu::cold]] void raise_not_finite(const Model& model, Index tensor) const {
     std::string name;
-    model.visit_parameters([&](const ParameterName& n, auto&, auto&) {
+    for_each_parameter(model, [&](const ParameterName& n, const auto&) {
       if (tensor-- == 0) name = n.str();
     });
-    throw std::runtime_error("comet::Adam::step: the gradient of " + name +
-                             " is not finite, or too large to be squared, at step " +
-                             std::to_string(num_steps_));
+    detail::raise_not_finite(
+        "Adam::step", "the gradient of " + name,
+        "is not finite, or too large to be squared, at step " + std::to_string(num_steps_));
   }
 
   AdamOptions options_;
-  ThreadPool* pool_;
+  ThreadPool* pool_ = nullptr;
+  detail::TensorSizes sizes_;
+  AlignedVector<S> mean_;    // of the gradients, tensors in visiting order
+  AlignedVector<S> square_;  // of their squares
   std::int64_t num_steps_ = 0;
-  std::vector<Index> sizes_;         // of the tensors, in visiting order
-  detail::AlignedVector<S> mean_;    // of the gradients, tensors in visiting order
-  detail::AlignedVector<S> square_;  // of their squares
   std::vector<Chunk> chunks_;
   S rate_ = 0;   // learning rate over the bias correction of the mean
   S scale_ = 0;  // bias correction of the square root
 };
+
+template <class Model>
+Adam(const Model&, AdamOptions = {}, ThreadPool* = nullptr) -> Adam<typename Model::Scalar>;
 
 }  // namespace comet

@@ -1,20 +1,22 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
-#include <algorithm>
+#include <cmath>
 #include <cstdint>
-#include <stdexcept>
+#include <span>
 #include <string>
-#include <vector>
 
 #include <comet/core/buffer.hpp>
 #include <comet/core/check.hpp>
+#include <comet/core/gradients.hpp>
 #include <comet/core/parameters.hpp>
+#include <comet/core/pass.hpp>
 #include <comet/core/types.hpp>
+#include <comet/optimizers/detail/tensor_sizes.hpp>
 
 namespace comet {
 
-/// Settings of a Sgd, with defaults where there is a sensible one.
+/// Settings of an Sgd.
 struct SgdOptions {
   double learning_rate = 1e-2;  ///< > 0
   double momentum = 0.0;        ///< decay of the velocity, in [0, 1); 0 keeps no state
@@ -35,10 +37,14 @@ class Sgd {
  public:
   using Scalar = S;  ///< float or double.
 
+  /// For an optimizer that is assigned later: it knows no model.
+  Sgd() = default;
+  /// \param model  whose parameters will be changed: another one of the same sizes will do, too
   /// \throws std::invalid_argument if an option is outside its bounds
-  explicit Sgd(SgdOptions options = {}) : options_(options) {
-    detail::check_positive("Sgd", "learning_rate", options.learning_rate);
-    detail::check_rate("Sgd", "momentum", options.momentum);
+  template <class Model>
+  explicit Sgd(const Model& model, SgdOptions options = {})
+      : options_(validated(options)), sizes_(model) {
+    if (options_.momentum > 0) velocity_.assign(std::size_t(sizes_.total()), S(0));
   }
 
   /// The settings in use.
@@ -52,20 +58,23 @@ class Sgd {
     options_.learning_rate = learning_rate;
   }
 
-  /// \brief One step: changes the model's parameters and sets its gradients to zero.
-  /// \throws std::invalid_argument if the model's sizes changed since the first step
-  /// \throws std::runtime_error naming the first tensor whose gradient is not finite; it is not
-  ///         applied
+  /// \brief One step: changes the model's parameters and sets the gradients to zero.
+  /// \param gradients  of the model: a GradientView, or a Gradients
+  /// \throws std::invalid_argument if the model has other sizes than the one at construction, or
+  ///         the gradients are of another model
+  /// \throws NotFinite naming the first tensor whose gradient is not finite; it is not applied
   template <class Model>
-  void step(Model& model) {
-    prepare(model);
+  void step(Model& model, GradientView<S> gradients) {
+    sizes_.validate("Sgd::step", model);
+    gradients.validate("Sgd::step", model);
     ++num_steps_;
     std::string not_finite;
     Index first = 0;
-    model.visit_parameters([&](const ParameterName& name, auto& values, auto& gradients) {
+    Index tensor = 0;
+    for_each_parameter(model, [&](const ParameterName& name, auto& values) {
       using Array = Eigen::Map<Eigen::Array<S, Eigen::Dynamic, 1>>;
       Array p(values.data(), values.size());
-      Array g(gradients.data(), gradients.size());
+      Array g(gradients[tensor++].data(), values.size());
       const Index state = first;
       first += values.size();
       if ((g * S(0)).sum() != S(0)) [[unlikely]] {
@@ -82,32 +91,50 @@ class Sgd {
       g.setZero();
     });
     if (!not_finite.empty()) [[unlikely]]
-      throw std::runtime_error("comet::Sgd::step: the gradient of " + not_finite +
-                               " is not finite at step " + std::to_string(num_steps_));
+      detail::raise_not_finite("Sgd::step", "the gradient of " + not_finite,
+                               "is not finite at step " + std::to_string(num_steps_));
+  }
+  /// \brief The same by the gradients that are in a pass of the model.
+  template <class Model>
+  void step(Model& model, Pass<Model>& pass) {
+    step(model, pass.gradients(model));
   }
 
-  /// \brief The velocity, for checkpoints: f(name, values).
+  /// \brief The velocity, empty without momentum, and the number of steps. \see Stateful
   template <class F>
   void visit_state(F&& f) {
-    f("velocity", velocity_);
+    f("velocity", std::span<S>(velocity_));
+    f("steps", std::span<std::int64_t>(&num_steps_, 1));
   }
-  /// Sets the number of steps, when a checkpoint is resumed.
-  void set_num_steps(std::int64_t num_steps) { num_steps_ = num_steps; }
+  /// \brief The velocity, empty without momentum, and the number of steps. \see Stateful
+  template <class F>
+  void visit_state(F&& f) const {
+    f("velocity", std::span<const S>(velocity_));
+    f("steps", std::span<const std::int64_t>(&num_steps_, 1));
+  }
+  /// \brief Takes over what was written through visit_state().
+  /// \throws std::invalid_argument if it cannot be the state of an Sgd
+  void restored() const {
+    constexpr const char* where = "Sgd::restored";
+    if (num_steps_ < 0) detail::raise(where, "steps", num_steps_, "at least 0");
+    for (const S value : velocity_)
+      if (!std::isfinite(value)) detail::raise(where, "a velocity", value, "a finite number");
+  }
 
  private:
-  template <class Model>
-  void prepare(Model& model) {
-    const Index total = count_parameters(model);
-    if (num_steps_ == 0) num_parameters_ = total;
-    detail::check_equal("Sgd::step", "number of parameters", total, "that of the first step",
-                        num_parameters_);
-    if (options_.momentum > 0 && velocity_.empty()) velocity_.assign(std::size_t(total), S(0));
+  static SgdOptions validated(const SgdOptions& options) {
+    detail::check_positive("Sgd", "learning_rate", options.learning_rate);
+    detail::check_rate("Sgd", "momentum", options.momentum);
+    return options;
   }
 
   SgdOptions options_;
+  detail::TensorSizes sizes_;
+  AlignedVector<S> velocity_;  // tensors in visiting order; empty without momentum
   std::int64_t num_steps_ = 0;
-  Index num_parameters_ = 0;
-  detail::AlignedVector<S> velocity_;  // tensors in visiting order
 };
+
+template <class Model>
+Sgd(const Model&, SgdOptions = {}) -> Sgd<typename Model::Scalar>;
 
 }  // namespace comet
