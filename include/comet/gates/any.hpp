@@ -45,6 +45,7 @@ class AnyGate {
   class Workspace {
     friend class AnyGate;
     std::any inner_;
+    Index num_samples_ = -1;  // of the forward() of a gate without parameters
   };
 
   /// \brief Holds a gate, trainable or without parameters.
@@ -193,6 +194,7 @@ class AnyGate {
     Index max_active() const override { return gate.max_active(); }
 
     void route(const Samples<S>& samples, Routing<S>& routing, Pass<AnyGate>& pass) const override {
+      pass.workspace.num_samples_ = -1;
       gate.route(samples, routing, inner(pass));
     }
     void forward(const Samples<S>& samples, Routing<S>& routing, RandomKey key,
@@ -200,7 +202,8 @@ class AnyGate {
       if constexpr (TrainableGate<G>) {
         gate.forward(samples, routing, key, inner(pass));
       } else {
-        gate.route(samples, routing, inner(pass));
+        route(samples, routing, pass);
+        pass.workspace.num_samples_ = samples.size();
       }
     }
     void backward(const Samples<S>& samples, const Routing<S>& routing, std::span<const S> dweights,
@@ -209,6 +212,9 @@ class AnyGate {
       if constexpr (TrainableGate<G>) {
         inner(pass).borrow(gradients);
         gate.backward(samples, routing, dweights, dx, inner(pass));
+      } else {
+        detail::check_backward("AnyGate::backward", samples, routing, dweights, dx,
+                               pass.workspace.num_samples_);
       }
     }
     S regularization(const Pass<AnyGate>& pass) const override {
