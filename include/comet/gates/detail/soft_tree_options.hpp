@@ -1,0 +1,33 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+
+#include <string_view>
+
+#include <comet/core/check.hpp>
+#include <comet/gates/capabilities.hpp>
+
+/// \file
+/// \brief The settings that gates of soft trees share.
+
+namespace comet::detail {
+
+template <class Options>
+void check_soft_tree(std::string_view where, const Options& options) {
+  check_at_least(where, "num_experts", options.num_experts, 1);
+  check_at_least(where, "k", options.k, 1);
+  check_at_most(where, "k", options.k, "num_experts", options.num_experts);
+  check_positive(where, "gamma", options.gamma);
+  check_not_negative(where, "entropy", options.entropy);
+}
+
+/// The options after an annealing.
+template <class Options>
+[[nodiscard]] Options annealed(std::string_view where, Options options,
+                               const GateAnnealing& annealing) {
+  options.gamma = annealing.gamma.value_or(options.gamma);
+  options.entropy = annealing.entropy.value_or(options.entropy);
+  check_soft_tree(where, options);
+  return options;
+}
+
+}  // namespace comet::detail
