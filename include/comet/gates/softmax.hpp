@@ -11,11 +11,16 @@
 #include <comet/core/buffer.hpp>
 #include <comet/core/check.hpp>
 #include <comet/core/pass.hpp>
+#include <comet/core/permutation.hpp>
 #include <comet/core/random.hpp>
 #include <comet/core/routing.hpp>
 #include <comet/core/samples.hpp>
 #include <comet/core/types.hpp>
+#include <comet/gates/detail/explain_linear.hpp>
+#include <comet/gates/detail/live_tiles.hpp>
 #include <comet/gates/detail/logit_gradients.hpp>
+#include <comet/gates/explanation.hpp>
+#include <comet/gates/frozen.hpp>
 #include <comet/gates/hyperplanes.hpp>
 #include <comet/kernels/affine.hpp>
 #include <comet/kernels/softmax.hpp>
@@ -62,8 +67,6 @@ class SoftmaxGate {
   [[nodiscard]] Index max_active() const noexcept { return options_.num_experts; }
   /// The settings in use.
   [[nodiscard]] const SoftmaxGateOptions& options() const noexcept { return options_; }
-  /// The n linear logits.
-  [[nodiscard]] const Hyperplanes<S>& logits() const noexcept { return logits_; }
 
   /// \brief Routes a batch. \param samples  d x B \param routing  resized here
   /// \throws std::invalid_argument if x.rows() != input_dim()
@@ -89,6 +92,26 @@ class SoftmaxGate {
 
   /// \brief 0: the gate has no penalty of its own.
   [[nodiscard]] S regularization(const Pass<SoftmaxGate>& /*pass*/) const noexcept { return S(0); }
+
+  /// \brief A gate that routes to the same bits and does nothing else: Top-k that takes all.
+  /// \see FreezableGate
+  /// \throws NotFinite naming the parameter that is not finite
+  [[nodiscard]] FrozenTopKGate<S> freeze(std::span<const Permutation> permutations) const {
+    detail::check_freezable(*this, permutations, 1);
+    return {TopKTables<S>(num_experts(), false, logits_),
+            detail::slot_labels(permutations, num_experts(), 1)};
+  }
+
+  /// \brief What speaks for the heaviest expert against the next. \see ExplainableGate
+  [[nodiscard]] Explanation<S> explain(const ConstMatrixView<S>& x,
+                                       std::span<const Permutation> permutations,
+                                       const ExplainNames& names) const {
+    detail::check_explainable(*this, x, names);
+    Pass<SoftmaxGate> pass(*this);
+    Routing<S> row;
+    route(x, row, pass);
+    return detail::explain_linear(logits_, x, row, permutations, names);
+  }
 
   /// Calls f(name, parameter) for each tensor, always in the same order.
   template <class F>
@@ -134,19 +157,11 @@ void SoftmaxGate<S>::evaluate(std::string_view where, const Samples<S>& samples,
   ws.live_.assign(samples);
   const Index n = num_experts();
   const Index num_live = ws.live_.size();
-  ws.sizes_.assign(std::size_t(samples.size()), std::int32_t(ws.live_.masked() ? 0 : n));
-  if (ws.live_.masked())
-    for (Index i = 0; i < num_live; ++i) ws.sizes_[std::size_t(ws.live_[i])] = std::int32_t(n);
-  routing.resize(ws.sizes_);
+  detail::size_rows(ws.live_, samples.size(), n, ws.sizes_, routing);
   Eigen::Map<Matrix<S>> weights(routing.weights().data(), n, num_live);
 
-  ThreadPool* pool = detail::worth_threads(pass.pool, double(input_dim() * num_live) * double(n));
-  parallel_for(pool, detail::num_tiles(num_live), [&](Index t, Index) {
-    const Index first = t * detail::samples_per_tile;
-    const Index count = std::min(detail::samples_per_tile, num_live - first);
-    const S* columns[std::size_t(detail::samples_per_tile)];
-    for (Index lane = 0; lane < count; ++lane)
-      columns[lane] = samples.features.col(ws.live_[first + lane]).data();
+  const double cost = double(input_dim() * num_live) * double(n);
+  const auto tile = [&](const S* const* columns, Index first, Index count) {
     for (Index i = 0; i < n; ++i) logits_.logits(i, columns, count, &weights(i, first), n);
     for (Index b = first; b < first + count; ++b) {
       S* row = weights.col(b).data();
@@ -160,7 +175,8 @@ void SoftmaxGate<S>::evaluate(std::string_view where, const Samples<S>& samples,
                                  "overflow or a parameter is not finite");
       detail::softmax(row, n, row);
     }
-  });
+  };
+  detail::for_live_tiles(detail::worth_threads(pass.pool, cost), samples, ws.live_, tile);
 }
 
 template <class S>

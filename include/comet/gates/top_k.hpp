@@ -12,13 +12,18 @@
 #include <comet/core/buffer.hpp>
 #include <comet/core/check.hpp>
 #include <comet/core/pass.hpp>
+#include <comet/core/permutation.hpp>
 #include <comet/core/random.hpp>
 #include <comet/core/routing.hpp>
 #include <comet/core/samples.hpp>
 #include <comet/core/types.hpp>
 #include <comet/gates/detail/balance_penalties.hpp>
+#include <comet/gates/detail/explain_linear.hpp>
+#include <comet/gates/detail/live_tiles.hpp>
 #include <comet/gates/detail/logit_gradients.hpp>
 #include <comet/gates/detail/top_k_selection.hpp>
+#include <comet/gates/explanation.hpp>
+#include <comet/gates/frozen.hpp>
 #include <comet/gates/hyperplanes.hpp>
 #include <comet/kernels/functions.hpp>
 
@@ -88,15 +93,13 @@ class TopKGate {
   [[nodiscard]] Index max_active() const noexcept { return options_.k; }
   /// The settings in use.
   [[nodiscard]] const TopKGateOptions& options() const noexcept { return options_; }
-  /// The n linear logits, without noise.
-  [[nodiscard]] const Hyperplanes<S>& logits() const noexcept { return logits_; }
 
   /// \brief Routes a batch, without noise. \param samples  d x B \param routing  resized here
   /// \throws std::invalid_argument if x.rows() != input_dim()
   /// \throws NotFinite if x or a logit is not finite
   void route(const Samples<S>& samples, Routing<S>& routing, Pass<TopKGate>& pass) const {
     begin("TopKGate::route", samples, pass);
-    evaluate("TopKGate::route", samples, false, routing, pass);
+    evaluate("TopKGate::route", samples, routing, false, pass);
   }
 
   /// \brief route() that remembers what backward() needs, with noise drawn from `key` if the gate
@@ -123,6 +126,26 @@ class TopKGate {
     return pass.workspace.regularization_;
   }
 
+  /// \brief A gate that routes to the same bits and does nothing else. Noise is for training: it is
+  /// left out. \see FreezableGate
+  /// \throws NotFinite naming the parameter that is not finite
+  [[nodiscard]] FrozenTopKGate<S> freeze(std::span<const Permutation> permutations) const {
+    detail::check_freezable(*this, permutations, 1);
+    return {TopKTables<S>(options_.k, options_.softmax == TopKSoftmax::all, logits_),
+            detail::slot_labels(permutations, num_experts(), 1)};
+  }
+
+  /// \brief Which experts it took against which, and by what features. \see ExplainableGate
+  [[nodiscard]] Explanation<S> explain(const ConstMatrixView<S>& x,
+                                       std::span<const Permutation> permutations,
+                                       const ExplainNames& names) const {
+    detail::check_explainable(*this, x, names);
+    Pass<TopKGate> pass(*this);
+    Routing<S> row;
+    route(x, row, pass);
+    return detail::explain_linear(logits_, x, row, permutations, names);
+  }
+
   /// Calls f(name, parameter) for each tensor, always in the same order.
   template <class F>
   void visit(F&& f) const {
@@ -142,8 +165,10 @@ class TopKGate {
     return options;
   }
 
+  /// Takes stock of the batch; what the pass held is gone.
   void begin(std::string_view where, const Samples<S>& samples, Pass<TopKGate>& pass) const;
-  void evaluate(std::string_view where, const Samples<S>& samples, bool noisy, Routing<S>& routing,
+  void finish_forward(const Samples<S>& samples, Routing<S>& routing, Pass<TopKGate>& pass) const;
+  void evaluate(std::string_view where, const Samples<S>& samples, Routing<S>& routing, bool noisy,
                 Pass<TopKGate>& pass) const;
   void fill_logits(const S* const* columns, Index first, Index count, bool noisy,
                    Workspace& workspace) const;
@@ -174,7 +199,6 @@ class TopKGate<S>::Workspace {
   S regularization_ = 0;
 };
 
-/// Takes stock of the batch; what the pass held is gone.
 template <class S>
 void TopKGate<S>::begin(std::string_view where, const Samples<S>& samples,
                         Pass<TopKGate>& pass) const {
@@ -196,10 +220,7 @@ void TopKGate<S>::forward(const Samples<S>& samples, Routing<S>& routing, Random
         noise(i, b) = S(sample_key.normal(std::uint64_t(i)));
     }
   }
-  evaluate("TopKGate::forward", samples, noise_.has_value(), routing, pass);
-  ws.regularization_ =
-      ws.penalties_.evaluate("TopKGate::forward", options_, routing, ws.logits_.matrix());
-  ws.num_samples_ = samples.size();
+  finish_forward(samples, routing, pass);
 }
 
 template <class S>
@@ -213,12 +234,19 @@ void TopKGate<S>::forward(const Samples<S>& samples, const ConstMatrixView<S>& n
   begin(where, samples, pass);
   auto kept = ws.noise_.shape(num_experts(), ws.live_.size());
   for (Index b = 0; b < kept.cols(); ++b) kept.col(b) = noise.col(ws.live_[b]);
-  evaluate(where, samples, true, routing, pass);
+  finish_forward(samples, routing, pass);
+}
+
+template <class S>
+void TopKGate<S>::finish_forward(const Samples<S>& samples, Routing<S>& routing,
+                                 Pass<TopKGate>& pass) const {
+  constexpr const char* where = "TopKGate::forward";
+  auto& ws = pass.workspace;
+  evaluate(where, samples, routing, noise_.has_value(), pass);
   ws.regularization_ = ws.penalties_.evaluate(where, options_, routing, ws.logits_.matrix());
   ws.num_samples_ = samples.size();
 }
 
-/// The logits of `count` live samples from `first` on.
 template <class S>
 void TopKGate<S>::fill_logits(const S* const* columns, Index first, Index count, bool noisy,
                               Workspace& ws) const {
@@ -234,32 +262,22 @@ void TopKGate<S>::fill_logits(const S* const* columns, Index first, Index count,
 }
 
 template <class S>
-void TopKGate<S>::evaluate(std::string_view where, const Samples<S>& samples, bool noisy,
-                           Routing<S>& routing, Pass<TopKGate>& pass) const {
+void TopKGate<S>::evaluate(std::string_view where, const Samples<S>& samples, Routing<S>& routing,
+                           bool noisy, Pass<TopKGate>& pass) const {
   auto& ws = pass.workspace;
   const auto& live = ws.live_;
   const Index n = num_experts();
   const Index k = options_.k;
-  const Index tiles = detail::num_tiles(live.size());
   const bool over_all = options_.softmax == TopKSoftmax::all;
   auto logits = ws.logits_.shape(n, live.size());
   ws.noise_scale_.shape(noisy ? n : 0, live.size());
-  ws.order_.resize(std::size_t(tiles * n));
-  ws.sizes_.assign(std::size_t(samples.size()), std::int32_t(live.masked() ? 0 : k));
-  if (live.masked())
-    for (Index i = 0; i < live.size(); ++i) ws.sizes_[std::size_t(live[i])] = std::int32_t(k);
-  routing.resize(ws.sizes_);
+  ws.order_.resize(std::size_t(detail::num_tiles(live.size()) * n));
+  detail::size_rows(live, samples.size(), k, ws.sizes_, routing);
 
-  ThreadPool* pool =
-      detail::worth_threads(pass.pool, double(input_dim() * live.size()) * double(n));
-  parallel_for(pool, tiles, [&](Index t, Index) {
-    const Index first = t * detail::samples_per_tile;
-    const Index count = std::min(detail::samples_per_tile, live.size() - first);
-    const S* columns[std::size_t(detail::samples_per_tile)];
-    for (Index lane = 0; lane < count; ++lane)
-      columns[lane] = samples.features.col(live[first + lane]).data();
+  const double cost = double(input_dim() * live.size()) * double(n);
+  const auto tile = [&](const S* const* columns, Index first, Index count) {
     fill_logits(columns, first, count, noisy, ws);
-    ExpertId* order = ws.order_.data() + t * n;
+    ExpertId* order = ws.order_.data() + first / detail::samples_per_tile * n;
     for (Index b = first; b < first + count; ++b) {
       if ((logits.col(b).array() * S(0)).sum() != S(0)) [[unlikely]]
         detail::raise_not_finite(where, "the logits of sample " + std::to_string(live[b]),
@@ -269,7 +287,8 @@ void TopKGate<S>::evaluate(std::string_view where, const Samples<S>& samples, bo
                            routing.weights().data() + entry);
       std::copy_n(order, k, routing.experts().data() + entry);
     }
-  });
+  };
+  detail::for_live_tiles(detail::worth_threads(pass.pool, cost), samples, live, tile);
 }
 
 /// Calls add(expert, derivative by its logit) for one sample, the live-th that is no padding.
