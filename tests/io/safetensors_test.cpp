@@ -4,15 +4,18 @@
 #include <filesystem>
 #include <fstream>
 #include <iterator>
+#include <span>
+#include <stdexcept>
 #include <string>
 #include <vector>
 
 #include <Eigen/Core>
 
+#include <comet/core/make_experts.hpp>
 #include <comet/experts/dense.hpp>
-#include <comet/gates/comet.hpp>
+#include <comet/gates/hyperplanes.hpp>
 #include <comet/io/safetensors.hpp>
-#include <comet/moe_layer.hpp>
+#include <comet/optimizers/adam.hpp>
 
 #include <examples/movielens/temporary_directory.hpp>
 #include <support/catch.hpp>
@@ -24,24 +27,84 @@ using movielens::test::TemporaryDirectory;
 
 namespace {
 
-using Layer = MoeLayer<CometGate<float>, DenseExpert<float>>;
+struct Gate {
+  Hyperplanes<float> split;
+  template <class F>
+  void visit(F&& f) const {
+    f("split", split);
+  }
+};
+
+struct Layer {
+  using Scalar = float;
+  std::vector<Gate> gates;
+  std::vector<DenseExpert<float>> experts;
+  template <class F>
+  void visit(F&& f) const {
+    f("experts", experts);
+    f("gates", gates);
+  }
+};
 
 Layer make_layer(std::uint64_t seed, Index num_experts = 3) {
   const RandomKey key(seed);
-  std::vector<DenseExpert<float>> experts;
-  for (Index i = 0; i < num_experts; ++i)
-    experts.emplace_back(DenseExpertOptions{.input_dim = 4, .output_dim = 2}, key.fold(i));
-  return Layer({CometGate<float>({.input_dim = 4, .num_experts = num_experts}, key.fold(9))},
-               std::move(experts));
+  Gate gate{Hyperplanes<float>(4, 4)};
+  gate.split.initialize(1.0, key.fold(9));
+  return {{gate},
+          make_experts<DenseExpert<float>>(num_experts, {.input_dim = 4, .output_dim = 2}, key)};
 }
 
 struct OneBias {
-  Parameter<float> bias{1, 1};
+  using Scalar = float;
+  Parameter<float> bias = {1};
   template <class F>
-  void visit_parameters(F&& f) {
-    bias.visit("bias", f);
+  void visit(F&& f) const {
+    f("bias", bias);
   }
 };
+
+struct Filters {
+  using Scalar = double;
+  Parameter<double> filters = {2, 3, 1, 4};
+  Parameter<double> row = {1, 3};
+  template <class F>
+  void visit(F&& f) const {
+    f("filters", filters);
+    f("row", row);
+  }
+};
+
+/// State of every kind that there is.
+struct Counter {
+  std::vector<float> sums = {1, 2, 3};
+  std::vector<double> means = {0.5};
+  std::vector<std::int32_t> order = {2, 0, 1};
+  std::int64_t steps = 7;
+  int restorations = 0;
+
+  template <class F>
+  void visit_state(F&& f) {
+    f("sums", std::span<float>(sums));
+    f("means", std::span<double>(means));
+    f("order", std::span<std::int32_t>(order));
+    f("steps", std::span<std::int64_t>(&steps, 1));
+  }
+  template <class F>
+  void visit_state(F&& f) const {
+    f("sums", std::span<const float>(sums));
+    f("means", std::span<const double>(means));
+    f("order", std::span<const std::int32_t>(order));
+    f("steps", std::span<const std::int64_t>(&steps, 1));
+  }
+  void restored() {
+    ++restorations;
+    if (steps < 0) throw std::invalid_argument("Counter: steps is negative");
+  }
+  friend bool operator==(const Counter& a, const Counter& b) {
+    return a.sums == b.sums && a.means == b.means && a.order == b.order && a.steps == b.steps;
+  }
+};
+static_assert(Stateful<Counter>);
 
 /// A file as any program may write it.
 std::string raw_file(const std::string& header, const std::string& data) {
@@ -60,7 +123,7 @@ std::size_t files_in(const std::filesystem::path& directory) {
 TEST_CASE("the parameters of a model go into a file and come back, bit for bit") {
   const TemporaryDirectory directory;
   const auto path = directory.path() / "model.safetensors";
-  Layer model = make_layer(1);
+  const Layer model = make_layer(1);  // which is not touched by being saved
   Layer other = make_layer(2);
   REQUIRE(!test::same_bits(test::values_of(model), test::values_of(other)));
   save_parameters(path, model, {{"note", "Gr\u00fc\u00dfe\n"}});
@@ -90,7 +153,7 @@ TEST_CASE("weights of in x out are C-order arrays [out, in], biases are vectors"
   const auto values = file.values<float>("experts.2.weight");
   for (Index out = 0; out < 2; ++out)
     for (Index in = 0; in < 4; ++in)
-      CHECK(values[std::size_t(out * 4 + in)] == model.experts()[2].weight()(in, out));
+      CHECK(values[std::size_t(out * 4 + in)] == model.experts[2].weight()(in, out));
   CHECK(file.tensor("experts.2.bias").shape == std::vector<Index>{2});
   CHECK(file.tensor("gates.0.split.weight").shape == std::vector<Index>{4, 4});
 }
@@ -131,7 +194,7 @@ TEST_CASE("files of other writers: no metadata, numbers out of line, columns as 
   CHECK(file.metadata().empty());
   OneBias model;
   load_parameters(file, model, "", {"b"});
-  CHECK(model.bias.values(0, 0) == number);
+  CHECK(model.bias(0, 0) == number);
   CHECK_THROWS_WITH(load_parameters(file, model),
                     path.string() + ": tensor \"b\" is none of the model's");
 }
@@ -168,6 +231,82 @@ TEST_CASE("a file that does not fit the model is refused and leaves it as it is"
   Layer other = make_layer(2);
   load_parameters(TensorFile(path), other, "model.");
   CHECK(test::same_bits(test::values_of(other), test::values_of(model)));
+}
+
+TEST_CASE("shapes are the parameters' own, up to axes of 1 in front") {
+  const TemporaryDirectory directory;
+  const auto path = directory.path() / "model";
+  Filters model;
+  model.filters = test::random_matrix<double>(4, 6, 1);
+  model.row = test::random_matrix<double>(3, 1, 2);
+  save_parameters(path, model);
+  CHECK(TensorFile(path).tensor("filters").shape == std::vector<Index>{2, 3, 1, 4});
+  CHECK(TensorFile(path).tensor("row").shape == std::vector<Index>{1, 3});
+  auto tensors = parameter_tensors(model);
+  tensors[1].shape = {3};
+  save_tensors(path, tensors);
+  Filters other;
+  load_parameters(TensorFile(path), other);
+  CHECK(test::same_bits(test::values_of(other), test::values_of(model)));
+  tensors[0].shape = {4, 3, 1, 2};
+  save_tensors(path, tensors);
+  CHECK_THROWS_WITH(
+      load_parameters(TensorFile(path), other),
+      path.string() + ": tensor \"filters\" has shape [4, 3, 1, 2], expected [2, 3, 1, 4]");
+}
+
+TEST_CASE("the state of parts goes into a file and comes back; of a range, with numbers") {
+  const TemporaryDirectory directory;
+  const auto path = directory.path() / "state";
+  Counter one;
+  std::vector<Counter> several(2);
+  several[1].order = {0, 1, 2};
+  several[1].steps = 9;
+  save_tensors(path, joined({state_tensors(one, "one."), state_tensors(several, "several.")}));
+  const TensorFile file(path);
+  CHECK(file.tensor("one.order").dtype == "I32");
+  CHECK(file.tensor("several.1.steps").shape == std::vector<Index>{1});
+  Counter other{.sums = {0, 0, 0}, .means = {0}, .order = {0, 0, 0}, .steps = 0};
+  std::vector<Counter> others(2);
+  load_state(file, other, "one.");
+  load_state(file, others, "several.");
+  CHECK(other == one);
+  CHECK(other.restorations == 1);
+  CHECK(others == several);
+}
+
+TEST_CASE("a state that does not fit is refused and leaves everything as it is") {
+  const TemporaryDirectory directory;
+  const auto path = directory.path() / "state";
+  const auto refused = [&](const Counter& saved, const std::string& reason) {
+    save_tensors(path, state_tensors(saved, "s."));
+    Counter other{.sums = {4, 4, 4}, .steps = 1};
+    const Counter before = other;
+    CHECK_THROWS_WITH(load_state(TensorFile(path), other, "s."), path.string() + ": " + reason);
+    CHECK_THROWS_AS(load_state(TensorFile(path), other, "s."), FileError);
+    CHECK(other == before);
+  };
+  refused({.sums = {1, 2}}, "tensor \"s.sums\" has 2 numbers, expected 3");
+  refused({.order = {0, 1, 2, 3}}, "tensor \"s.order\" has 4 numbers, expected 3");
+  refused({.steps = -5}, "the tensors \"s.*\" are no state: Counter: steps is negative");
+  Counter other;
+  CHECK_THROWS_WITH(load_state(TensorFile(path), other, "t."),
+                    path.string() + ": tensor \"t.sums\" is missing");
+  // Moments of another model, and a number of steps that is none.
+  Layer small = make_layer(1), large = make_layer(1, 5);
+  Adam adam(small), larger(large);
+  save_tensors(path, state_tensors(larger, "adam."));
+  CHECK_THROWS_WITH(load_state(TensorFile(path), adam, "adam."),
+                    path.string() + ": tensor \"adam.mean\" has 70 numbers, expected 50");
+  larger.visit_state([](const std::string& name, auto values) {
+    if (name == "steps") values[0] = -5;
+  });
+  save_tensors(path, state_tensors(larger, "adam."));
+  Adam fresh(large);
+  CHECK_THROWS_WITH(load_state(TensorFile(path), fresh, "adam."),
+                    path.string() +
+                        ": the tensors \"adam.*\" are no state: comet::Adam::restored: "
+                        "steps is -5, expected at least 0");
 }
 
 TEST_CASE("what is not a whole, consistent file is refused with one line") {

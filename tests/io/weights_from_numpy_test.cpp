@@ -20,9 +20,9 @@ TEST_CASE("weights of another framework compute what they did there") {
   using Gate = CometGate<double>;
   using Expert = DenseExpert<double>;
   MoeLayer<Gate, Expert> layer(
-      make_parts<Gate>(1, {.input_dim = d, .num_experts = n, .k = 2, .gamma = 0.25}, RandomKey(1)),
-      make_parts<Expert>(n, {.input_dim = d, .output_dim = m, .activation = Activation::identity},
-                         RandomKey(2)));
+      make_gates<Gate>(1, {.input_dim = d, .num_experts = n, .k = 2, .gamma = 0.25}, RandomKey(1)),
+      make_experts<Expert>(n, {.input_dim = d, .output_dim = m, .activation = Activation::identity},
+                           RandomKey(2)));
   const std::string file = COMET_TEST_DATA "/weights_from_numpy";
   load_parameters(TensorFile(file + ".safetensors"), layer);
   {  // Written again, it is the file that tests/scripts/weights_from_numpy.py reads without comet.
@@ -37,11 +37,11 @@ TEST_CASE("weights of another framework compute what they did there") {
   const auto expected = numbers.at("y").get<std::vector<double>>();
   REQUIRE(x.size() == std::size_t(d * samples));
   Matrix<double> y(m, samples);
-  MoeLayer<Gate, Expert>::Workspace workspace;
-  layer.predict(Eigen::Map<const Matrix<double>>(x.data(), d, samples), y, workspace);
+  Pass pass(layer);
+  layer.predict(Eigen::Map<const Matrix<double>>(x.data(), d, samples), y, pass);
   CHECK((y - Eigen::Map<const Matrix<double>>(expected.data(), m, samples)).cwiseAbs().maxCoeff() <
         1e-13);
   // The numbers mean something only if most experts take part, and not all of them everywhere.
-  CHECK(workspace.routing(0).num_entries() < n * samples);
-  CHECK(workspace.routing(0).num_entries() > samples);
+  CHECK(pass.workspace.routing(0).num_entries() < n * samples);
+  CHECK(pass.workspace.routing(0).num_entries() > samples);
 }

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <fcntl.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -11,6 +12,7 @@
 #include <filesystem>
 #include <span>
 #include <string>
+#include <system_error>
 #include <utility>
 
 #include <comet/io/file_error.hpp>
@@ -19,23 +21,40 @@ namespace comet {
 
 /// \brief A file that a reader, or a crash, sees whole or not at all: written beside its place,
 /// brought to the disk, then renamed. What was there before stays until then. POSIX systems only.
+///
+/// A symbolic link stays one: what it leads to is replaced, or made. The mode of a file that is
+/// replaced is kept. A pipe or a character device, such as /dev/stdout, cannot be replaced and is
+/// written to directly, so that its reader sees what has come so far; opening a named pipe waits
+/// for its reader. Anything else, a directory for example, is refused.
 class AtomicFile {
  public:
   /// Starts a file beside `file`. \throws FileError if it cannot be made
-  explicit AtomicFile(std::filesystem::path file)
-      : file_(std::move(file)),
-        beside_(file_.string() + ".tmp." + std::to_string(::getpid())),
-        descriptor_(::open(beside_.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666)) {
+  explicit AtomicFile(std::filesystem::path file) : file_(std::move(file)) {
+    using Type = std::filesystem::file_type;
+    std::error_code error;
+    const auto status = std::filesystem::status(file_, error);  // of what links lead to
+    switch (status.type()) {
+      case Type::not_found:
+      case Type::regular:
+        open_beside(status.type() == Type::regular);
+        break;
+      case Type::fifo:
+      case Type::character:
+        descriptor_ = ::open(file_.c_str(), O_WRONLY | O_CLOEXEC);
+        break;
+      case Type::directory:
+        throw FileError(file_, "cannot be written: it is a directory");
+      case Type::none:
+        throw FileError(file_, "cannot be written: " + error.message());
+      default:
+        throw FileError(file_, "cannot be written: it is neither a file nor a stream");
+    }
     if (descriptor_ < 0) refuse();
   }
   AtomicFile(const AtomicFile&) = delete;
   AtomicFile& operator=(const AtomicFile&) = delete;
   /// Without commit() nothing has happened.
-  ~AtomicFile() {
-    if (descriptor_ < 0) return;
-    ::close(descriptor_);
-    ::unlink(beside_.c_str());
-  }
+  ~AtomicFile() { discard(); }
 
   /// \brief Appends to it. \throws FileError, for example on a full disk
   void write(std::span<const std::byte> bytes) {
@@ -49,11 +68,15 @@ class AtomicFile {
 
   /// \brief Gives the file its name. \throws FileError if that is not possible
   void commit() {
-    if (::fsync(descriptor_) != 0 || std::rename(beside_.c_str(), file_.c_str()) != 0) refuse();
+    const bool is_stream = beside_.empty();
+    if (!is_stream &&
+        (::fsync(descriptor_) != 0 || std::rename(beside_.c_str(), target_.c_str()) != 0))
+      refuse();
     ::close(std::exchange(descriptor_, -1));
+    if (is_stream) return;
     // The new name is on the disk only when the directory is.
     const auto directory =
-        file_.has_parent_path() ? file_.parent_path() : std::filesystem::path(".");
+        target_.has_parent_path() ? target_.parent_path() : std::filesystem::path(".");
     const int parent = ::open(directory.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (parent < 0) return;
     ::fsync(parent);
@@ -61,13 +84,44 @@ class AtomicFile {
   }
 
  private:
+  void open_beside(bool replaces) {
+    target_ = behind_links(file_);
+    beside_ = target_.string() + ".tmp." + std::to_string(::getpid());
+    struct stat old = {};
+    if (replaces && ::stat(target_.c_str(), &old) != 0) refuse();
+    // Nobody may read it before it has the old one's mode.
+    descriptor_ = ::open(beside_.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC,
+                         replaces ? S_IRUSR | S_IWUSR : 0666);
+    if (descriptor_ < 0 || !replaces || ::fchmod(descriptor_, old.st_mode & 07777) == 0) return;
+    const int reason = errno;
+    discard();
+    errno = reason;
+    refuse();
+  }
+
+  /// Where a chain of links ends, whether or not there is anything.
+  static std::filesystem::path behind_links(std::filesystem::path file) {
+    std::error_code error;
+    // The system has followed them before, so that they do end; but others may change them.
+    for (int links = 0; links < 40 && std::filesystem::is_symlink(file, error); ++links)
+      file = file.parent_path() / std::filesystem::read_symlink(file, error);
+    return file;
+  }
+
+  void discard() {
+    if (descriptor_ < 0) return;
+    ::close(std::exchange(descriptor_, -1));
+    if (!beside_.empty()) ::unlink(beside_.c_str());
+  }
+
   [[noreturn]] void refuse() const {
     throw FileError(file_, "cannot be written: " + std::string(std::strerror(errno)));
   }
 
-  std::filesystem::path file_;
-  std::filesystem::path beside_;
-  int descriptor_;
+  std::filesystem::path file_;    // as it was named
+  std::filesystem::path target_;  // what is replaced: behind links
+  std::filesystem::path beside_;  // what is written until then; empty for a stream
+  int descriptor_ = -1;
 };
 
 }  // namespace comet

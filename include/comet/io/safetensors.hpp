@@ -1,412 +1,101 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
-#include <algorithm>
-#include <array>
-#include <bit>
-#include <concepts>
 #include <cstddef>
-#include <cstdint>
 #include <cstring>
 #include <filesystem>
-#include <fstream>
-#include <limits>
-#include <map>
-#include <memory>
+#include <ranges>
 #include <set>
 #include <span>
+#include <stdexcept>
 #include <string>
-#include <string_view>
 #include <type_traits>
-#include <unordered_map>
 #include <utility>
 #include <vector>
 
-#include <nlohmann/json.hpp>
-
-#include <comet/core/check.hpp>
 #include <comet/core/parameters.hpp>
 #include <comet/core/types.hpp>
-#include <comet/io/atomic_file.hpp>
-#include <comet/io/file_error.hpp>
+#include <comet/io/tensor.hpp>
+#include <comet/io/tensor_file.hpp>
 
 /// \file
-/// \brief Named tensors in files of the safetensors format, which Python's package of that name
-/// reads and writes. The one header of comet that needs nlohmann/json: link comet::safetensors.
-///
-///     8 bytes: length of the header, little-endian
-///     header:  JSON, {"__metadata__": {key: text}, name: {"dtype", "shape", "data_offsets"}, ...}
-///     data:    the tensors in C order, little-endian, without gaps
+/// \brief Models and the state of their training in files of the safetensors format, which Python's
+/// package of that name reads and writes. It needs nlohmann/json: link comet::safetensors.
 ///
 /// A weight that is in x out here, one output unit per column, has the memory of a C-order array
 /// [out, in]: it is written with that shape, which is PyTorch's for a linear layer, and no byte
-/// moves. An embedding of d x ids is [ids, d]. A bias (a column whose name ends in "bias") is
-/// [out].
+/// moves. An embedding of d x ids is [ids, d], a bias [out].
 ///
 /// \code
-///   comet::save_parameters("model.safetensors", model, {{"trained_on", "ml-latest-small"}});
-///   comet::load_parameters(comet::TensorFile("model.safetensors"), model);
+///   save_parameters("model.safetensors", model, {{"trained_on", "ml-latest-small"}});
+///   load_parameters(TensorFile("model.safetensors"), model);
+///
+///   save_tensors("checkpoint.safetensors",                              // and to go on later
+///                joined({parameter_tensors(model, "model."), state_tensors(adam, "adam."),
+///                        state_tensors(layer.gates(), "gates.")}));
+///   const TensorFile file("checkpoint.safetensors");
+///   load_parameters(file, model, "model.");
+///   load_state(file, adam, "adam.");
+///   load_state(file, layer.gates(), "gates.");
 /// \endcode
 
 namespace comet {
 
-static_assert(std::endian::native == std::endian::little,
-              "comet: safetensors files are little-endian, and so must be the machine");
-
-/// Texts by name, kept beside the tensors.
-using Metadata = std::map<std::string, std::string>;
-
-/// \brief A tensor as a file has it. The memory is someone else's.
-struct Tensor {
-  std::string name;                  ///< As in the file, e.g. `experts.3.weight`.
-  std::string dtype;                 ///< "F32", "F64", "I32", "I64", "U8", ...
-  std::vector<Index> shape;          ///< C order: neighbours in memory differ in the last index
-  std::span<const std::byte> bytes;  ///< as many as dtype and shape say
-};
-
-namespace detail {
-
-/// The metadata's key for the version of what a file of ours holds; other writers have none.
-inline constexpr const char* format_key = "comet_format";
-inline constexpr int format_version = 1;
-inline constexpr std::uint64_t longest_header = 100'000'000;  // as in Python's package
-
-struct DType {
-  std::string_view name;
-  std::uint64_t size;
-};
-inline constexpr std::array<DType, 15> dtypes = {{{"F64", 8},
-                                                  {"F32", 4},
-                                                  {"F16", 2},
-                                                  {"BF16", 2},
-                                                  {"F8_E4M3", 1},
-                                                  {"F8_E5M2", 1},
-                                                  {"I64", 8},
-                                                  {"I32", 4},
-                                                  {"I16", 2},
-                                                  {"I8", 1},
-                                                  {"U64", 8},
-                                                  {"U32", 4},
-                                                  {"U16", 2},
-                                                  {"U8", 1},
-                                                  {"BOOL", 1}}};
-
-/// Bytes of an element; 0 for a type that is not known.
-inline std::uint64_t size_of_dtype(std::string_view name) {
-  for (const DType& type : dtypes)
-    if (type.name == name) return type.size;
-  return 0;
-}
-
-template <class T>
-[[nodiscard]] std::string dtype_of() {
-  static_assert(std::floating_point<T> || std::integral<T>);
-  const char* kind = std::floating_point<T> ? "F" : std::signed_integral<T> ? "I" : "U";
-  return kind + std::to_string(8 * sizeof(T));
-}
-
-/// Text of a file in a message: in quotes, one line, cut when long.
-inline std::string quoted_name(const std::string& text) {
-  constexpr std::size_t longest = 80;
-  const std::string all =
-      nlohmann::json(text).dump(-1, ' ', true, nlohmann::json::error_handler_t::replace);
-  return all.size() <= longest ? all : all.substr(0, longest) + "...\"";
-}
-
-inline std::string shape_text(std::span<const Index> shape) {
-  std::string text = "[";
-  for (const Index size : shape) text += (text.size() > 1 ? ", " : "") + std::to_string(size);
-  return text + "]";
-}
-
-/// Number of bytes of a tensor; false if no 64-bit number holds it.
-inline bool size_of_tensor(std::span<const Index> shape, std::uint64_t item, std::uint64_t& size) {
-  size = item;
-  for (const Index length : shape)
-    if (__builtin_mul_overflow(size, std::uint64_t(length), &size)) return false;
-  return true;
-}
-
-/// The shape in a file of a parameter with this name.
-inline std::vector<Index> file_shape(std::string_view name, Index rows, Index cols) {
-  if (cols == 1 && name.ends_with("bias")) return {rows};
-  return {cols, rows};
-}
-
-}  // namespace detail
-
-/// \brief Numbers as a tensor. \param values  C order, not copied
-/// \throws std::invalid_argument if `shape` does not multiply to their count
-template <class T>
-[[nodiscard]] Tensor make_tensor(std::string name, std::vector<Index> shape,
-                                 std::span<const T> values) {
-  Index count = 1;
-  for (const Index size : shape) count *= size;
-  detail::check_equal("make_tensor", "values.size()", Index(values.size()),
-                      "the product of " + detail::shape_text(shape), count);
-  return {std::move(name), detail::dtype_of<T>(), std::move(shape), std::as_bytes(values)};
-}
-
 /// \brief The parameters of a model as tensors named `prefix` + their names. Nothing is copied.
 /// \param model  Parametric; must stay as it is while the tensors are used
 template <class Model>
-[[nodiscard]] std::vector<Tensor> parameter_tensors(Model& model, const std::string& prefix = "") {
+[[nodiscard]] std::vector<Tensor> parameter_tensors(const Model& model,
+                                                    const std::string& prefix = "") {
   std::vector<Tensor> tensors;
-  model.visit_parameters([&](const ParameterName& name, auto& values, auto&) {
-    using S = typename std::remove_cvref_t<decltype(values)>::Scalar;
-    const std::string text = prefix + name.str();
+  for_each_parameter(model, [&](const ParameterName& name, const auto& parameter) {
+    using S = typename std::remove_cvref_t<decltype(parameter)>::Scalar;
     tensors.push_back(
-        make_tensor<S>(text, detail::file_shape(text, values.rows(), values.cols()),
-                       std::span<const S>(values.data(), std::size_t(values.size()))));
+        make_tensor<S>(prefix + name.str(), parameter.shape(),
+                       std::span<const S>(parameter.data(), std::size_t(parameter.size()))));
   });
   return tensors;
 }
 
-/// \brief Writes tensors to a file, which appears whole or not at all: a crash leaves the old one.
-/// \param metadata  texts in UTF-8; "comet_format" is added
-/// \throws std::invalid_argument if a name comes twice, is not UTF-8 or is "__metadata__", or a
-///         tensor's bytes do not fit its shape
-/// \throws FileError if the file cannot be written
-inline void save_tensors(const std::filesystem::path& file, std::vector<Tensor> tensors,
-                         Metadata metadata = {}) {
-  constexpr const char* where = "save_tensors";
-  // The largest elements first, so that all of them are aligned.
-  std::stable_sort(tensors.begin(), tensors.end(), [](const Tensor& a, const Tensor& b) {
-    return detail::size_of_dtype(a.dtype) > detail::size_of_dtype(b.dtype);
-  });
-  metadata[detail::format_key] = std::to_string(detail::format_version);
-  nlohmann::ordered_json header;
-  header["__metadata__"] = metadata;
-  std::set<std::string_view> names = {"__metadata__"};
-  std::uint64_t offset = 0;
-  for (const Tensor& tensor : tensors) {
-    if (!names.insert(tensor.name).second)
-      detail::raise(where, "the name " + detail::quoted_name(tensor.name) + " is taken already");
-    std::uint64_t size = 0;
-    if (!detail::size_of_tensor(tensor.shape, detail::size_of_dtype(tensor.dtype), size) ||
-        size != tensor.bytes.size())
-      detail::raise(where, "the bytes of " + detail::quoted_name(tensor.name), tensor.bytes.size(),
-                    "those of " + tensor.dtype + ' ' + detail::shape_text(tensor.shape));
-    auto& entry = header[tensor.name];
-    entry["dtype"] = tensor.dtype;
-    entry["shape"] = tensor.shape;
-    entry["data_offsets"] = {offset, offset + size};
-    offset += size;
-  }
-  std::string text;
-  try {
-    text = header.dump();
-  } catch (const nlohmann::json::exception&) {
-    detail::raise(where, "a name or a text of the metadata is not UTF-8");
-  }
-  text.resize((text.size() + 7) / 8 * 8, ' ');  // the data are aligned, too
-  AtomicFile output(file);
-  const std::uint64_t length = text.size();
-  output.write(std::as_bytes(std::span(&length, 1)));
-  output.write(std::as_bytes(std::span(text)));
-  for (const Tensor& tensor : tensors) output.write(tensor.bytes);
-  output.commit();
-}
-
 /// \brief Writes the parameters of a model. \see save_tensors
 template <class Model>
-void save_parameters(const std::filesystem::path& file, Model& model, Metadata metadata = {}) {
+void save_parameters(const std::filesystem::path& file, const Model& model,
+                     Metadata metadata = {}) {
   save_tensors(file, parameter_tensors(model), std::move(metadata));
 }
 
-/// \brief A safetensors file, read and checked.
-///
-/// Nothing in the file is believed before it is checked, and nothing is allocated by a number of
-/// the file that exceeds the file's own size. Copies share the memory.
-class TensorFile {
- public:
-  /// \throws FileError if the file cannot be read, is truncated, holds tensors that overlap, leave
-  ///         holes or lie outside, a dtype that is not known, a name twice, or is of a newer
-  ///         version
-  explicit TensorFile(std::filesystem::path file) : file_(std::move(file)) {
-    parse(read());
-    check_format();
+namespace detail {
+
+/// Writers differ in what they take a column for: [out] or [1, out].
+inline std::vector<Index> without_leading_ones(std::vector<Index> shape) {
+  while (shape.size() > 1 && shape.front() == 1) shape.erase(shape.begin());
+  return shape;
+}
+
+/// f(name, values) for every piece of the state of a part, or of the parts of a range.
+template <class Part, class F>
+void for_each_state(Part& part, const std::string& prefix, F& f) {
+  if constexpr (std::ranges::range<Part>) {
+    Index number = 0;
+    for (auto& each : part) for_each_state(each, prefix + std::to_string(number++) + '.', f);
+  } else {
+    static_assert(Stateful<std::remove_const_t<Part>>,
+                  "comet: this part has no state: it needs visit_state(f) and "
+                  "restored(); see Stateful in core/parameters.hpp");
+    part.visit_state(
+        [&](const ParameterName& name, auto values) { f(prefix + name.str(), values); });
   }
+}
 
-  /// The file that was read.
-  [[nodiscard]] const std::filesystem::path& path() const noexcept { return file_; }
-  /// The texts beside the tensors.
-  [[nodiscard]] const Metadata& metadata() const noexcept { return metadata_; }
-  /// In the order of the header; the bytes live as long as this or a copy of it.
-  [[nodiscard]] const std::vector<Tensor>& tensors() const noexcept { return tensors_; }
-
-  /// \return null if there is none of this name
-  [[nodiscard]] const Tensor* find(const std::string& name) const {
-    const auto found = by_name_.find(name);
-    return found == by_name_.end() ? nullptr : &tensors_[found->second];
+template <class Part>
+void restored(Part& part) {
+  if constexpr (std::ranges::range<Part>) {
+    for (auto& each : part) restored(each);
+  } else {
+    part.restored();
   }
+}
 
-  /// \throws FileError if there is none of this name
-  [[nodiscard]] const Tensor& tensor(const std::string& name) const {
-    if (const Tensor* found = find(name)) return *found;
-    refuse("tensor " + detail::quoted_name(name) + " is missing");
-  }
-
-  /// \brief The numbers of a tensor of any shape.
-  /// \throws FileError if there is none of this name, or its numbers are not of type T
-  template <class T>
-  [[nodiscard]] std::vector<T> values(const std::string& name) const {
-    const Tensor& from = tensor(name);
-    check_dtype<T>(from);
-    std::vector<T> result(from.bytes.size() / sizeof(T));
-    // A file of another writer may hold numbers anywhere, aligned or not: copied as bytes.
-    if (!result.empty()) std::memcpy(result.data(), from.bytes.data(), from.bytes.size());
-    return result;
-  }
-
-  /// \throws FileError with a sentence about this file
-  [[noreturn]] void refuse(const std::string& reason) const { throw FileError(file_, reason); }
-
-  /// \throws FileError if the tensor's numbers are not of type T
-  template <class T>
-  void check_dtype(const Tensor& tensor) const {
-    if (tensor.dtype != detail::dtype_of<T>())
-      refuse("tensor " + detail::quoted_name(tensor.name) + " has numbers of type " + tensor.dtype +
-             ", expected " + detail::dtype_of<T>());
-  }
-
- private:
-  using Json = nlohmann::ordered_json;
-
-  /// Takes the whole file into memory. \return the header
-  std::string_view read() {
-    std::error_code error;
-    const std::uint64_t size = std::filesystem::file_size(file_, error);
-    std::ifstream stream(file_, std::ios::binary);
-    if (error || !stream) refuse("cannot be read");
-    std::uint64_t length = 0;
-    if (size < sizeof length)
-      refuse("is no safetensors file, or truncated: " + std::to_string(size) + " bytes");
-    stream.read(reinterpret_cast<char*>(&length), sizeof length);
-    if (length > detail::longest_header || length > size - sizeof length)
-      refuse("is no safetensors file, or truncated: a header of " + std::to_string(length) +
-             " bytes in a file of " + std::to_string(size));
-    auto content = std::make_shared<std::vector<std::byte>>(std::size_t(size - sizeof length));
-    stream.read(reinterpret_cast<char*>(content->data()), std::streamsize(content->size()));
-    if (!stream) refuse("cannot be read to its end");
-    content_ = content;
-    data_ = std::span<const std::byte>(*content).subspan(std::size_t(length));
-    return {reinterpret_cast<const char*>(content->data()), std::size_t(length)};
-  }
-
-  void parse(std::string_view text) {
-    const Json header = parse_json(text);
-    if (!header.is_object()) refuse("the header is not a JSON object");
-    std::vector<std::pair<std::uint64_t, std::uint64_t>> places;
-    for (const auto& [name, entry] : header.items()) {
-      if (name == "__metadata__") {
-        read_metadata(entry);
-        continue;
-      }
-      by_name_[name] = tensors_.size();
-      tensors_.push_back(read_tensor(name, entry, places));
-    }
-    check_places(std::move(places));
-  }
-
-  /// Keys that come twice, which a parser passes over, are refused here; so is deep nesting.
-  Json parse_json(std::string_view text) const {
-    std::vector<std::set<std::string>> keys;  // of the objects that are open
-    const auto check = [&](int depth, Json::parse_event_t event, Json& value) {
-      constexpr int deepest = 3;
-      if (depth > deepest) refuse("the header is nested too deeply");
-      if (event == Json::parse_event_t::object_start) keys.emplace_back();
-      if (event == Json::parse_event_t::object_end) keys.pop_back();
-      if (event == Json::parse_event_t::key) {
-        const auto name = value.get<std::string>();
-        if (!keys.back().insert(name).second)
-          refuse("the header has " + detail::quoted_name(name) + " twice");
-      }
-      return true;
-    };
-    try {
-      return Json::parse(text, check);
-    } catch (const nlohmann::json::parse_error& error) {
-      refuse("the header is not JSON, from byte " + std::to_string(error.byte) + " on");
-    } catch (const nlohmann::json::out_of_range&) {
-      refuse("the header has a number that is too large");
-    }
-  }
-
-  void read_metadata(const Json& entry) {
-    const auto wrong = [&]() { refuse("the metadata are not texts by name"); };
-    if (!entry.is_object()) wrong();
-    for (const auto& [key, value] : entry.items()) {
-      if (!value.is_string()) wrong();
-      metadata_[key] = value.get<std::string>();
-    }
-  }
-
-  Tensor read_tensor(const std::string& name, const Json& entry,
-                     std::vector<std::pair<std::uint64_t, std::uint64_t>>& places) const {
-    const auto wrong = [&](const std::string& reason) {
-      refuse("tensor " + detail::quoted_name(name) + ' ' + reason);
-    };
-    const auto is_list = [&](const char* key) {
-      if (!entry.contains(key) || !entry[key].is_array()) return false;
-      return std::all_of(entry[key].begin(), entry[key].end(), [](const Json& number) {
-        return number.is_number_unsigned() &&
-               number.get<std::uint64_t>() <= std::uint64_t(std::numeric_limits<Index>::max());
-      });
-    };
-    if (!entry.is_object() || !entry.contains("dtype") || !entry["dtype"].is_string() ||
-        !is_list("shape") || !is_list("data_offsets") || entry["data_offsets"].size() != 2)
-      wrong("is not described by dtype, shape and data_offsets");
-    Tensor tensor;
-    tensor.name = name;
-    tensor.dtype = entry["dtype"].get<std::string>();
-    const std::uint64_t item = detail::size_of_dtype(tensor.dtype);
-    if (item == 0)
-      wrong("has numbers of type " + detail::quoted_name(tensor.dtype) + ", not known here");
-    tensor.shape = entry["shape"].get<std::vector<Index>>();
-    const auto begin = entry["data_offsets"][0].get<std::uint64_t>();
-    const auto end = entry["data_offsets"][1].get<std::uint64_t>();
-    if (begin > end || end > data_.size())
-      wrong("lies at bytes " + std::to_string(begin) + " to " + std::to_string(end) + " of " +
-            std::to_string(data_.size()) + ": truncated or damaged");
-    std::uint64_t size = 0;
-    if (!detail::size_of_tensor(tensor.shape, item, size) || size != end - begin)
-      wrong("has " + std::to_string(end - begin) + " bytes, which is not " + tensor.dtype + ' ' +
-            detail::shape_text(tensor.shape));
-    tensor.bytes = data_.subspan(std::size_t(begin), std::size_t(size));
-    places.emplace_back(begin, end);
-    return tensor;
-  }
-
-  /// One behind the other, from the first byte to the last.
-  void check_places(std::vector<std::pair<std::uint64_t, std::uint64_t>> places) const {
-    std::sort(places.begin(), places.end());
-    std::uint64_t last = 0;
-    for (const auto& [begin, end] : places) {
-      if (begin != last)
-        refuse(std::string("the tensors ") + (begin < last ? "overlap" : "leave a hole") +
-               " at byte " + std::to_string(std::min(begin, last)) + " of the data");
-      last = end;
-    }
-    if (last != data_.size())
-      refuse("the tensors end at byte " + std::to_string(last) + " of " +
-             std::to_string(data_.size()));
-  }
-
-  void check_format() const {
-    const auto found = metadata_.find(detail::format_key);
-    if (found == metadata_.end() || found->second == std::to_string(detail::format_version)) return;
-    refuse("is of format " + detail::quoted_name(found->second) + ", this program reads format " +
-           std::to_string(detail::format_version) + ": it was written by another version");
-  }
-
-  std::filesystem::path file_;
-  std::shared_ptr<const std::vector<std::byte>> content_;  // header and data
-  std::span<const std::byte> data_;
-  Metadata metadata_;
-  std::vector<Tensor> tensors_;
-  std::unordered_map<std::string, std::size_t> by_name_;
-};
+}  // namespace detail
 
 /// \brief Sets the parameters of a model to those of a file; all, or none if the file is refused.
 /// \param model   Parametric, of the sizes that the file has
@@ -418,28 +107,82 @@ template <class Model>
 void load_parameters(const TensorFile& file, Model& model, const std::string& prefix = "",
                      const std::set<std::string>& others = {}) {
   std::set<std::string> expected;
-  model.visit_parameters([&](const ParameterName& parameter, auto& values, auto&) {
-    using S = typename std::remove_cvref_t<decltype(values)>::Scalar;
-    const std::string name = prefix + parameter.str();
-    const Tensor& tensor = file.tensor(name);
-    file.check_dtype<S>(tensor);
-    const std::vector<Index> shape = {values.cols(), values.rows()};
-    // Writers differ in what they take a column for.
-    const bool is_column = values.cols() == 1 && tensor.shape == std::vector<Index>{values.rows()};
-    if (tensor.shape != shape && !is_column)
-      file.refuse("tensor " + detail::quoted_name(name) + " has shape " +
-                  detail::shape_text(tensor.shape) + ", expected " +
-                  detail::shape_text(detail::file_shape(name, values.rows(), values.cols())));
-    expected.insert(name);
-  });
+  for_each_parameter(std::as_const(model),
+                     [&](const ParameterName& parameter_name, const auto& parameter) {
+                       using S = typename std::remove_cvref_t<decltype(parameter)>::Scalar;
+                       const std::string name = prefix + parameter_name.str();
+                       const Tensor& tensor = file.tensor(name);
+                       file.check_dtype<S>(tensor);
+                       if (detail::without_leading_ones(tensor.shape) !=
+                           detail::without_leading_ones(parameter.shape()))
+                         file.refuse("tensor " + detail::quoted_name(name) + " has shape " +
+                                     detail::shape_text(tensor.shape) + ", expected " +
+                                     detail::shape_text(parameter.shape()));
+                       expected.insert(name);
+                     });
   for (const Tensor& tensor : file.tensors())
     if (tensor.name.starts_with(prefix) && !expected.contains(tensor.name) &&
         !others.contains(tensor.name))
       file.refuse("tensor " + detail::quoted_name(tensor.name) + " is none of the model's");
-  model.visit_parameters([&](const ParameterName& parameter, auto& values, auto&) {
-    const Tensor& tensor = file.tensor(prefix + parameter.str());
-    if (!tensor.bytes.empty()) std::memcpy(values.data(), tensor.bytes.data(), tensor.bytes.size());
+  for_each_parameter(model, [&](const ParameterName& name, auto& parameter) {
+    const Tensor& tensor = file.tensor(prefix + name.str());
+    if (!tensor.bytes.empty())
+      std::memcpy(parameter.data(), tensor.bytes.data(), tensor.bytes.size());
   });
+}
+
+/// \brief The state of an optimizer, a search or a gate, or of each part of a range, as tensors
+/// named `prefix` + (for a range, a number and a dot) + the names of its pieces. Nothing is copied.
+/// \param part  Stateful, or a range of such; must stay as it is while the tensors are used
+template <class Part>
+[[nodiscard]] std::vector<Tensor> state_tensors(const Part& part, const std::string& prefix) {
+  std::vector<Tensor> tensors;
+  const auto take = [&]<class T>(const std::string& name, std::span<T> values) {
+    tensors.push_back(make_tensor<std::remove_const_t<T>>(name, {Index(values.size())}, values));
+  };
+  detail::for_each_state(part, prefix, take);
+  return tensors;
+}
+
+/// \brief Sets the state of a part, or of each part of a range, to that of a file; all of it, or
+/// nothing if the file is refused.
+/// \throws FileError naming the first tensor that is missing, has other numbers or not as many, or
+///         what cannot be the state of such a part
+template <class Part>
+void load_state(const TensorFile& file, Part& part, const std::string& prefix) {
+  std::vector<std::byte> before;
+  const auto check = [&]<class T>(const std::string& name, std::span<T> values) {
+    const Tensor& tensor = file.tensor(name);
+    file.check_dtype<T>(tensor);
+    if (tensor.bytes.size() != values.size_bytes())
+      file.refuse("tensor " + detail::quoted_name(name) + " has " +
+                  std::to_string(tensor.bytes.size() / sizeof(T)) + " numbers, expected " +
+                  std::to_string(values.size()));
+    const auto bytes = std::as_bytes(values);
+    before.insert(before.end(), bytes.begin(), bytes.end());
+  };
+  const auto copy = [](std::span<std::byte> to, const std::byte* from) {
+    if (!to.empty()) std::memcpy(to.data(), from, to.size());
+  };
+  const auto set = [&](const std::string& name, auto values) {
+    copy(std::as_writable_bytes(values), file.tensor(name).bytes.data());
+  };
+  const std::byte* next = nullptr;
+  const auto set_back = [&](const std::string&, auto values) {
+    copy(std::as_writable_bytes(values), next);
+    next += values.size_bytes();
+  };
+  detail::for_each_state(part, prefix, check);
+  detail::for_each_state(part, prefix, set);
+  try {
+    detail::restored(part);
+  } catch (const std::invalid_argument& error) {
+    next = before.data();
+    detail::for_each_state(part, prefix, set_back);
+    detail::restored(part);
+    file.refuse("the tensors " + detail::quoted_name(prefix + "*") +
+                " are no state: " + error.what());
+  }
 }
 
 }  // namespace comet

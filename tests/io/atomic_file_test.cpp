@@ -1,0 +1,129 @@
+// SPDX-License-Identifier: MIT
+#include <sys/stat.h>
+
+#include <filesystem>
+#include <fstream>
+#include <future>
+#include <span>
+#include <string>
+
+#include <comet/io/atomic_file.hpp>
+
+#include <examples/movielens/temporary_directory.hpp>
+#include <support/catch.hpp>
+
+using comet::AtomicFile;
+using comet::FileError;
+using movielens::test::content_of;
+using movielens::test::TemporaryDirectory;
+namespace fs = std::filesystem;
+
+namespace {
+
+void save(const fs::path& file, const std::string& text) {
+  AtomicFile output(file);
+  output.write(std::as_bytes(std::span(text)));
+  output.commit();
+}
+
+std::size_t files_in(const fs::path& directory) {
+  return std::size_t(std::distance(fs::directory_iterator(directory), {}));
+}
+
+unsigned mode_of(const fs::path& file) { return unsigned(fs::status(file).permissions()); }
+
+}  // namespace
+
+TEST_CASE("a file appears whole, or not at all") {
+  const TemporaryDirectory directory;
+  const auto file = directory.write("file", "old");
+  {
+    AtomicFile output(file);
+    output.write(std::as_bytes(std::span("new", 3)));
+    CHECK(content_of(file) == "old");
+    output.commit();
+  }
+  CHECK(content_of(file) == "new");
+  {
+    AtomicFile output(file);
+    output.write(std::as_bytes(std::span("lost", 4)));
+  }
+  CHECK(content_of(file) == "new");
+  CHECK(files_in(directory.path()) == 1);
+}
+
+TEST_CASE("a symbolic link stays one, and what it leads to is replaced") {
+  const TemporaryDirectory directory;
+  const auto inner = directory.path() / "inner";
+  fs::create_directory(inner);
+  const auto target = directory.write("inner/target", "old");
+  // Relative to where it is, and a link to the link.
+  fs::create_symlink("inner/target", directory.path() / "link");
+  fs::create_symlink(directory.path() / "link", inner / "second");
+  save(directory.path() / "link", "new");
+  CHECK(content_of(target) == "new");
+  save(inner / "second", "newer");
+  CHECK(content_of(target) == "newer");
+  CHECK(fs::is_symlink(directory.path() / "link"));
+  CHECK(fs::is_symlink(inner / "second"));
+  CHECK_FALSE(fs::is_symlink(target));
+  CHECK(files_in(inner) == 2);
+  // One that leads to nothing yet makes it there.
+  fs::create_symlink("inner/fresh", directory.path() / "dangling");
+  save(directory.path() / "dangling", "made");
+  CHECK(content_of(inner / "fresh") == "made");
+  CHECK(fs::is_symlink(directory.path() / "dangling"));
+  // One that leads to itself is refused.
+  fs::create_symlink("circle", directory.path() / "circle");
+  CHECK_THROWS_AS(save(directory.path() / "circle", "x"), FileError);
+  fs::create_symlink(inner, directory.path() / "to_directory");
+  CHECK_THROWS_WITH(
+      save(directory.path() / "to_directory", "x"),
+      (directory.path() / "to_directory").string() + ": cannot be written: it is a directory");
+}
+
+TEST_CASE("the mode of a file that is replaced is kept; a new one has the usual mode") {
+  const TemporaryDirectory directory;
+  const auto file = directory.write("file", "old");
+  for (const unsigned mode : {0600U, 0640U, 0755U, 0444U}) {
+    CAPTURE(mode);
+    fs::permissions(file, fs::perms(mode));
+    save(file, "new");
+    CHECK(mode_of(file) == mode);
+  }
+  const ::mode_t before = ::umask(027);
+  save(directory.path() / "fresh", "new");
+  ::umask(before);
+  CHECK(mode_of(directory.path() / "fresh") == 0640U);
+  // Through a link too, and the file beside it is never more open than the old one.
+  const auto secret = directory.write("secret", "old");
+  fs::permissions(secret, fs::perms(0600));
+  fs::create_symlink(secret, directory.path() / "link");
+  AtomicFile output(directory.path() / "link");
+  for (const auto& entry : fs::directory_iterator(directory.path()))
+    if (entry.path().string().find(".tmp.") != std::string::npos)
+      CHECK(mode_of(entry.path()) == 0600U);
+  output.commit();
+  CHECK(mode_of(secret) == 0600U);
+}
+
+TEST_CASE("pipes and devices are written to and stay what they are; directories are refused") {
+  const TemporaryDirectory directory;
+  const auto pipe = directory.path() / "pipe";
+  REQUIRE(::mkfifo(pipe.c_str(), 0600) == 0);
+  auto reader = std::async(std::launch::async, [&] { return content_of(pipe); });
+  save(pipe, "through the pipe");
+  CHECK(reader.get() == "through the pipe");
+  CHECK(fs::is_fifo(pipe));
+  CHECK_NOTHROW(save("/dev/null", "gone"));
+  CHECK(fs::is_character_file("/dev/null"));
+  CHECK_THROWS_WITH(save("/dev/full", "x"),
+                    "/dev/full: cannot be written: No space left on device");
+  const auto inner = directory.path() / "inner";
+  fs::create_directory(inner);
+  CHECK_THROWS_WITH(save(inner, "x"), inner.string() + ": cannot be written: it is a directory");
+  CHECK_THROWS_WITH(
+      save(inner / "none" / "file", "x"),
+      (inner / "none" / "file").string() + ": cannot be written: No such file or directory");
+  CHECK(files_in(directory.path()) == 2);
+}
