@@ -25,12 +25,15 @@ namespace comet {
 
 namespace detail {
 
-/// A number that changes when a feature does: tells a batch from another one.
+/// A number that changes when a feature does, of a sample that is none of padding: tells a batch
+/// from another one.
 template <class S>
-std::uint64_t fingerprint(const ConstMatrixView<S>& x) {
+std::uint64_t fingerprint(const Samples<S>& samples) {
   using Word = std::conditional_t<sizeof(S) == 4, std::uint32_t, std::uint64_t>;
+  const auto& x = samples.features;
   std::uint64_t sum = 0;
   for (Index b = 0; b < x.cols(); ++b) {
+    if (!samples.is_live(b)) continue;
     const S* values = x.col(b).data();
     std::uint64_t column = 0;
     for (Index i = 0; i < x.rows(); ++i) {
@@ -181,8 +184,10 @@ class MoeLayer {
   }
 
   /// What comes before the experts run, after the gates have.
-  void dispatch(const Samples<S>& samples, Pass<MoeLayer>& pass) const {
+  void dispatch(const char* where, const Samples<S>& samples, Pass<MoeLayer>& pass) const {
     auto& ws = pass.workspace;
+    detail::check_equal(where, "routing.num_samples()", ws.routings_.front().num_samples(),
+                        "x.cols()", samples.size());
     ws.plan_.build(std::span<const Routing<S>>(ws.routings_), num_experts(),
                    bank_.column_multiple());
     gather(samples.features, ws.plan_, ws.columns_, pass.pool);
@@ -218,8 +223,9 @@ class MoeLayer<G, E>::Workspace {
     bank_.pool = pool;
   }
 
-  /// Only once, only by the layer that filled it, only for the same samples.
-  void take(const MoeLayer& layer, const Samples<S>& samples) {
+  /// backward() follows forward(): only once, only of the layer that filled it, only for the same
+  /// samples.
+  void check_filled(const MoeLayer& layer, const Samples<S>& samples) const {
     constexpr const char* where = "MoeLayer::backward";
     if (filled_by_ == nullptr)
       detail::raise(where,
@@ -228,9 +234,8 @@ class MoeLayer<G, E>::Workspace {
     if (filled_by_ != &layer) detail::raise(where, "the pass holds a forward() of another layer");
     detail::check_equal(where, "x.cols()", samples.size(), "samples of the last forward()",
                         plan_.num_samples());
-    if (detail::fingerprint(samples.features) != fingerprint_)
+    if (detail::fingerprint(samples) != fingerprint_)
       detail::raise(where, "x has changed since forward()");
-    filled_by_ = nullptr;
   }
 
   std::vector<Pass<G>> gates_;              // T
@@ -257,7 +262,7 @@ void MoeLayer<G, E>::predict(const Samples<S>& samples, MatrixView<S> y,
   ws.start(*this, pass.pool);
   for (std::size_t t = 0; t < gates_.size(); ++t)
     gates_[t].route(samples, ws.routings_[t], ws.gates_[t]);
-  dispatch(samples, pass);
+  dispatch(where, samples, pass);
   bank_.predict(ws.plan_, ws.columns_, ws.outputs_, ws.bank_);
   combine(ws.outputs_, ws.plan_, std::span<const Routing<S>>(ws.routings_), y, pass.pool);
 }
@@ -281,10 +286,10 @@ void MoeLayer<G, E>::forward(const Samples<S>& samples, MatrixView<S> y, RandomK
       gates_[t].route(samples, ws.routings_[t], ws.gates_[t]);
     }
   }
-  dispatch(samples, pass);
+  dispatch(where, samples, pass);
   bank_.forward(ws.plan_, ws.columns_, ws.outputs_, key.fold(1), ws.bank_);
   combine(ws.outputs_, ws.plan_, std::span<const Routing<S>>(ws.routings_), y, pass.pool);
-  ws.fingerprint_ = detail::fingerprint(samples.features);
+  ws.fingerprint_ = detail::fingerprint(samples);
   ws.filled_by_ = this;
 }
 
@@ -294,8 +299,9 @@ void MoeLayer<G, E>::backward(const Samples<S>& samples, const ConstMatrixView<S
   constexpr const char* where = "MoeLayer::backward";
   auto& ws = pass.workspace;
   check_shapes(where, samples, dy, "dy.rows()", "dy.cols()");
+  ws.check_filled(*this, samples);
   detail::check_input_gradient(where, dx, samples.features);
-  ws.take(*this, samples);
+  ws.filled_by_ = nullptr;
   GradientView<S> rest = pass.gradients(*this);
   ws.bank_.borrow(rest.next(bank_.experts()));
 

@@ -27,6 +27,7 @@ void check_plan(const DispatchPlan& plan, const std::vector<Routing<double>>& ro
 
   REQUIRE(plan.num_experts() == num_experts);
   REQUIRE(plan.num_samples() == num_samples);
+  CHECK(plan.num_tasks() == Index(routings.size()));
   std::map<std::pair<Index, SampleId>, std::int32_t> column_of;
   Index columns = 0;
   Index pairs = 0;
@@ -45,6 +46,12 @@ void check_plan(const DispatchPlan& plan, const std::vector<Routing<double>>& ro
     pairs += count;
   }
   CHECK(plan.num_columns() == columns);
+  REQUIRE(Index(plan.column_samples().size()) == columns);
+  for (Index e = 0; e < num_experts; ++e) {
+    CHECK(plan.serves_all(e) == (plan.count(e) == num_samples));
+    for (Index c = plan.count(e); c < plan.padded_count(e); ++c)
+      CHECK(plan.column_samples()[std::size_t(plan.first_column(e) + c)] == -1);
+  }
   CHECK(plan.num_pairs() == pairs);
 
   for (std::size_t t = 0; t < routings.size(); ++t) {
@@ -57,6 +64,13 @@ void check_plan(const DispatchPlan& plan, const std::vector<Routing<double>>& ro
         const auto expected =
             used ? column_of.at({routings[t].experts(b)[i], SampleId(b)}) : DispatchPlan::no_column;
         CHECK(entry_columns[entry] == expected);
+        if (!used) continue;
+        bool first = true;
+        for (std::size_t u = 0; u < t; ++u)
+          for (std::size_t j = 0; j < routings[u].experts(b).size(); ++j)
+            first = first && !(routings[u].experts(b)[j] == routings[t].experts(b)[i] &&
+                               routings[u].weights(b)[j] != 0.0);
+        CHECK(plan.is_first_task(Index(t), b, expected) == first);
       }
   }
   for (Index b = 0; b < num_samples; ++b) {
@@ -82,7 +96,7 @@ TEST_CASE("a plan lists the samples of each expert, and finds every pair once") 
           std::vector<Routing<double>> routings;
           for (std::size_t t = 0; t < tasks; ++t)
             routings.push_back(test::make_routing<double>(load, n, num_samples, RandomKey(t)));
-          plan.build(std::span<const Routing<double>>(routings), n, num_samples, multiple);
+          plan.build(std::span<const Routing<double>>(routings), n, multiple);
           check_plan(plan, routings, n, num_samples, multiple);
         }
 }
@@ -96,7 +110,7 @@ TEST_CASE("a pair that one task lists with weight 0 and another uses has a colum
   }
   const std::vector<Routing<double>> routings{zero, used};
   DispatchPlan plan;
-  plan.build(std::span<const Routing<double>>(routings), 3, 1, 4);
+  plan.build(std::span<const Routing<double>>(routings), 3, 4);
   check_plan(plan, routings, 3, 1, 4);
   CHECK(plan.num_pairs() == 1);
   CHECK(plan.entry_columns(0)[0] == DispatchPlan::no_column);
@@ -109,4 +123,28 @@ TEST_CASE("a new plan is empty") {
   CHECK(plan.num_samples() == 0);
   CHECK(plan.num_columns() == 0);
   CHECK(plan.num_pairs() == 0);
+}
+
+TEST_CASE("a plan of one routing needs no list of them") {
+  const auto routing = test::make_routing<double>(Load::random, 4, 9, RandomKey(1));
+  DispatchPlan plan;
+  plan.build(routing, 4, 4);
+  check_plan(plan, {routing}, 4, 9, 4);
+}
+
+TEST_CASE("a plan refuses routings that break their promises or do not belong together") {
+  const auto seven = test::make_routing<double>(Load::full, 3, 7, RandomKey(1));
+  const auto eight = test::make_routing<double>(Load::full, 3, 8, RandomKey(1));
+  const std::vector<Routing<double>> routings{seven, eight}, none;
+  DispatchPlan plan;
+  CHECK_THROWS_WITH(plan.build(std::span<const Routing<double>>(none), 3),
+                    "comet::DispatchPlan::build: routings.size() is 0, expected at least 1");
+  CHECK_THROWS_WITH(
+      plan.build(std::span<const Routing<double>>(routings), 3),
+      "comet::DispatchPlan::build: routing.num_samples() is 8, expected x.cols() = 7");
+  CHECK_THROWS_WITH(plan.build(seven, 2),
+                    "comet::DispatchPlan::build: an expert of routing sample 0 is 2, expected "
+                    "above 1 and below num_experts = 2");
+  CHECK_THROWS_WITH(plan.build(seven, 3, 0),
+                    "comet::DispatchPlan::build: column_multiple is 0, expected at least 1");
 }

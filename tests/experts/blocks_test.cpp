@@ -9,19 +9,18 @@ using namespace comet;
 
 TEST_CASE("blocks cover every column once, in even widths, widest first") {
   for (const Index multiple : {1, 4}) {
-    std::vector<Routing<double>> routings(1);
-    routings[0].clear();
+    Routing<double> routing;
     const Index samples = 300;
     for (Index b = 0; b < samples; ++b) {  // expert 0 has all, 1 a third, 2 one, 3 none
-      routings[0].push(0, 1.0);
-      if (b % 3 == 0) routings[0].push(1, 1.0);
-      if (b == 7) routings[0].push(2, 1.0);
-      routings[0].end_sample();
+      routing.push(0, 1.0);
+      if (b % 3 == 0) routing.push(1, 1.0);
+      if (b == 7) routing.push(2, 1.0);
+      routing.end_sample();
     }
     DispatchPlan plan;
-    plan.build(std::span<const Routing<double>>(routings), 4, samples, multiple);
+    plan.build(routing, 4, multiple);
     std::vector<detail::Block> blocks;
-    detail::cut_blocks(plan, 128, multiple, blocks);
+    detail::cut_blocks(plan, 0, 4, 128, multiple, blocks);
     std::vector<std::vector<int>> seen(4);
     for (Index e = 0; e < 4; ++e) seen[std::size_t(e)].resize(std::size_t(plan.padded_count(e)));
     for (std::size_t i = 0; i < blocks.size(); ++i) {
@@ -35,5 +34,15 @@ TEST_CASE("blocks cover every column once, in even widths, widest first") {
     for (const auto& expert : seen)
       for (const int times : expert) CHECK(times == 1);
     CHECK(blocks.size() == 3 + 1 + 1);
+
+    // Some of the experts alone.
+    detail::cut_blocks(plan, 1, 2, 128, multiple, blocks);
+    REQUIRE(blocks.size() == 2);
+    CHECK(blocks[0].expert == 1);
+    CHECK(blocks[0].width == plan.padded_count(1));
+    CHECK(blocks[1].expert == 2);
+    CHECK(blocks[1].width == plan.padded_count(2));
+    detail::cut_blocks(plan, 3, 1, 128, multiple, blocks);
+    CHECK(blocks.empty());
   }
 }

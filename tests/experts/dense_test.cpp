@@ -23,12 +23,13 @@ struct Tile {
 };
 
 /// All of backward: columns first, then every slice of the parameters.
-void backward(DenseExpert<double>& expert, const Matrix<double>& x, const Matrix<double>& y,
-              const Matrix<double>& upstream, Matrix<double>& dx) {
+void backward(const DenseExpert<double>& expert, const Matrix<double>& x, const Matrix<double>& y,
+              const Matrix<double>& upstream, MatrixView<double> dx,
+              GradientView<double> gradients) {
   Matrix<double> dy = upstream, cache(0, x.cols());
   expert.backward_columns(x, y, cache, dy, dx);
   for (Index slice = 0; slice < expert.num_slices(); ++slice)
-    expert.accumulate_gradients(x, cache, dy, slice);
+    expert.accumulate_gradients(x, cache, dy, slice, gradients);
 }
 
 }  // namespace
@@ -57,9 +58,9 @@ TEST_CASE("a dense expert's gradients agree with finite differences", "[gradient
       expert.forward(model.x, y, cache, tile.view());
       return y.cwiseProduct(upstream).sum();
     };
-    const auto result = testing::check_gradients(model, loss, [&] {
+    const auto result = testing::check_gradients(model, loss, [&](GradientView<double> gradients) {
       loss();
-      backward(expert, model.x, y, upstream, model.dx);
+      backward(expert, model.x, y, upstream, model.of_input(gradients), model.of_part(gradients));
     });
     INFO(result.where << ": " << result.analytic << " against " << result.numeric);
     CHECK(result.largest_error <= 1e-6);
@@ -104,16 +105,21 @@ TEST_CASE("dropout is for training, and goes by sample, not by column") {
 }
 
 TEST_CASE("a dense expert needs no dx to find its gradients, and adds to them") {
-  DenseExpert<double> expert({.input_dim = 3, .output_dim = 4}, RandomKey(1));
+  const DenseExpert<double> expert({.input_dim = 3, .output_dim = 4}, RandomKey(1));
   const Matrix<double> x = random_matrix<double>(3, 8, 2),
                        upstream = random_matrix<double>(4, 8, 3);
-  Matrix<double> y(4, 8), cache(0, 8), dx(3, 8), none(0, 0);
+  Matrix<double> y(4, 8), cache(0, 8), dx = Matrix<double>::Zero(3, 8);
   expert.predict(x, y, cache);
-  backward(expert, x, y, upstream, dx);
-  const auto once = test::gradients_of(expert);
-  backward(expert, x, y, upstream, none);
-  const auto twice = test::gradients_of(expert);
+  Gradients gradients(expert);
+  backward(expert, x, y, upstream, dx, gradients);
+  const auto once = test::values_of(gradients);
+  const Matrix<double> dx_once = dx;
+  backward(expert, x, y, upstream, no_gradient, gradients);
+  const auto twice = test::values_of(gradients);
   for (std::size_t i = 0; i < once.size(); ++i) CHECK(twice[i] == Approx(2 * once[i]));
+  // Nor is dx overwritten.
+  backward(expert, x, y, upstream, dx, gradients);
+  CHECK(dx.isApprox(2 * dx_once, 1e-12));
 }
 
 TEST_CASE("a dense expert starts within Glorot's bound, from its key alone") {
@@ -127,6 +133,7 @@ TEST_CASE("a dense expert starts within Glorot's bound, from its key alone") {
   CHECK(a.input_dim() == 10);
   CHECK(a.output_dim() == 14);
   CHECK(a.cache_dim() == 0);
+  CHECK(a.cost() == 140.0);
   CHECK(count_parameters(a) == 10 * 14 + 14);
 }
 

@@ -46,6 +46,7 @@ TEST_CASE("the MLP expert is two affine maps with ReLU between") {
   Matrix<double> expected = test::parameter(expert, "output.weight").transpose() * hidden;
   expected.array() -= 0.2;
   CHECK((y - expected).cwiseAbs().maxCoeff() < 1e-14);
+  CHECK(expert.cost() == 110.0);
 }
 
 TEST_CASE("MLP expert gradients agree with differences in a layer, with and without dropout") {
@@ -54,18 +55,20 @@ TEST_CASE("MLP expert gradients agree with differences in a layer, with and with
       CAPTURE(dropout, hidden);
       auto layer = make_layer<double>(
           {.input_dim = 3, .hidden_dim = hidden, .output_dim = 2, .dropout = dropout}, 2);
-      Layer<double>::Workspace workspace;
+      comet::Pass pass(layer);
       test::WithInput model(layer, test::random_matrix<double>(3, 3, 11));
       const Matrix<double> dy = test::random_matrix<double>(2, 3, 2);
       Matrix<double> y(2, 3);
       const auto loss = [&] {
-        layer.forward(model.x, y, RandomKey(4), workspace);
+        layer.forward(model.x, y, RandomKey(4), pass);
         return y.cwiseProduct(dy).sum();
       };
-      const auto result = comet::testing::check_gradients(model, loss, [&] {
-        loss();
-        layer.backward(model.x, dy, model.dx, workspace);
-      });
+      const auto result =
+          comet::testing::check_gradients(model, loss, [&](comet::GradientView<double> gradients) {
+            loss();
+            pass.borrow(model.of_part(gradients));
+            layer.backward(model.x, dy, model.of_input(gradients), pass);
+          });
       CAPTURE(result.where, result.analytic, result.numeric);
       CHECK(result.largest_error < 1e-7);
     }
@@ -79,13 +82,13 @@ TEST_CASE("a sample's bits depend neither on its batch nor on the threads, at an
         CAPTURE(d, hidden, m);
         const auto layer =
             make_layer<float>({.input_dim = d, .hidden_dim = hidden, .output_dim = m});
-        Layer<float>::Workspace workspace;
+        comet::Pass pass(layer);
         const Matrix<float> x = test::random_matrix<float>(d, 45, 1);
         Matrix<float> y(m, 45);
-        layer.predict(x, y, workspace);
+        layer.predict(x, y, pass);
         for (const Index b : {0, 17, 44}) {
           Matrix<float> alone(m, 1);
-          layer.predict(x.col(b), alone, workspace);
+          layer.predict(x.col(b), alone, pass);
           CHECK(test::same_bits(alone, y.col(b)));
         }
       }
@@ -93,13 +96,13 @@ TEST_CASE("a sample's bits depend neither on its batch nor on the threads, at an
   std::vector<float> reference;
   for (const Index threads : {1, 2, 4}) {
     comet::ThreadPool pool(threads);
-    auto layer =
+    const auto layer =
         make_layer<float>({.input_dim = 64, .hidden_dim = 130, .output_dim = 32, .dropout = 0.5});
-    Layer<float>::Workspace workspace(&pool);
+    comet::Pass pass(layer, &pool);
     Matrix<float> y(32, 300), dx = Matrix<float>::Zero(64, 300);
-    layer.forward(x, y, RandomKey(1), workspace);
-    layer.backward(x, y, dx, workspace);
-    auto all = test::gradients_of(layer);
+    layer.forward(x, y, RandomKey(1), pass);
+    layer.backward(x, y, dx, pass);
+    auto all = test::gradients_of(layer, pass);
     all.insert(all.end(), dx.data(), dx.data() + dx.size());
     if (threads == 1) reference = all;
     CHECK(test::same_bits(all, reference));

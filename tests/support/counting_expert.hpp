@@ -4,6 +4,7 @@
 #include <map>
 #include <memory>
 #include <mutex>
+#include <stdexcept>
 #include <utility>
 
 #include <comet/core/concepts.hpp>
@@ -36,16 +37,17 @@ class CountingExpert {
 
   CountingExpert(Index dim, Index number, std::shared_ptr<Evaluations> evaluations)
       : number_(number), scale_(dim, 1), evaluations_(std::move(evaluations)) {
-    scale_.values.setConstant(S(number + 1));
+    scale_.setConstant(S(number + 1));
   }
 
-  [[nodiscard]] Index input_dim() const { return scale_.values.rows(); }
-  [[nodiscard]] Index output_dim() const { return scale_.values.rows(); }
+  [[nodiscard]] Index input_dim() const { return scale_.rows(); }
+  [[nodiscard]] Index output_dim() const { return scale_.rows(); }
   [[nodiscard]] Index cache_dim() const { return 1; }
+  [[nodiscard]] double cost() const { return double(input_dim()); }
 
   void predict(const ConstMatrixView<S>& x, MatrixView<S> y, MatrixView<S> cache) const {
     for (Index c = 0; c < x.cols(); ++c) {
-      y.col(c) = x.col(c).cwiseProduct(scale_.values.col(0));
+      y.col(c) = x.col(c).cwiseProduct(scale_.col(0));
       cache(0, c) = x(0, c);
       if (x(0, c) != S(0)) evaluations_->add(evaluations_->forward, number_, Index(x(0, c)) - 1);
     }
@@ -59,19 +61,19 @@ class CountingExpert {
   }
 
   void backward(const ConstMatrixView<S>& x, const ConstMatrixView<S>& y, MatrixView<S> cache,
-                MatrixView<S> dy, MatrixView<S> dx) {
+                MatrixView<S> dy, MatrixView<S> dx, GradientView<S> gradients) const {
     for (Index c = 0; c < x.cols(); ++c) {
-      if (cache(0, c) != x(0, c) || y(0, c) != x(0, c) * scale_.values(0, 0))
+      if (cache(0, c) != x(0, c) || y(0, c) != x(0, c) * scale_(0, 0))
         throw std::logic_error("cache, y and x belong to different samples");
       evaluations_->add(evaluations_->backward, number_, Index(x(0, c)) - 1);
-      scale_.gradients.col(0) += x.col(c).cwiseProduct(dy.col(c));
-      if (dx.size() > 0) dx.col(c) = dy.col(c).cwiseProduct(scale_.values.col(0));
+      gradients[0].col(0) += x.col(c).cwiseProduct(dy.col(c));
+      if (dx.size() > 0) dx.col(c) += dy.col(c).cwiseProduct(scale_.col(0));
     }
   }
 
   template <class F>
-  void visit_parameters(F&& f) {
-    scale_.visit("scale", f);
+  void visit(F&& f) const {
+    f("scale", scale_);
   }
 
  private:

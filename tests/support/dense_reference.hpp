@@ -1,10 +1,14 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
+#include <algorithm>
 #include <vector>
 
 #include <comet/core/types.hpp>
 #include <comet/experts/dense.hpp>
+#include <comet/experts/mlp.hpp>
+
+#include <support/model.hpp>
 
 namespace comet::test {
 
@@ -84,6 +88,65 @@ struct DenseReference {
         }
       g.weights.push_back(dw);
       g.biases.push_back(db);
+    }
+    return g;
+  }
+};
+
+/// \brief A mixture of two-layer experts, each of a size of its own, in whole matrices: every
+/// expert on every sample.
+///
+///     y(:, b) = sum_i g(i, b) (V_i^T max(W_i^T x(:, b) + b_i, 0) + c_i)
+template <class S>
+struct MlpReference {
+  struct Expert {
+    Matrix<S> hidden_weight, hidden_bias, output_weight, output_bias;
+  };
+  std::vector<Expert> experts;
+
+  explicit MlpReference(const std::vector<MlpExpert<S>>& of) {
+    for (auto expert : of)  // a copy, whose parameters can be taken by name
+      experts.push_back({parameter(expert, "hidden.weight"), parameter(expert, "hidden.bias"),
+                         parameter(expert, "output.weight"), parameter(expert, "output.bias")});
+  }
+
+  [[nodiscard]] Matrix<S> hidden(const Expert& e, const Matrix<S>& x) const {
+    const Matrix<S> logits = (e.hidden_weight.transpose() * x).colwise() + e.hidden_bias.col(0);
+    return logits.cwiseMax(S(0));
+  }
+  [[nodiscard]] Matrix<S> output(const Expert& e, const Matrix<S>& x) const {
+    return (e.output_weight.transpose() * hidden(e, x)).colwise() + e.output_bias.col(0);
+  }
+
+  /// \param gate  n x B
+  [[nodiscard]] Matrix<S> forward(const Matrix<S>& x, const Matrix<S>& gate) const {
+    Matrix<S> y = Matrix<S>::Zero(experts.front().output_weight.cols(), x.cols());
+    for (std::size_t i = 0; i < experts.size(); ++i)
+      y += output(experts[i], x) * gate.row(Index(i)).asDiagonal();
+    return y;
+  }
+
+  struct Gradients {
+    std::vector<Expert> experts;
+    Matrix<S> x;
+    Matrix<S> gate;  // n x B
+  };
+
+  /// Of sum(dy . y).
+  [[nodiscard]] Gradients backward(const Matrix<S>& x, const Matrix<S>& gate,
+                                   const Matrix<S>& dy) const {
+    Gradients g;
+    g.x = Matrix<S>::Zero(x.rows(), x.cols());
+    g.gate = Matrix<S>::Zero(gate.rows(), gate.cols());
+    for (std::size_t i = 0; i < experts.size(); ++i) {
+      const Expert& e = experts[i];
+      const Matrix<S> h = hidden(e, x), dout = dy * gate.row(Index(i)).asDiagonal();
+      const Matrix<S> dh =
+          (e.output_weight * dout).cwiseProduct((h.array() > S(0)).template cast<S>().matrix());
+      g.experts.push_back(
+          {x * dh.transpose(), dh.rowwise().sum(), h * dout.transpose(), dout.rowwise().sum()});
+      g.x += e.hidden_weight * dh;
+      g.gate.row(Index(i)) = dy.cwiseProduct(output(e, x)).colwise().sum();
     }
     return g;
   }

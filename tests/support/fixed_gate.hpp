@@ -5,19 +5,20 @@
 #include <utility>
 #include <vector>
 
+#include <comet/core/pass.hpp>
 #include <comet/core/random.hpp>
 #include <comet/core/routing.hpp>
+#include <comet/core/samples.hpp>
 #include <comet/core/types.hpp>
 
 namespace comet::test {
 
 /// \brief A gate whose routing is given: rows of any length, weights of 0 included. It keeps the
-/// derivatives that the layer hands back.
+/// derivatives that the layer hands back, of the last backward().
 template <class S>
 class FixedGate {
  public:
   using Scalar = S;
-  using Input = ConstMatrixView<S>;
   struct Workspace {};
 
   FixedGate(Index num_experts, Routing<S> routing)
@@ -26,20 +27,26 @@ class FixedGate {
   [[nodiscard]] Index num_experts() const { return num_experts_; }
   [[nodiscard]] Index max_active() const { return num_experts_; }
 
-  void route(const Input& /*x*/, Routing<S>& routing, Workspace& /*workspace*/) const {
+  void route(const Samples<S>& samples, Routing<S>& routing, Pass<FixedGate>& /*pass*/) const {
     routing = routing_;
+    if (samples.mask.empty()) return;
+    routing.clear();
+    for (Index b = 0; b < routing_.num_samples(); ++b) {
+      for (std::size_t i = 0; samples.is_live(b) && i < routing_.experts(b).size(); ++i)
+        routing.push(routing_.experts(b)[i], routing_.weights(b)[i]);
+      routing.end_sample();
+    }
   }
-  void forward(const Input& x, Routing<S>& routing, RandomKey /*key*/, Workspace& workspace) const {
-    route(x, routing, workspace);
+  void forward(const Samples<S>& samples, Routing<S>& routing, RandomKey /*key*/,
+               Pass<FixedGate>& pass) const {
+    route(samples, routing, pass);
   }
-  void backward(const Input& /*x*/, const Routing<S>& /*routing*/, std::span<const S> dweights,
-                MatrixView<S> /*dx*/, Workspace& /*workspace*/) {
+  void backward(const Samples<S>& /*samples*/, const Routing<S>& /*routing*/,
+                std::span<const S> dweights, MatrixView<S> /*dx*/,
+                Pass<FixedGate>& /*pass*/) const {
     dweights_.assign(dweights.begin(), dweights.end());
   }
-  [[nodiscard]] S regularization(const Workspace& /*workspace*/) const { return S(0); }
-
-  template <class F>
-  void visit_parameters(F&& /*f*/) {}
+  [[nodiscard]] S regularization(const Pass<FixedGate>& /*pass*/) const { return S(0); }
 
   [[nodiscard]] const Routing<S>& routing() const { return routing_; }
   [[nodiscard]] const std::vector<S>& dweights() const { return dweights_; }
@@ -47,7 +54,7 @@ class FixedGate {
  private:
   Index num_experts_;
   Routing<S> routing_;
-  std::vector<S> dweights_;
+  mutable std::vector<S> dweights_;  // a window into the layer's backward pass, no part of the gate
 };
 
 /// \brief Ways to spread B samples over n experts.

@@ -10,6 +10,7 @@
 #include <comet/core/types.hpp>
 #include <comet/gates/comet.hpp>
 #include <comet/gates/dselect_k.hpp>
+#include <comet/gates/hyperplanes.hpp>
 #include <comet/gates/top_k.hpp>
 
 /// \file
@@ -22,8 +23,7 @@ using Real = long double;
 
 /// w_h . x + b_h of one hyperplane and one sample.
 template <class S>
-[[nodiscard]] Real logit(const detail::Hyperplanes<S>& planes, Index h, const Matrix<S>& x,
-                         Index b) {
+[[nodiscard]] Real logit(const Hyperplanes<S>& planes, Index h, const Matrix<S>& x, Index b) {
   Real sum = planes.has_bias() ? Real(planes.bias()(h, 0)) : 0;
   for (Index i = 0; i < x.rows(); ++i) sum += Real(planes.weight()(i, h)) * Real(x(i, b));
   return sum;

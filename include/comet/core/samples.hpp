@@ -72,8 +72,9 @@ struct Samples {
   }
 };
 
-template <class D, class... Rest>
-Samples(const Eigen::DenseBase<D>&, Rest...) -> Samples<typename D::Scalar>;
+template <class D>
+Samples(const Eigen::DenseBase<D>&, std::span<const std::int32_t> = {},
+        std::span<const std::uint8_t> = {}) -> Samples<typename D::Scalar>;
 
 /// \brief The numbers of the samples that are no padding, ascending.
 class LiveSamples {

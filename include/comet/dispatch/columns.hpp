@@ -5,6 +5,7 @@
 #include <type_traits>
 
 #include <comet/core/buffer.hpp>
+#include <comet/core/check.hpp>
 #include <comet/core/thread_pool.hpp>
 #include <comet/core/types.hpp>
 #include <comet/dispatch/plan.hpp>
@@ -81,10 +82,12 @@ void for_each_sample(ThreadPool* pool, Index num_samples, Body body) {
 /// \brief Stage 2: columns = the samples of every expert, side by side; padding is 0.
 /// \param x        d x B, must stay until the columns are gathered anew
 /// \param columns  d x columns of the plan, overwritten
+/// \throws std::invalid_argument unless the plan is of so many samples
 /// \par Cost  one copy per pair, but none for an expert that serves the whole batch
 template <class S>
 void gather(const ConstMatrixView<std::type_identity_t<S>>& x, const DispatchPlan& plan,
             Columns<S>& columns, ThreadPool* pool = nullptr) {
+  detail::check_equal("gather", "x.cols()", x.cols(), "plan.num_samples()", plan.num_samples());
   auto all = columns.shape(x.rows(), plan);
   columns.read_from(x);
   const auto samples = plan.column_samples();
@@ -107,10 +110,16 @@ void gather(const ConstMatrixView<std::type_identity_t<S>>& x, const DispatchPla
 /// \brief Stage 2, backwards: dx(:, b) += the derivatives by all columns of sample b, in ascending
 /// order of the expert.
 /// \param dcolumns  d x columns    \param dx  d x B, added to
+/// \throws std::invalid_argument if a shape does not fit
 template <class S>
 void gather_back(const Columns<S>& dcolumns, const DispatchPlan& plan,
                  MatrixView<std::type_identity_t<S>> dx, ThreadPool* pool = nullptr) {
+  constexpr const char* where = "gather_back";
   const auto all = dcolumns.matrix();
+  detail::check_equal(where, "dcolumns.cols()", all.cols(), "plan.num_columns()",
+                      plan.num_columns());
+  detail::check_equal(where, "dx.rows()", dx.rows(), "dcolumns.rows()", all.rows());
+  detail::check_equal(where, "dx.cols()", dx.cols(), "plan.num_samples()", plan.num_samples());
   pool = detail::worth_threads(pool, double(all.size()) * 8);
   detail::for_each_sample(pool, plan.num_samples(), [&](Index b) {
     for (const std::int32_t column : plan.columns(b)) dx.col(b) += all.col(column);

@@ -3,10 +3,13 @@
 
 #include <algorithm>
 #include <span>
+#include <string>
+#include <string_view>
 #include <type_traits>
 #include <utility>
 
 #include <comet/core/buffer.hpp>
+#include <comet/core/check.hpp>
 #include <comet/core/routing.hpp>
 #include <comet/core/thread_pool.hpp>
 #include <comet/core/types.hpp>
@@ -19,15 +22,41 @@
 
 namespace comet {
 
+namespace detail {
+
+/// What both directions ask of their arguments; y is named as the caller names it.
+template <class S, class Y>
+void check_mixture(std::string_view where, const Columns<S>& outputs, const DispatchPlan& plan,
+                   std::span<const Routing<S>> routings, std::string_view name, const Y& y) {
+  const auto columns = outputs.matrix();
+  check_equal(where, "outputs.cols()", columns.cols(), "plan.num_columns()", plan.num_columns());
+  check_equal(where, "routings.size()", Index(routings.size()), "plan.num_tasks()",
+              plan.num_tasks());
+  for (std::size_t t = 0; t < routings.size(); ++t) {
+    check_equal(where, "routing.num_samples()", routings[t].num_samples(), "plan.num_samples()",
+                plan.num_samples());
+    check_equal(where, "routing.num_entries()", routings[t].num_entries(),
+                "that of the plan's routing", Index(plan.entry_columns(Index(t)).size()));
+  }
+  const std::string text(name);
+  check_equal(where, text + ".rows()", y.rows(), "outputs.rows()", columns.rows());
+  check_equal(where, text + ".cols()", y.cols(), "plan.num_tasks() * plan.num_samples()",
+              plan.num_tasks() * plan.num_samples());
+}
+
+}  // namespace detail
+
 /// \brief Stage 4: y_t(:, b) = sum_i g_t(i, b) f_i(x(:, b)), in ascending order of the expert.
 ///
 /// \param outputs   m x columns of the plan
 /// \param routings  one per task, those that the plan was built from
 /// \param y         m x (T B), overwritten: task t has columns t B .. (t+1) B - 1
+/// \throws std::invalid_argument if a shape does not fit
 template <class S>
 void combine(const Columns<S>& outputs, const DispatchPlan& plan,
              std::span<const Routing<S>> routings, MatrixView<std::type_identity_t<S>> y,
              ThreadPool* pool = nullptr) {
+  detail::check_mixture<S>("combine", outputs, plan, routings, "y", y);
   const auto all = outputs.matrix();
   const Index num_samples = plan.num_samples();
   pool = detail::worth_threads(pool, double(all.size()) * 8);
@@ -73,10 +102,14 @@ void combine(const Columns<S>& outputs, const DispatchPlan& plan, const Routing<
 /// \param doutputs  m x columns, overwritten; 0 for padding
 /// \param dweights  per task one number per entry of the routing, overwritten; 0 where the weight
 ///                  is 0: such a pair was not evaluated
+/// \throws std::invalid_argument if a shape does not fit
 template <class S>
 void spread(const ConstMatrixView<std::type_identity_t<S>>& dy, const DispatchPlan& plan,
             std::span<const Routing<S>> routings, const Columns<S>& outputs, Columns<S>& doutputs,
             std::span<AlignedVector<S>> dweights, ThreadPool* pool = nullptr) {
+  detail::check_mixture<S>("spread", outputs, plan, routings, "dy", dy);
+  detail::check_equal("spread", "dweights.size()", Index(dweights.size()), "routings.size()",
+                      Index(routings.size()));
   const auto all = outputs.matrix();
   auto by_output = doutputs.shape(all.rows(), plan);
   const Index num_samples = plan.num_samples();

@@ -35,6 +35,7 @@ class DispatchPlan {
   void build(std::span<const Routing<S>> routings, Index num_experts, Index column_multiple = 1) {
     constexpr const char* where = "DispatchPlan::build";
     detail::check_at_least(where, "routings.size()", Index(routings.size()), 1);
+    detail::check_at_least(where, "column_multiple", column_multiple, 1);
     num_samples_ = routings.front().num_samples();
     entry_columns_.resize(routings.size());
     for (std::size_t t = 0; t < routings.size(); ++t) {
@@ -63,6 +64,8 @@ class DispatchPlan {
 
   /// Number of experts n.
   [[nodiscard]] Index num_experts() const { return Index(counts_.size()); }
+  /// Number of routings T.
+  [[nodiscard]] Index num_tasks() const { return Index(entry_columns_.size()); }
   /// Number of samples B.
   [[nodiscard]] Index num_samples() const { return num_samples_; }
   /// Number of (expert, sample) pairs that are evaluated.

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <span>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -99,7 +100,7 @@ class ExpertBank {
         [&](const E& expert, const Task& task, const auto& x, auto&& y, auto&& cache) {
           expert.forward(x, y, cache, TrainingTile{key.fold(task.expert), task.samples});
         });
-    pass.workspace.filled_ = true;
+    pass.workspace.filled_by_ = this;
   }
 
   /// \brief Adds the gradients of sum(doutputs . outputs) to those of the pass and to dcolumns.
@@ -107,8 +108,8 @@ class ExpertBank {
   /// \param doutputs  m x columns; what is left in the experts' columns is theirs
   /// \param dcolumns  d x columns: those of experts here are overwritten, others left alone if it
   ///                  has the plan's shape already
-  /// \throws std::invalid_argument if the pass holds no forward() of this plan: one backward() uses
-  ///         it up
+  /// \throws std::invalid_argument unless the pass holds a forward() of this bank and of such a
+  ///         plan: one backward() uses it up
   void backward(const DispatchPlan& plan, const Columns<S>& columns, const Columns<S>& outputs,
                 Columns<S>& doutputs, Columns<S>& dcolumns, Pass<ExpertBank>& pass) const {
     dcolumns.fit(input_dim(), plan);
@@ -144,6 +145,9 @@ class ExpertBank {
     return detail::worth_threads(pool, cost);
   }
 
+  void check_plan(const char* where, const DispatchPlan& plan) const;
+  void check_columns(const char* where, std::string_view name, const Columns<S>& columns,
+                     const char* dim, Index rows, const DispatchPlan& plan) const;
   template <class Call>
   void run(const char* where, const DispatchPlan& plan, const Columns<S>& columns,
            Columns<S>& outputs, Pass<ExpertBank>& pass, Call call) const;
@@ -168,7 +172,10 @@ class ExpertBank<E>::Workspace {
 
   /// Places of the experts' caches, one behind the other.
   void start(const ExpertBank& bank, const DispatchPlan& plan) {
-    filled_ = false;
+    filled_by_ = nullptr;
+    first_columns_.clear();
+    for (Index e = 0; e <= bank.size(); ++e)
+      first_columns_.push_back(plan.first_column(bank.first_ + e));
     detail::cut_blocks(plan, bank.first_, bank.size(), block_columns, bank.column_multiple(),
                        blocks_);
     cache_begin_.clear();
@@ -180,6 +187,21 @@ class ExpertBank<E>::Workspace {
     cache_.shape(1, total);
   }
 
+  /// backward() follows forward(): only once, only of the bank that filled it, only for such a
+  /// plan.
+  void check_filled(const ExpertBank& bank, const DispatchPlan& plan) const {
+    constexpr const char* where = "ExpertBank::backward";
+    if (filled_by_ == nullptr)
+      detail::raise(where,
+                    "the pass holds no forward(), or a backward() has used it; call forward() "
+                    "first");
+    if (filled_by_ != &bank) detail::raise(where, "the pass holds a forward() of another bank");
+    bank.check_plan(where, plan);
+    for (Index e = 0; e <= bank.size(); ++e)
+      if (plan.first_column(bank.first_ + e) != first_columns_[std::size_t(e)])
+        detail::raise(where, "the pass holds a forward() of another plan");
+  }
+
   /// The cache of an expert's columns first .. first + width - 1; the expert counted from here.
   [[nodiscard]] Map cache(const E& expert, Index number, Index first, Index width) {
     const Index rows = expert.cache_dim();
@@ -187,21 +209,46 @@ class ExpertBank<E>::Workspace {
   }
 
   std::vector<detail::Block> blocks_;
-  std::vector<Index> cache_begin_;  // per expert
+  std::vector<Index> cache_begin_;    // per expert
+  std::vector<Index> first_columns_;  // per expert and one more: the plan's
   Buffer<S> cache_;
   std::vector<GradientView<S>> gradients_;                     // per expert
   std::vector<std::pair<std::int32_t, std::int32_t>> slices_;  // expert and slice of it
-  bool filled_ = false;  // by a forward() that backward() may follow
+  const ExpertBank* filled_by_ = nullptr;  // the forward() that backward() may follow
 };
+
+/// The experts here are among those of the plan, and have as many columns as they want.
+template <class E>
+void ExpertBank<E>::check_plan(const char* where, const DispatchPlan& plan) const {
+  detail::check_at_least(where, "plan.num_experts()", plan.num_experts(), first_ + size());
+  const Index multiple = column_multiple();
+  for (Index e = first_; e < first_ + size(); ++e)
+    if (plan.padded_count(e) % multiple != 0) [[unlikely]]
+      detail::raise(where, "the number of columns of expert " + std::to_string(e),
+                    plan.padded_count(e),
+                    "a multiple of column_multiple() = " + std::to_string(multiple) +
+                        ", which plan.build() has to be told");
+}
+
+template <class E>
+void ExpertBank<E>::check_columns(const char* where, std::string_view name,
+                                  const Columns<S>& columns, const char* dim, Index rows,
+                                  const DispatchPlan& plan) const {
+  const auto all = columns.matrix();
+  if (all.rows() == rows && all.cols() == plan.num_columns()) [[likely]]
+    return;
+  const std::string text(name);
+  detail::check_equal(where, text + ".rows()", all.rows(), dim, rows);
+  detail::check_equal(where, text + ".cols()", all.cols(), "plan.num_columns()",
+                      plan.num_columns());
+}
 
 template <class E>
 template <class Call>
 void ExpertBank<E>::run(const char* where, const DispatchPlan& plan, const Columns<S>& columns,
                         Columns<S>& outputs, Pass<ExpertBank>& pass, Call call) const {
-  detail::check_at_least(where, "plan.num_experts()", plan.num_experts(), first_ + size());
-  detail::check_equal(where, "columns.rows()", columns.matrix().rows(), "input_dim", input_dim());
-  detail::check_equal(where, "columns.cols()", columns.matrix().cols(), "plan.num_columns()",
-                      plan.num_columns());
+  check_plan(where, plan);
+  check_columns(where, "columns", columns, "input_dim", input_dim(), plan);
   outputs.fit(output_dim(), plan);
   auto& ws = pass.workspace;
   ws.start(*this, plan);
@@ -226,10 +273,11 @@ void ExpertBank<E>::backward(const DispatchPlan& plan, const Columns<S>& columns
                              Pass<ExpertBank>& pass) const {
   constexpr const char* where = "ExpertBank::backward";
   auto& ws = pass.workspace;
-  if (!ws.filled_) detail::raise(where, "the pass holds no forward(); call it first");
-  ws.filled_ = false;
-  detail::check_equal(where, "doutputs.cols()", doutputs.matrix().cols(), "plan.num_columns()",
-                      plan.num_columns());
+  ws.check_filled(*this, plan);
+  check_columns(where, "columns", columns, "input_dim", input_dim(), plan);
+  check_columns(where, "outputs", outputs, "output_dim", output_dim(), plan);
+  check_columns(where, "doutputs", doutputs, "output_dim", output_dim(), plan);
+  ws.filled_by_ = nullptr;
   ws.gradients_.clear();
   GradientView<S> rest = pass.gradients(*this);
   for (const E& expert : experts_) ws.gradients_.push_back(rest.next(expert));
