@@ -30,10 +30,7 @@ TopKGate<double> gate_of_logits(const std::vector<double>& logits, Index k,
 }
 
 Routing<double> route_one(const TopKGate<double>& gate) {
-  TopKGate<double>::Workspace workspace;
-  Routing<double> routing;
-  gate.route(Matrix<double>::Ones(1, 1), routing, workspace);
-  return routing;
+  return test::routed(gate, Matrix<double>::Ones(1, 1));
 }
 
 std::vector<ExpertId> experts_of(const Routing<double>& routing) {
@@ -64,26 +61,26 @@ TEMPLATE_TEST_CASE("Top-k matches the reference", "[golden]", COMET_TEST_SCALARS
     if (noisy) parameter(gate, "noise.weight") = test::matrix<S>(params.at("noise_weight"));
 
     const Matrix<S> x = test::matrix<S>(params.at("x"));
-    typename TopKGate<S>::Workspace workspace;
+    Pass pass(gate);
     Routing<S> routing;
     if (noisy) {
-      gate.forward(x, test::matrix<S>(c.at("noise")), routing, workspace);
+      gate.forward(x, test::matrix<S>(c.at("noise")), routing, pass);
     } else {
-      gate.forward(x, routing, RandomKey(0), workspace);
+      gate.forward(x, routing, RandomKey(0), pass);
     }
     CHECK(test::relative_error(routing.dense(n), test::matrix(c.at("weights"))) <= tolerance);
-    CHECK(gate.regularization(workspace) == S(0));
+    CHECK(gate.regularization(pass) == S(0));
     const std::vector<S> dweights = test::entries(routing, test::matrix<S>(c.at("upstream")));
     Matrix<S> dx = Matrix<S>::Zero(x.rows(), x.cols());
-    gate.backward(x, routing, std::span<const S>(dweights), dx, workspace);
+    gate.backward(x, routing, dweights, dx, pass);
     const Json& grads = c.at("grads");
     CHECK(test::relative_error(dx, test::matrix(grads.at("x"))) <= tolerance);
-    CHECK(test::relative_error(test::gradient(gate, "weight"), test::matrix(grads.at("weight"))) <=
-          tolerance);
-    CHECK(test::relative_error(test::gradient(gate, "bias"), test::matrix(grads.at("bias"))) <=
-          tolerance);
+    CHECK(test::relative_error(test::gradient(gate, pass, "weight"),
+                               test::matrix(grads.at("weight"))) <= tolerance);
+    CHECK(test::relative_error(test::gradient(gate, pass, "bias"),
+                               test::matrix(grads.at("bias"))) <= tolerance);
     if (noisy)
-      CHECK(test::relative_error(test::gradient(gate, "noise.weight"),
+      CHECK(test::relative_error(test::gradient(gate, pass, "noise.weight"),
                                  test::matrix(grads.at("noise_weight"))) <= tolerance);
   }
   CHECK(plain_cases == 7);
@@ -102,14 +99,17 @@ TEST_CASE("Top-k's gradients agree with finite differences", "[gradient]") {
         if (noise) parameter(gate, "noise.weight") = random_matrix<double>(3, n, 8);
         test::WithInput model(gate, random_matrix<double>(3, 6, 2));
         const Matrix<double> upstream = random_matrix<double>(n, 6, 3);
+        Pass pass(gate);
         const auto loss = [&] {
-          TopKGate<double>::Workspace workspace;
           Routing<double> routing;
-          gate.forward(model.x, routing, RandomKey(5), workspace);
+          gate.forward(model.x, routing, RandomKey(5), pass);
           return routing.dense(n).cwiseProduct(upstream).sum();
         };
-        const auto result = testing::check_gradients(
-            model, loss, [&] { test::add_gradients(gate, model.x, upstream, model.dx); });
+        const auto result =
+            testing::check_gradients(model, loss, [&](GradientView<double> gradients) {
+              pass.borrow(model.of_part(gradients));
+              test::add_gradients(gate, model.x, upstream, model.of_input(gradients), pass);
+            });
         INFO(result.where << ": " << result.analytic << " against " << result.numeric);
         CHECK(result.largest_error <= 1e-6);
         CHECK(result.num_checked == 4 * n + (noise ? 3 * n : 0) + 18);
@@ -127,9 +127,7 @@ TEMPLATE_TEST_CASE("Top-k's rows obey the laws of a gate, for any n, k and B", "
           const TopKGate<S> gate({.input_dim = 4, .num_experts = n, .k = k, .softmax = softmax},
                                  RandomKey(9));
           const Matrix<S> x = random_matrix<S>(4, num_samples, 10);
-          typename TopKGate<S>::Workspace workspace;
-          Routing<S> routing;
-          gate.route(x, routing, workspace);
+          const Routing<S> routing = test::routed(gate, x);
           const bool all_kept = softmax == TopKSoftmax::selected || k == n;
           test::check_rows(routing, n, num_samples, k, all_kept);
           CHECK(routing.num_entries() == k * num_samples);
@@ -142,9 +140,7 @@ TEST_CASE("Top-k selects the largest logits") {
   TopKGate<double> gate({.input_dim = 4, .num_experts = 9, .k = 3}, RandomKey(2));
   const Matrix<double> h = (parameter(gate, "weight").transpose() * x).colwise() +
                            Vector<double>(parameter(gate, "bias").col(0));
-  TopKGate<double>::Workspace workspace;
-  Routing<double> routing;
-  gate.route(x, routing, workspace);
+  const Routing<double> routing = test::routed(gate, x);
   for (Index b = 0; b < 20; ++b) {
     double smallest_kept = 1e9;
     for (const ExpertId e : routing.experts(b)) smallest_kept = std::min(smallest_kept, h(e, b));
@@ -183,8 +179,9 @@ TEST_CASE("with k = 1 a softmax over the selected has no gradient, one over all 
                           RandomKey(1));
     const Matrix<double> x = random_matrix<double>(3, 5, 2);
     Matrix<double> dx = Matrix<double>::Zero(3, 5);
-    test::add_gradients(gate, x, random_matrix<double>(4, 5, 3), dx);
-    const Matrix<double> gradient = test::gradient(gate, "weight");
+    Pass pass(gate);
+    test::add_gradients(gate, x, random_matrix<double>(4, 5, 3), dx, pass);
+    const Matrix<double> gradient = test::gradient(gate, pass, "weight");
     if (softmax == TopKSoftmax::selected) {
       CHECK(gradient.isZero(0));
       CHECK(dx.isZero(0));
@@ -197,13 +194,13 @@ TEST_CASE("with k = 1 a softmax over the selected has no gradient, one over all 
 TEST_CASE("Top-k's noise is drawn from the key, sample by sample, in training only") {
   TopKGate<double> gate({.input_dim = 3, .num_experts = 6, .k = 2, .noise = true}, RandomKey(1));
   const Matrix<double> x = random_matrix<double>(3, 40, 2);
-  TopKGate<double>::Workspace workspace;
+  Pass pass(gate);
   Routing<double> quiet, noisy, again, other, first_half;
-  gate.route(x, quiet, workspace);
-  gate.forward(x, noisy, RandomKey(1), workspace);
-  gate.forward(x, again, RandomKey(1), workspace);
-  gate.forward(x, other, RandomKey(2), workspace);
-  gate.forward(x.leftCols(20), first_half, RandomKey(1), workspace);
+  gate.route(x, quiet, pass);
+  gate.forward(x, noisy, RandomKey(1), pass);
+  gate.forward(x, again, RandomKey(1), pass);
+  gate.forward(x, other, RandomKey(2), pass);
+  gate.forward(x.leftCols(20), first_half, RandomKey(1), pass);
   CHECK(test::same_bits(noisy.dense(6), again.dense(6)));
   CHECK_FALSE(test::same_bits(noisy.dense(6), other.dense(6)));
   CHECK_FALSE(test::same_bits(noisy.dense(6), quiet.dense(6)));
@@ -214,17 +211,16 @@ TEST_CASE("Top-k's noise is drawn from the key, sample by sample, in training on
   for (Index b = 0; b < 40; ++b)
     for (Index i = 0; i < 6; ++i)
       noise(i, b) = RandomKey(1).fold(std::uint64_t(b)).normal(std::uint64_t(i));
-  gate.forward(x, noise, again, workspace);
+  gate.forward(x, noise, again, pass);
   CHECK(test::same_bits(noisy.dense(6), again.dense(6)));
 }
 
 TEMPLATE_TEST_CASE("Top-k routes a sample alone as in a batch, bit by bit", "",
                    COMET_TEST_SCALARS) {
-  using S = TestType;
   for (const Index d : {1, 3, 8, 33}) {
     CAPTURE(d);
-    const TopKGate<S> gate({.input_dim = d, .num_experts = 11, .k = 3}, RandomKey(2));
-    test::check_batch_invariance(gate, random_matrix<S>(d, 67, 3));
+    test::check_laws(TopKGate<TestType>({.input_dim = d, .num_experts = 11, .k = 3}, RandomKey(2)),
+                     {.num_samples = 67, .differences = false});
   }
 }
 
@@ -233,16 +229,43 @@ TEST_CASE("Top-k computes the same bits for any number of threads") {
       {.input_dim = 64, .num_experts = 32, .k = 4, .softmax = TopKSoftmax::all, .noise = true},
       RandomKey(6));
   // 64 * 600 * 32 multiply-adds are more than the threshold of 2^20.
-  test::check_thread_invariance(gate, random_matrix<float>(64, 600, 7));
+  test::check_laws(gate, {.num_threaded_samples = 600, .sums_to_one = false});
 }
 
 TEMPLATE_TEST_CASE("Top-k keeps forward and backward together", "", COMET_TEST_SCALARS) {
-  using S = TestType;
-  for (const bool noise : {false, true}) {
-    const TopKGate<S> gate({.input_dim = 4, .num_experts = 6, .k = 3, .noise = noise},
-                           RandomKey(3));
-    test::check_training_protocol(gate, random_matrix<S>(4, 9, 4));
+  for (const bool noise : {false, true})
+    test::check_laws(TopKGate<TestType>({.input_dim = 4, .num_experts = 6, .k = 3, .noise = noise},
+                                        RandomKey(3)),
+                     {.num_samples = 9});
+}
+
+TEST_CASE("Top-k's penalties count the samples that are no padding") {
+  const Matrix<double> x = random_matrix<double>(3, 6, 2);
+  const std::vector<std::uint8_t> mask{1, 0, 1, 1, 0, 1};
+  Matrix<double> live(3, 4);
+  live << x.col(0), x.col(2), x.col(3), x.col(5);
+  for (const TopKGateOptions& options :
+       {TopKGateOptions{.input_dim = 3, .num_experts = 4, .load_balance = 1},
+        TopKGateOptions{.input_dim = 3, .num_experts = 4, .importance = 1},
+        TopKGateOptions{.input_dim = 3, .num_experts = 4, .router_z = 1}}) {
+    const TopKGate<double> gate(options, RandomKey(1));
+    Pass padded(gate), alone(gate);
+    Routing<double> routing;
+    gate.forward(Samples<double>(x, {}, mask), routing, RandomKey(3), padded);
+    gate.forward(live, routing, RandomKey(3), alone);
+    CHECK(gate.regularization(padded) > 0);
+    CHECK(gate.regularization(padded) == gate.regularization(alone));
   }
+}
+
+TEST_CASE("Top-k's penalties that overflow are named") {
+  TopKGate<float> gate({.input_dim = 1, .num_experts = 2, .router_z = 1}, RandomKey(1));
+  parameter(gate, "bias").setConstant(1e30F);
+  Pass pass(gate);
+  Routing<float> routing;
+  CHECK_THROWS_AS(gate.forward(Matrix<float>::Zero(1, 2), routing, RandomKey(1), pass), NotFinite);
+  CHECK_THROWS_WITH(gate.forward(Matrix<float>::Zero(1, 2), routing, RandomKey(1), pass),
+                    "comet::TopKGate::forward: the penalty router_z overflows");
 }
 
 TEST_CASE("Top-k refuses what it cannot work with") {
@@ -257,16 +280,26 @@ TEST_CASE("Top-k refuses what it cannot work with") {
   CHECK_THROWS_WITH(make({.input_dim = 3, .num_experts = 4, .k = 5}),
                     "comet::TopKGate: k is 5, expected at most num_experts = 4");
   const Gate gate = make({.input_dim = 3, .num_experts = 4});
-  test::check_input_errors(gate, "TopKGate");
-  Gate::Workspace workspace;
+  Pass pass(gate);
   Routing<double> routing;
   const Matrix<double> x = Matrix<double>::Zero(3, 2);
-  CHECK_THROWS_WITH(gate.forward(x, Matrix<double>::Zero(4, 2), routing, workspace),
+  CHECK_THROWS_WITH(gate.route(Matrix<double>::Zero(4, 2), routing, pass),
+                    "comet::TopKGate::route: x.rows() is 4, expected input_dim = 3");
+  CHECK_THROWS_WITH(gate.forward(Matrix<double>::Zero(4, 2), routing, RandomKey(1), pass),
+                    "comet::TopKGate::forward: x.rows() is 4, expected input_dim = 3");
+  Matrix<double> bad = Matrix<double>::Zero(3, 3);
+  bad(2, 2) = std::nan("");
+  CHECK_THROWS_WITH(gate.route(bad, routing, pass),
+                    "comet::TopKGate::route: x(2, 2) is nan, expected a finite number");
+  bad(2, 2) = -std::numeric_limits<double>::infinity();
+  CHECK_THROWS_WITH(gate.forward(bad, routing, RandomKey(1), pass),
+                    "comet::TopKGate::forward: x(2, 2) is -inf, expected a finite number");
+  CHECK_THROWS_WITH(gate.forward(x, Matrix<double>::Zero(4, 2), routing, pass),
                     "comet::TopKGate::forward: the gate was made without noise");
   const Gate noisy = make({.input_dim = 3, .num_experts = 4, .noise = true});
-  CHECK_THROWS_WITH(noisy.forward(x, Matrix<double>::Zero(3, 2), routing, workspace),
+  CHECK_THROWS_WITH(noisy.forward(x, Matrix<double>::Zero(3, 2), routing, pass),
                     "comet::TopKGate::forward: noise.rows() is 3, expected num_experts = 4");
-  CHECK_THROWS_WITH(noisy.forward(x, Matrix<double>::Zero(4, 3), routing, workspace),
+  CHECK_THROWS_WITH(noisy.forward(x, Matrix<double>::Zero(4, 3), routing, pass),
                     "comet::TopKGate::forward: noise.cols() is 3, expected x.cols() = 2");
 }
 

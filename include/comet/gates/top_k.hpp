@@ -12,7 +12,6 @@
 #include <comet/core/buffer.hpp>
 #include <comet/core/check.hpp>
 #include <comet/core/pass.hpp>
-#include <comet/core/permutation.hpp>
 #include <comet/core/random.hpp>
 #include <comet/core/routing.hpp>
 #include <comet/core/samples.hpp>
