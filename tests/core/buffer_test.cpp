@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: MIT
+#include <cstdint>
 #include <utility>
 
 #include <comet/core/buffer.hpp>
 
 #include <support/catch.hpp>
 
-using comet::detail::Buffer;
+using comet::Buffer;
 
 TEST_CASE("a buffer takes any shape and keeps its memory while it shrinks") {
   Buffer<double> buffer;
@@ -30,4 +31,11 @@ TEST_CASE("copies of a buffer are deep") {
   copy.matrix().setConstant(2);
   CHECK(buffer.matrix().sum() == 4.0F);
   CHECK(copy.matrix().sum() == 8.0F);
+}
+
+TEST_CASE("numbers in a row of memory are aligned as Eigen's own") {
+  for (int repeat = 1; repeat < 20; ++repeat) {
+    const comet::AlignedVector<float> values(std::size_t(3 * repeat));
+    CHECK(reinterpret_cast<std::uintptr_t>(values.data()) % EIGEN_MAX_ALIGN_BYTES == 0);
+  }
 }

@@ -1,8 +1,14 @@
 // SPDX-License-Identifier: MIT
 #include <cmath>
 #include <limits>
+#include <stdexcept>
+#include <string>
+#include <type_traits>
+#include <vector>
 
 #include <comet/core/check.hpp>
+#include <comet/core/routing.hpp>
+#include <comet/core/samples.hpp>
 
 #include <support/catch.hpp>
 
@@ -51,9 +57,15 @@ TEMPLATE_TEST_CASE("the first element that is not finite is named with its place
       Matrix<S> bad = x;
       bad(r, c) = r % 2 == 0 ? infinity : std::numeric_limits<S>::quiet_NaN();
       const std::string value = r % 2 == 0 ? "inf" : "nan";
+      const std::string place = "x(" + std::to_string(r) + ", " + std::to_string(c) + ")";
       CHECK_THROWS_WITH(detail::check_finite<S>("A", "x", bad),
-                        "comet::A: x(" + std::to_string(r) + ", " + std::to_string(c) + ") is " +
-                            value + ", expected a finite number");
+                        "comet::A: " + place + " is " + value + ", expected a finite number");
+      try {
+        detail::check_finite<S>("A", "x", bad);
+      } catch (const NotFinite& error) {
+        CHECK(error.where() == "A");
+        CHECK(error.tensor() == place);
+      }
     }
   CHECK_NOTHROW(detail::check_finite<S>("A", "x", Matrix<S>(0, 3)));
   CHECK_NOTHROW(detail::check_finite<S>("A", "x", Matrix<S>(3, 0)));
@@ -67,4 +79,37 @@ TEST_CASE("a gradient by x has the shape of x, or none") {
                     "comet::A: dx.rows() is 4, expected x.rows() = 3");
   CHECK_THROWS_WITH(detail::check_input_gradient("A", Matrix<double>(3, 5), x),
                     "comet::A: dx.cols() is 5, expected x.cols() = 4");
+}
+
+TEST_CASE("a number that is not finite is no caller's mistake") {
+  CHECK_THROWS_AS(detail::raise_not_finite("A::b", "the loss", "overflows"), NotFinite);
+  CHECK_THROWS_WITH(detail::raise_not_finite("A::b", "the loss", "overflows"),
+                    "comet::A::b: the loss overflows");
+  static_assert(std::is_base_of_v<std::runtime_error, NotFinite>);
+  static_assert(!std::is_base_of_v<std::logic_error, NotFinite>);
+}
+
+TEST_CASE("a backward pass belongs to its forward(), routing and shapes") {
+  const Matrix<double> x(3, 4), wide(3, 5);
+  Routing<double> routing;
+  for (int b = 0; b < 4; ++b) {
+    routing.push(0, 1.0);
+    routing.end_sample();
+  }
+  const std::vector<double> dweights(4), few(3);
+  const auto check = [&](const Matrix<double>& samples, const std::vector<double>& derivatives,
+                         const Matrix<double>& dx, Index forward) {
+    detail::check_backward("A", Samples<double>(samples), routing, derivatives, dx, forward);
+  };
+  CHECK_NOTHROW(check(x, dweights, x, 4));
+  CHECK_NOTHROW(check(x, dweights, Matrix<double>(0, 0), 4));
+  CHECK_THROWS_WITH(check(x, dweights, x, -1),
+                    "comet::A: the pass holds no forward(); call it first");
+  CHECK_THROWS_WITH(check(x, dweights, x, 5),
+                    "comet::A: x.cols() is 4, expected samples of the last forward() = 5");
+  CHECK_THROWS_WITH(check(wide, dweights, wide, 5),
+                    "comet::A: routing.num_samples() is 4, expected x.cols() = 5");
+  CHECK_THROWS_WITH(check(x, few, x, 4),
+                    "comet::A: dweights.size() is 3, expected routing.num_entries() = 4");
+  CHECK_THROWS_WITH(check(x, dweights, wide, 4), "comet::A: dx.cols() is 5, expected x.cols() = 4");
 }

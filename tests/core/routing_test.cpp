@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: MIT
+#include <algorithm>
+#include <utility>
 #include <vector>
 
+#include <comet/core/random.hpp>
 #include <comet/core/routing.hpp>
 
 #include <support/catch.hpp>
@@ -9,6 +12,7 @@ using comet::ExpertId;
 using comet::Index;
 using comet::Matrix;
 using comet::Routing;
+using comet::RowBuilder;
 
 namespace {
 
@@ -114,4 +118,59 @@ TEST_CASE("a routing is a regular value") {
   routing.weights()[0] = 9;
   CHECK(copy.weights()[0] == 0.25);
   CHECK(Routing<double>(std::move(routing)).num_entries() == 3);
+}
+
+TEST_CASE("a row is built from weights in any order: experts ascend, the same ones are added") {
+  Routing<double> routing;
+  RowBuilder<double> row;
+  const auto add = [&](std::vector<std::pair<ExpertId, double>> weights) {
+    row.clear();
+    for (const auto& [expert, weight] : weights) row.add(expert, weight);
+    CHECK(row.size() == Index(weights.size()));
+    row.end(routing);
+  };
+  add({{3, 0.5}, {1, 0.25}});
+  add({});
+  add({{2, 0.125}, {0, 0.5}, {2, 0.25}});
+  REQUIRE(routing.num_samples() == 3);
+  Matrix<double> expected = Matrix<double>::Zero(4, 3);
+  expected(1, 0) = 0.25;
+  expected(3, 0) = 0.5;
+  expected(0, 2) = 0.5;
+  expected(2, 2) = 0.375;
+  CHECK(routing.dense(4) == expected);
+  CHECK(routing.num_entries() == 4);
+  CHECK_NOTHROW(routing.validate("Here", 4, 3));
+}
+
+TEST_CASE("a row adds in the order in which weights came, and tells where each of them went") {
+  const comet::RandomKey key(1);
+  for (std::uint64_t seed = 0; seed < 50; ++seed) {
+    CAPTURE(seed);
+    const comet::RandomKey own = key.fold(seed);
+    const std::size_t count = own.index(0, 40);
+    std::vector<ExpertId> experts;
+    std::vector<float> weights;
+    std::vector<float> sums(10, 0.0F);
+    Routing<float> routing;
+    routing.push(7, 1.0F);  // a row before this one
+    routing.end_sample();
+    RowBuilder<float> row;
+    row.clear();
+    for (std::size_t i = 0; i < count; ++i) {
+      experts.push_back(ExpertId(own.index(100 + i, 10)));
+      weights.push_back(float(own.uniform(200 + i, 0, 1e6)));
+      sums[std::size_t(experts[i])] += weights[i];
+      row.add(experts[i], weights[i]);
+    }
+    std::vector<Index> places(count, -1);
+    row.end(routing, [&](Index i, Index entry) { places[std::size_t(i)] = entry; });
+    for (std::size_t i = 0; i < count; ++i) {
+      REQUIRE(places[i] >= 1);
+      CHECK(routing.experts()[std::size_t(places[i])] == experts[i]);
+    }
+    CHECK(std::is_sorted(routing.experts(1).begin(), routing.experts(1).end()));
+    for (std::size_t i = 0; i < routing.experts(1).size(); ++i)
+      CHECK(routing.weights(1)[i] == sums[std::size_t(routing.experts(1)[i])]);
+  }
 }

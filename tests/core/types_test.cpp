@@ -123,6 +123,14 @@ TEST_CASE("a writable view cannot be made from read-only memory", "[types]") {
   SUCCEED();
 }
 
+TEST_CASE("a gradient that is not wanted is an empty view", "[types]") {
+  const auto wanted = [](MatrixView<float> dx) { return dx.size() > 0; };
+  CHECK_FALSE(wanted(comet::no_gradient));
+  Matrix<float> none, some(2, 3);
+  CHECK_FALSE(wanted(none));
+  CHECK(wanted(some));
+}
+
 TEST_CASE("tensors go in and out without a copy", "[types]") {
   SECTION("rank 2: features x samples") {
     Eigen::Tensor<float, 2> tensor(3, 5);
