@@ -35,8 +35,10 @@
 #include <comet/layers/embedding.hpp>
 #include <comet/local_search/annealing.hpp>
 #include <comet/local_search/assignment.hpp>
-#include <comet/local_search/fold.hpp>
+#include <comet/local_search/concepts.hpp>
+#include <comet/local_search/in_slot_order.hpp>
 #include <comet/local_search/mixture_objective.hpp>
+#include <comet/local_search/no_search.hpp>
 #include <comet/local_search/permutation_search.hpp>
 #include <comet/local_search/permuted_gate.hpp>
 #include <comet/local_search/sinkhorn.hpp>

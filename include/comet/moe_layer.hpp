@@ -207,6 +207,8 @@ class MoeLayer<G, E>::Workspace {
   }
   /// Weights of the last batch, one routing per task.
   [[nodiscard]] std::span<const Routing<S>> routings() const { return routings_; }
+  /// The gates' own passes, T after the first batch: a search asks them for its gradient.
+  [[nodiscard]] std::span<const Pass<G>> gates() const { return gates_; }
   /// Pairs of the last batch that were evaluated.
   [[nodiscard]] const DispatchPlan& plan() const { return plan_; }
 

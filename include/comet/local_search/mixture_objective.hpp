@@ -1,20 +1,19 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
-#include <algorithm>
-#include <concepts>
 #include <cstdint>
 #include <iterator>
 #include <span>
-#include <type_traits>
 #include <utility>
 #include <vector>
 
 #include <comet/core/check.hpp>
 #include <comet/core/concepts.hpp>
+#include <comet/core/pass.hpp>
 #include <comet/core/routing.hpp>
+#include <comet/core/samples.hpp>
 #include <comet/core/types.hpp>
-#include <comet/dispatch/padding.hpp>
+#include <comet/experts/padding.hpp>
 
 namespace comet {
 
@@ -34,43 +33,36 @@ class MixtureObjective {
   using S = typename E::Scalar;  ///< Short for Scalar.
 
   /// \param experts  those of the layer; kept by reference, and read at every start()
-  /// \param x        d x B, held-out samples; copied
+  /// \param samples  held-out samples, as the layer's gates want them; copied
+  /// \param loss     of the mixtures; those of masked samples are 0
   /// \throws std::invalid_argument if a shape does not fit
-  MixtureObjective(const std::vector<E>& experts, const ConstMatrixView<S>& x, Loss loss)
-      : MixtureObjective(experts, x, {}, std::move(loss)) {}
-
-  /// \param ids  one per sample, for gates that look at ids; copied
-  MixtureObjective(const std::vector<E>& experts, const ConstMatrixView<S>& x,
-                   std::vector<std::int32_t> ids, Loss loss)
-      : experts_(&experts), x_(x), ids_(std::move(ids)), loss_(std::move(loss)) {
-    detail::check_at_least("MixtureObjective", "experts.size()", Index(experts.size()), 1);
-    detail::check_equal("MixtureObjective", "x.rows()", x.rows(), "input_dim",
-                        experts.front().input_dim());
+  MixtureObjective(const std::vector<E>& experts, const Samples<S>& samples, Loss loss)
+      : experts_(&experts),
+        x_(samples.features),
+        ids_(samples.ids.begin(), samples.ids.end()),
+        mask_(samples.mask.begin(), samples.mask.end()),
+        loss_(std::move(loss)) {
+    constexpr const char* where = "MixtureObjective";
+    detail::check_at_least(where, "experts.size()", Index(experts.size()), 1);
+    samples.validate(where, experts.front().input_dim());
+    for (Index b = 0; b < samples.size(); ++b)
+      if (!samples.is_live(b)) x_.col(b).setZero();  // experts see finite numbers only
   }
-
-  // Experts that are gone at the first start().
-  MixtureObjective(const std::vector<E>&&, const ConstMatrixView<S>&, Loss) = delete;
-  MixtureObjective(const std::vector<E>&&, const ConstMatrixView<S>&, std::vector<std::int32_t>,
-                   Loss) = delete;
+  /// Experts that are gone at the first start().
+  MixtureObjective(const std::vector<E>&&, const Samples<S>&, Loss) = delete;
 
   /// \brief Takes stock of the experts and of what the gates say about the held-out samples.
   template <class Gates>
   void start(const Gates& gates) {
     constexpr const char* where = "MixtureObjective::start";
-    using Gate = std::remove_cvref_t<decltype(std::begin(gates)->gate())>;
     detail::check_equal(where, "gate.num_experts()", std::begin(gates)->num_experts(),
                         "experts.size()", Index(experts_->size()));
     evaluate_experts();
     weights_.clear();
     for (const auto& gate : gates) {
       Routing<S> routing;
-      typename Gate::Workspace workspace;
-      if constexpr (std::same_as<typename Gate::Input, ConstMatrixView<S>>) {
-        gate.gate().route(x_, routing, workspace);
-      } else {
-        detail::check_equal(where, "ids.size()", Index(ids_.size()), "x.cols()", x_.cols());
-        gate.gate().route(std::span<const std::int32_t>(ids_), routing, workspace);
-      }
+      Pass pass(gate.gate());
+      gate.gate().route(Samples<S>(x_, ids_, mask_), routing, pass);
       weights_.push_back(routing.dense(Index(experts_->size())));
     }
   }
@@ -101,17 +93,17 @@ class MixtureObjective {
 
  private:
   void evaluate_experts() {
-    const E& first = experts_->front();
     const Index num_samples = x_.cols();
-    const Index multiple = detail::column_multiple(first);
-    const Index padded = (num_samples + multiple - 1) / multiple * multiple;
-    Matrix<S> input = Matrix<S>::Zero(first.input_dim(), padded);
-    input.leftCols(num_samples) = x_;
-    Matrix<S> output(first.output_dim(), padded);
-    Matrix<S> cache(first.cache_dim(), padded);
-    outputs_.resize(first.output_dim(), num_samples * Index(experts_->size()));
+    const Index output_dim = experts_->front().output_dim();
+    outputs_.resize(output_dim, num_samples * Index(experts_->size()));
     for (std::size_t e = 0; e < experts_->size(); ++e) {
-      (*experts_)[e].predict(input, output, cache);
+      const E& expert = (*experts_)[e];
+      const Index multiple = detail::column_multiple(expert);
+      const Index padded = (num_samples + multiple - 1) / multiple * multiple;
+      Matrix<S> input = Matrix<S>::Zero(x_.rows(), padded);
+      input.leftCols(num_samples) = x_;
+      Matrix<S> output(output_dim, padded), cache(expert.cache_dim(), padded);
+      expert.predict(input, output, cache);
       outputs_.middleCols(Index(e) * num_samples, num_samples) = output.leftCols(num_samples);
     }
   }
@@ -127,8 +119,9 @@ class MixtureObjective {
   }
 
   const std::vector<E>* experts_;
-  Matrix<S> x_;                    // d x B
-  std::vector<std::int32_t> ids_;  // B, or none
+  Matrix<S> x_;                     // d x B
+  std::vector<std::int32_t> ids_;   // B, or none
+  std::vector<std::uint8_t> mask_;  // B, or none
   Loss loss_;
   Matrix<S> outputs_;               // m x (n B): expert by expert
   std::vector<Matrix<S>> weights_;  // per task, n x B: weights of slots

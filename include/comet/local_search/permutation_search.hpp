@@ -3,25 +3,29 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstdint>
 #include <iterator>
+#include <ranges>
 #include <span>
 #include <string_view>
 #include <utility>
 #include <vector>
 
 #include <comet/core/check.hpp>
+#include <comet/core/gradients.hpp>
 #include <comet/core/parameters.hpp>
 #include <comet/core/permutation.hpp>
 #include <comet/core/random.hpp>
 #include <comet/core/types.hpp>
+#include <comet/gates/capabilities.hpp>
 #include <comet/local_search/annealing.hpp>
 #include <comet/local_search/assignment.hpp>
-#include <comet/local_search/permuted_gate.hpp>
+#include <comet/local_search/concepts.hpp>
 #include <comet/local_search/sinkhorn.hpp>
 
 namespace comet {
 
-/// Settings of a PermutationSearch, with defaults where there is a sensible one.
+/// Settings of a PermutationSearch.
 struct PermutationSearchOptions {
   Index steps = 0;            ///< T >= 2: soft for steps 1..T-1, a permutation from step T on
   Annealing annealing = {};   ///< how temperature and iterations change over the steps
@@ -39,24 +43,17 @@ struct PermutationSearchOptions {
 /// P becomes the permutation that maximises sum_i P(i, pi(i)) and stays.   (Ibrahim et al., KDD
 /// 2023)
 ///
-/// Per training step, in this order (train_with_local_search() does it):
+/// Per training step, in this order (train_with_local_search() does the first and the last):
 /// \code
 ///   search.prepare(layer.gates());     // this step's P goes to the gates
 ///   /* forward, loss, backward */
-///   search.backward(layer.gates());    // their gradient by P becomes one by U
-///   optimizer.step(model);             // model visits the search's parameters too
+///   search.backward(layer.gates(), pass.workspace.gates(), gradients);  // from P to U
+///   adam.step(model, all_gradients);   // U is visited by the search, as a part of the model
 ///   search.advance(layer.gates());     // counts; snaps at the end
 /// \endcode
 ///
 /// While P is soft every row of weights is dense: at most k experts per sample holds after the snap
-/// only. U starts uniform in +-0.05: at the published first temperature, 1e-3, P is then already
-/// close to a random permutation, and its gradient next to nothing. A search that starts warm,
-///
-///     .annealing = {.first_temperature = 0.1, .last_temperature = 1e-3, .first_iterations = 20,
-///                   .last_iterations = 20}
-///
-/// starts from a nearly uniform P instead; on planted problems it found the true order every time,
-/// and the published schedule never (examples/shuffled_slots.cpp).
+/// only. U starts uniform in +-0.05.
 ///
 /// \par Cost     per step and permutation 2 L n^2 multiply-adds forward and twice that backward,
 ///               and one assignment, O(n^3); memory as Sinkhorn
@@ -69,7 +66,7 @@ class PermutationSearch {
 
   /// \param gates  the PermutedGates that will be searched over, e.g. layer.gates()
   /// \throws std::invalid_argument if an option is outside its bounds or there is no gate
-  template <class Gates>
+  template <RelabelledGates Gates>
   PermutationSearch(PermutationSearchOptions options, const Gates& gates, RandomKey key)
       : options_(validated(options)), noise_key_(key.fold(1)) {
     detail::check_at_least("PermutationSearch", "gates.size()", Index(std::size(gates)), 1);
@@ -77,21 +74,22 @@ class PermutationSearch {
     const auto& first = *std::begin(gates);
     num_experts_ = first.num_experts();
     num_selectors_ = options_.per_selector ? first.num_selectors() : 1;
+    for (const auto& gate : gates) check_selectors(gate);
     const Index count = (options_.per_task ? num_gates_ : 1) * num_selectors_;
     for (Index i = 0; i < count; ++i) {
-      Parameter<S> logits(num_experts_, num_experts_);
-      key.fold(0).fold(std::uint64_t(i)).fill_uniform(logits.values, -0.05, 0.05);
-      logits_.push_back(std::move(logits));
+      auto& logits = learned_.emplace_back().logits = Parameter<S>(num_experts_, num_experts_);
+      key.fold(0).fold(std::uint64_t(i)).fill_uniform(logits, -0.05, 0.05);
     }
     soft_.assign(std::size_t(count), Matrix<double>::Identity(num_experts_, num_experts_));
     hard_.assign(std::size_t(count), Permutation::identity(num_experts_));
     sinkhorn_.resize(std::size_t(count));
+    store();
   }
 
   /// The settings in use.
   [[nodiscard]] const PermutationSearchOptions& options() const noexcept { return options_; }
   /// Steps advanced so far.
-  [[nodiscard]] Index step() const noexcept { return step_; }
+  [[nodiscard]] Index step() const noexcept { return Index(step_); }
   /// True once the permutations are fixed.
   [[nodiscard]] bool finished() const noexcept { return step_ + 1 >= options_.steps; }
   /// The soft permutations of the last prepare(): row = slot, column = expert.
@@ -101,7 +99,7 @@ class PermutationSearch {
 
   /// \brief Computes this step's P and hands it to the gates.
   /// \throws std::invalid_argument if the search has finished or the gates are not those it is for
-  template <class Gates>
+  template <RelabelledGates Gates>
   void prepare(Gates& gates) {
     constexpr const char* where = "PermutationSearch::prepare";
     check_gates(where, gates);
@@ -112,51 +110,64 @@ class PermutationSearch {
     const double temperature = options_.annealing.temperature(t, options_.steps);
     const SinkhornOptions sinkhorn{.temperature = temperature,
                                    .iterations = options_.annealing.iterations(t, options_.steps)};
-    for (std::size_t i = 0; i < logits_.size(); ++i) {
-      input_ = logits_[i].values.template cast<double>();
+    for (std::size_t i = 0; i < learned_.size(); ++i) {
+      input_ = learned_[i].logits.template cast<double>();
       if (options_.noise > 0) add_noise(t, i, temperature);
       soft_[i] = sinkhorn_[i].forward(input_, sinkhorn);
       assign(soft_[i], hard_[i]);
     }
+    store();
     Index g = 0;
     for (auto& gate : gates) {
       gate.set_soft(std::span(soft_).subspan(first_of(g), std::size_t(num_selectors_)),
                     permutations_of(g));
       ++g;
     }
-    prepared_ = true;
+    stage_ = Stage::prepared;
   }
 
-  /// \brief Adds to the gradient of U what the gates' backward() found, and the penalty's.
+  /// \brief Adds to the gradient of U what the gates' backward() found, and the penalty's; nothing
+  /// once the search has finished.
+  /// \param passes     of the gates, in their order
+  /// \param gradients  those of the search's own tensors, one per U
   /// \throws std::invalid_argument if prepare() was not called for this step
-  template <class Gates>
-  void backward(Gates& gates) {
+  template <RelabelledGates Gates, class Passes>
+  void backward(const Gates& gates, const Passes& passes, GradientView<S> gradients) {
     constexpr const char* where = "PermutationSearch::backward";
     check_gates(where, gates);
-    if (!prepared_) detail::raise(where, "prepare() was not called for this step");
-    for (std::size_t i = 0; i < logits_.size(); ++i) {
+    if (finished()) return;
+    if (stage_ == Stage::idle) detail::raise(where, "prepare() was not called for this step");
+    detail::check_equal(where, "passes.size()", Index(std::size(passes)), "gates.size()",
+                        num_gates_);
+    gradients.validate(where, *this);
+    for (std::size_t i = 0; i < learned_.size(); ++i) {
       gradient_.setZero(num_experts_, num_experts_);
       Index g = 0;
+      auto pass = std::begin(passes);
       for (const auto& gate : gates) {
         if (!options_.per_task || g == Index(i) / num_selectors_)
-          gate.add_soft_gradient(Index(i) % num_selectors_, gradient_);
+          gate.add_soft_gradient(Index(i) % num_selectors_, gradient_, *pass);
         ++g;
+        ++pass;
       }
       if (options_.entropy > 0)
         add_permutation_entropy_gradient(soft_[i], options_.entropy, gradient_);
       input_.setZero(num_experts_, num_experts_);
       sinkhorn_[i].backward(gradient_, input_);
-      logits_[i].gradients += input_.template cast<S>();
+      gradients[Index(i)] += input_.template cast<S>();
     }
+    stage_ = Stage::learned;
   }
 
   /// \brief Ends the step; at the end of the search hands the gates their final permutations.
-  template <class Gates>
+  /// \throws std::invalid_argument if backward() was not called for this step
+  template <RelabelledGates Gates>
   void advance(Gates& gates) {
     constexpr const char* where = "PermutationSearch::advance";
     check_gates(where, gates);
-    if (!prepared_) detail::raise(where, "prepare() was not called for this step");
-    prepared_ = false;
+    if (stage_ == Stage::idle) detail::raise(where, "prepare() was not called for this step");
+    if (stage_ == Stage::prepared) detail::raise(where, "backward() was not called for this step");
+    stage_ = Stage::idle;
     ++step_;
     if (!finished()) return;
     Index g = 0;
@@ -174,37 +185,51 @@ class PermutationSearch {
     return options_.entropy * sum;
   }
 
-  /// Calls f(name, values, gradients) for each tensor, always in the same order.
+  /// Calls f("permutations", list): each has the tensor "logits", its U.
   template <class F>
-  void visit_parameters(F&& f) {
-    Index number = 0;
-    for (auto& logits : logits_) {
-      const ParameterName leaf("logits");
-      logits.visit(ParameterName("permutations", number++, leaf), f);
-    }
+  void visit(F&& f) const {
+    f("permutations", learned_);
   }
 
-  /// \brief Goes on from a checkpoint: the step reached and, if it had finished, the permutations.
-  /// The parameters U are restored through visit_parameters().
-  template <class Gates>
-  void restore(Index step, std::vector<Permutation> permutations, Gates& gates) {
-    constexpr const char* where = "PermutationSearch::restore";
-    check_gates(where, gates);
-    detail::check_at_least(where, "step", step, 0);
-    detail::check_at_most(where, "step", step, "steps", options_.steps);
-    detail::check_equal(where, "permutations.size()", Index(permutations.size()),
-                        "number of permutations", Index(hard_.size()));
-    step_ = step;
-    prepared_ = false;
-    hard_ = std::move(permutations);
-    Index g = 0;
-    for (auto& gate : gates) {
-      const auto list = permutations_of(g++);
-      gate.set_permutations({list.begin(), list.end()});
+  /// \brief The step reached, and permutations(). Those of the gates are the gates' state.
+  /// \see Stateful
+  template <class F>
+  void visit_state(F&& f) {
+    f("step", std::span<std::int64_t>(&step_, 1));
+    f("permutations", std::span<ExpertId>(numbers_));
+  }
+  /// \brief The step reached, and permutations().
+  template <class F>
+  void visit_state(F&& f) const {
+    f("step", std::span<const std::int64_t>(&step_, 1));
+    f("permutations", std::span<const ExpertId>(numbers_));
+  }
+  /// \brief Takes over what was written through visit_state(); goes on with the next step.
+  /// \throws std::invalid_argument unless 0 <= step <= steps and the numbers are permutations
+  void restored() {
+    constexpr const char* where = "PermutationSearch::restored";
+    detail::check_at_least(where, "step", step_, 0);
+    detail::check_at_most(where, "step", step_, "steps", options_.steps);
+    auto next = numbers_.begin();
+    for (Permutation& hard : hard_) {
+      hard = Permutation(std::vector<ExpertId>(next, next + num_experts_));
+      next += num_experts_;
     }
+    stage_ = Stage::idle;
   }
 
  private:
+  /// U of one permutation, n x n: row = slot, column = expert.
+  struct Learned {
+    Parameter<S> logits;
+    template <class F>
+    void visit(F&& f) const {
+      f("logits", logits);
+    }
+  };
+  /// Of a step.
+  enum class Stage { idle, prepared, learned };
+
   static PermutationSearchOptions validated(const PermutationSearchOptions& options) {
     detail::check_at_least("PermutationSearch", "steps", options.steps, 2);
     options.annealing.validate();
@@ -220,6 +245,24 @@ class PermutationSearch {
     for (const auto& gate : gates)
       detail::check_equal(where, "gate.num_experts()", gate.num_experts(), "that at construction",
                           num_experts_);
+  }
+
+  template <class G>
+  void check_selectors(const G& gate) const {
+    if (!options_.per_selector) return;
+    if (!capabilities(gate).selectors)
+      detail::raise("PermutationSearch", "per_selector is set, but " +
+                                             detail::a_gate(gate_name(gate)) +
+                                             " has no selectors to be permuted one by one");
+    detail::check_equal("PermutationSearch", "gate.num_selectors()", gate.num_selectors(),
+                        "that of the first gate", num_selectors_);
+  }
+
+  void store() {
+    numbers_.resize(hard_.size() * std::size_t(num_experts_));
+    auto place = numbers_.begin();
+    for (const Permutation& p : hard_)
+      place = std::copy(p.as_span().begin(), p.as_span().end(), place);
   }
 
   std::size_t first_of(Index gate) const {
@@ -253,15 +296,20 @@ class PermutationSearch {
   Index num_gates_ = 0;
   Index num_experts_ = 0;
   Index num_selectors_ = 1;
-  std::vector<Parameter<S>> logits_;  // U of each permutation, n x n: row = slot, column = expert
+  std::vector<Learned> learned_;  // per permutation, as all that follow
   std::vector<Matrix<double>> soft_;
   std::vector<Permutation> hard_;
+  std::vector<ExpertId> numbers_;  // the same as numbers, for files
   std::vector<Sinkhorn> sinkhorn_;
   AssignmentSolver solver_;
   Matrix<double> input_;     // n x n
   Matrix<double> gradient_;  // n x n
-  Index step_ = 0;
-  bool prepared_ = false;
+  std::int64_t step_ = 0;
+  Stage stage_ = Stage::idle;
 };
+
+template <class Gates>
+PermutationSearch(PermutationSearchOptions, const Gates&, RandomKey)
+    -> PermutationSearch<typename std::ranges::range_value_t<Gates>::Scalar>;
 
 }  // namespace comet

@@ -13,6 +13,7 @@
 #include <comet/core/buffer.hpp>
 #include <comet/core/check.hpp>
 #include <comet/core/types.hpp>
+#include <comet/kernels/functions.hpp>
 
 /// \file
 /// \brief Soft permutations: Sinkhorn's normalisation with its exact derivative, and the entropy
@@ -20,7 +21,7 @@
 
 namespace comet {
 
-/// Settings of a Sinkhorn, with defaults where there is a sensible one.
+/// Settings of a Sinkhorn.
 struct SinkhornOptions {
   double temperature = 1.0;  ///< tau > 0
   Index iterations = 20;     ///< L >= 1, each of one row and one column normalisation
@@ -61,8 +62,9 @@ class BasicSinkhorn {
 
   /// \param log_weights U, n x n, row = gate slot, column = expert; n may be 0
   /// \return P, n x n, valid until the next call
-  /// \throws std::invalid_argument if U is not square, U / tau is not finite, tau is not a finite
-  /// number > 0, or L < 1
+  /// \throws std::invalid_argument if U is not square, tau is not a finite number > 0 or too small
+  /// for U / tau to be finite, or L < 1
+  /// \throws NotFinite naming the first element of U that is not finite
   ConstMap forward(const ConstMatrixView<S>& log_weights, const SinkhornOptions& options) {
     constexpr auto where = "Sinkhorn::forward";
     detail::check_equal(where, "log_weights.cols()", log_weights.cols(), "log_weights.rows()",
@@ -259,8 +261,6 @@ using Sinkhorn = BasicSinkhorn<>;
 
 namespace detail {
 
-inline constexpr double entropy_epsilon = 1e-6;
-
 /// Some rows of a column of a matrix; sums over columns live in such blocks, without scratch
 /// memory.
 template <class S>
@@ -281,7 +281,6 @@ RowBlock<S> entropy_slope(const RowBlock<S>& q) {
 /// \par Cost 2 n^2 logarithms
 template <class S = double>
 [[nodiscard]] S permutation_entropy(const ConstMatrixView<std::type_identity_t<S>>& soft) {
-  using detail::entropy_epsilon;
   using RowBlock = detail::RowBlock<S>;
   S entropy = 0;
   for (Index first = 0; first < soft.rows(); first += RowBlock::MaxRowsAtCompileTime) {

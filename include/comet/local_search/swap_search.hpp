@@ -2,7 +2,7 @@
 #pragma once
 
 #include <algorithm>
-#include <concepts>
+#include <cstdint>
 #include <cstdlib>
 #include <iterator>
 #include <span>
@@ -14,22 +14,9 @@
 #include <comet/core/check.hpp>
 #include <comet/core/permutation.hpp>
 #include <comet/core/types.hpp>
-#include <comet/local_search/permuted_gate.hpp>
+#include <comet/local_search/concepts.hpp>
 
 namespace comet {
-
-/// \brief A loss as a function of the permutation, everything else fixed.
-///
-/// start(gates) takes stock of the model as it is now; loss(candidate) is the loss under a
-/// candidate permutation; move_to(p) says that p is now the one that candidates differ little from.
-/// \see MixtureObjective, which computes it from cached expert outputs
-template <class O, class Gates>
-concept PermutationObjective = requires(O objective, const Gates& gates,
-                                        std::span<const ExpertId> candidate) {
-  objective.start(gates);
-  objective.move_to(candidate);
-  { objective.loss(candidate) } -> std::convertible_to<double>;
-};
 
 /// \brief Which improving move a local search takes.
 enum class Improvement {
@@ -37,7 +24,7 @@ enum class Improvement {
   best,   ///< the best of the whole neighbourhood
 };
 
-/// Settings of a SwapSearch, with defaults where there is a sensible one.
+/// Settings of a SwapSearch.
 struct SwapSearchOptions {
   Index steps = 0;       ///< training steps after which the search ends, >= 1
   Index interval = 100;  ///< training steps between two searches, >= 1
@@ -68,8 +55,8 @@ enum class SwapStatus { not_started, converged, budget_spent };
 ///
 /// Every `interval` training steps: try all swaps (i, j), i < j; when no swap improves, try to move
 /// blocks of 1..max_block neighbouring slots elsewhere; go on until nothing improves or the budget
-/// is spent. Same interface as PermutationSearch. Nothing is random: the same model gives the same
-/// moves. One permutation is shared by all gates and selectors.
+/// is spent. A PermutationStrategy, as PermutationSearch is. Nothing is random: the same model
+/// gives the same moves. One permutation is shared by all gates and selectors.
 ///
 /// \par Cost  one loss per candidate: n (n-1) / 2 swaps and about max_block n^2 block moves per
 /// pass \tparam Objective  a PermutationObjective
@@ -105,8 +92,7 @@ class SwapSearch {
     check_not_finished("SwapSearch::prepare");
   }
   /// Nothing: a hard search needs no gradient.
-  template <class Gates>
-  void backward(Gates& /*gates*/) {}
+  void backward(const auto& /*gates*/, const auto& /*passes*/, const auto& /*gradients*/) {}
 
   /// \brief Ends a training step; searches when `interval` steps have passed, and at the last one.
   /// \throws std::invalid_argument if the search has finished
@@ -117,18 +103,29 @@ class SwapSearch {
     if (step_ % options_.interval == 0 || finished()) search(gates);
   }
 
-  /// \brief Goes on from a checkpoint: the step reached. The permutation is the gates'; moves() and
-  /// num_evaluations() count from here.
-  /// \throws std::invalid_argument if step < 0 or step > steps
-  void restore(Index step) {
-    detail::check_at_least("SwapSearch::restore", "step", step, 0);
-    detail::check_at_most("SwapSearch::restore", "step", step, "steps", options_.steps);
-    step_ = step;
+  /// It has no parameters.
+  void visit(const auto& /*f*/) const {}
+  /// \brief The step reached. The permutation is the gates' state; moves() and num_evaluations()
+  /// count from where a search goes on. \see Stateful
+  template <class F>
+  void visit_state(F&& f) {
+    f("step", std::span<std::int64_t>(&step_, 1));
+  }
+  /// \brief The step reached.
+  template <class F>
+  void visit_state(F&& f) const {
+    f("step", std::span<const std::int64_t>(&step_, 1));
+  }
+  /// \brief Takes over what was written through visit_state().
+  /// \throws std::invalid_argument unless 0 <= step <= steps
+  void restored() const {
+    detail::check_at_least("SwapSearch::restored", "step", step_, 0);
+    detail::check_at_most("SwapSearch::restored", "step", step_, "steps", options_.steps);
   }
 
   /// \brief Searches now, from the permutation that the gates have.
   template <class Gates>
-  requires PermutationObjective<Objective, Gates>
+  requires RelabelledGates<Gates> && PermutationObjective<Objective, Gates>
   void search(Gates& gates) {
     const Permutation& start = std::begin(gates)->permutations().front();
     current_.assign(start.as_span().begin(), start.as_span().end());
@@ -139,7 +136,7 @@ class SwapSearch {
     while (budget_left_ > 0 && (pass_over_swaps() || pass_over_blocks())) {
     }
     status_ = budget_left_ > 0 ? Status::converged : Status::budget_spent;
-    for (auto& gate : gates) gate.set_permutation(Permutation(current_));
+    for (auto& gate : gates) gate.set_permutations({Permutation(current_)});
   }
 
  private:
@@ -230,7 +227,7 @@ class SwapSearch {
 
   SwapSearchOptions options_;
   Objective objective_;
-  Index step_ = 0;
+  std::int64_t step_ = 0;
   Status status_ = Status::not_started;
   Index num_evaluations_ = 0;
   Index budget_left_ = 0;
