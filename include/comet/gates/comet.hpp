@@ -219,7 +219,7 @@ class CometGate<S>::Source {
       right[i] = S(1) - left[i];
     }
   }
-  void leaf(Index slot, const std::int32_t* live, Index count, S* logits) {
+  void leaf(Index slot, Index /*tree*/, const std::int32_t* live, Index count, S* logits) {
     evaluate(gate_.leaves_, slot, live, count, logits);
   }
 

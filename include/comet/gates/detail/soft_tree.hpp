@@ -34,7 +34,7 @@ enum class Purpose { inference, training };
 /// live there, `live[0..count)`,
 ///
 ///     split(node, level, tree, live, count, logits, left, right)
-///     leaf(slot, live, count, factors)
+///     leaf(slot, tree, live, count, factors)
 ///
 /// and has_entry(reach, factor, rows): whether a leaf without weight has an entry in its row.
 template <class S>
@@ -228,7 +228,7 @@ class SoftTreeTile {
         const auto label = ExpertId(tile.rows_ == Rows::slots ? slot : number);
         const Index list = tree * lanes;
         const Index count = at.num_live[tree];
-        source.leaf(slot, at.live + list, count, tile.logits_);
+        source.leaf(slot, tree, at.live + list, count, tile.logits_);
         for (Index i = 0; i < count; ++i)
           tile.push_leaf({std::int32_t(slot), label, std::int32_t(tree), at.live[list + i], 0,
                           false, at.reach[list + i], tile.logits_[i]},

@@ -117,17 +117,18 @@ struct DSelectKSample {
   }
   void leaf(Index node, Index, TreeLevel<S> at) {
     const Index code = node + 1 - (Index(1) << tables.num_bits());
-    S sum = 0;
-    for (Index j = 0; j < trees(); ++j) {
-      if (at.num_live[j] == 0) continue;
-      if (tables.has_slots()) {
+    if (tables.has_slots()) {
+      for (Index j = 0; j < trees(); ++j) {
+        if (at.num_live[j] == 0) continue;
         const S weight = mixture[j] * at.reach[j];
         if (weight != S(0)) add(code * trees() + j, weight);
-      } else {
-        sum += mixture[j] * at.reach[j];
       }
+      return;
     }
-    if (!tables.has_slots()) add(code, sum);
+    S sum = 0;
+    for (Index j = 0; j < trees(); ++j)
+      if (at.num_live[j] != 0) sum += mixture[j] * at.reach[j];
+    add(code, sum);
   }
 };
 
