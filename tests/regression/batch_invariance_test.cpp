@@ -57,14 +57,14 @@ template <class S>
 void check_dense(Index d, Index m, Index num_samples, const std::vector<Part>& parts) {
   Dense<S> layer({.input_dim = d, .output_dim = m, .activation = Activation::relu}, RandomKey(1));
   test::parameter(layer, "bias") = random_matrix<S>(m, 1, 2);
-  typename Dense<S>::Workspace workspace;
+  Pass pass(layer);
   const Matrix<S> x = random_matrix<S>(d, num_samples, 3);
   Matrix<S> all(m, num_samples);
-  layer.forward(x, all, workspace);
+  layer.predict(x, all, pass);
   bool same = true;
   for (const Part part : parts) {
     Matrix<S> y(m, part.count);
-    layer.forward(x.middleCols(part.first, part.count), y, workspace);
+    layer.predict(x.middleCols(part.first, part.count), y, pass);
     same = same && test::same_bits(y, all.middleCols(part.first, part.count));
   }
   CHECK(same);
@@ -72,7 +72,7 @@ void check_dense(Index d, Index m, Index num_samples, const std::vector<Part>& p
   for (Index offset = 1; offset < 4; ++offset) {
     Moved<S> input(x.leftCols(few), offset);
     Moved<S> output(Matrix<S>::Zero(m, few), offset);
-    layer.forward(input.view(d, few), output.view(m, few), workspace);
+    layer.predict(input.view(d, few), output.view(m, few), pass);
     same = same && test::same_bits(output.view(m, few), all.leftCols(few));
   }
   CHECK(same);
@@ -80,7 +80,6 @@ void check_dense(Index d, Index m, Index num_samples, const std::vector<Part>& p
 
 template <class S>
 void check_mixture(Index d, Index m, Index k, Index num_samples, const std::vector<Part>& parts) {
-  using Layer = MoeLayer<TopKGate<S>, DenseExpert<S>>;
   const Index n = 3;
   std::vector<TopKGate<S>> gates;
   std::vector<DenseExpert<S>> experts;
@@ -88,11 +87,11 @@ void check_mixture(Index d, Index m, Index k, Index num_samples, const std::vect
     gates.emplace_back(TopKGateOptions{.input_dim = d, .num_experts = n, .k = k}, RandomKey(t));
   for (std::uint64_t e = 0; e < std::uint64_t(n); ++e)
     experts.emplace_back(DenseExpertOptions{.input_dim = d, .output_dim = m}, RandomKey(9).fold(e));
-  const Layer layer(gates, experts);
-  typename Layer::Workspace workspace;
+  const MoeLayer layer(gates, experts);
+  Pass pass(layer);
   const Matrix<S> x = random_matrix<S>(d, num_samples, 3);
   Matrix<S> all(m, 2 * num_samples);
-  layer.predict(x, all, workspace);
+  layer.predict(x, all, pass);
   const auto same_as_all = [&](const auto& y, Index first, Index count) {
     return test::same_bits(y.leftCols(count), all.middleCols(first, count)) &&
            test::same_bits(y.rightCols(count), all.middleCols(num_samples + first, count));
@@ -100,7 +99,7 @@ void check_mixture(Index d, Index m, Index k, Index num_samples, const std::vect
   bool same = true;
   for (const Part part : parts) {
     Matrix<S> y(m, 2 * part.count);
-    layer.predict(x.middleCols(part.first, part.count), y, workspace);
+    layer.predict(x.middleCols(part.first, part.count), y, pass);
     same = same && same_as_all(y, part.first, part.count);
   }
   CHECK(same);
@@ -108,7 +107,7 @@ void check_mixture(Index d, Index m, Index k, Index num_samples, const std::vect
   for (Index offset = 1; offset < 4; ++offset) {
     Moved<S> input(x.leftCols(few), offset);
     Moved<S> output(Matrix<S>::Zero(m, 2 * few), offset);
-    layer.predict(input.view(d, few), output.view(m, 2 * few), workspace);
+    layer.predict(input.view(d, few), output.view(m, 2 * few), pass);
     same = same && same_as_all(output.view(m, 2 * few), 0, few);
   }
   CHECK(same);

@@ -32,7 +32,7 @@ auto train(std::vector<Gate> gates, ThreadPool* pool, bool lazy) {
                                   .head_dim = 9,
                                   .dropout = 0.5},
                                  std::move(gates), RandomKey(1), pool);
-  Adam<S> adam({.learning_rate = 1e-2, .lazy = lazy}, pool);
+  Adam adam(model, {.learning_rate = 1e-2, .lazy = lazy}, pool);
   std::vector<S> trace;
   for (std::uint64_t step = 0; step < 2; ++step) {
     const RandomKey key = RandomKey(2).fold(step);
@@ -45,9 +45,9 @@ auto train(std::vector<Gate> gates, ThreadPool* pool, bool lazy) {
       rating(0, b) = watched(0, b) * S(1 + key.fold(3).index(std::uint64_t(b), 5));
     }
     trace.push_back(model.backward(users, items, watched, rating, S(0.5), S(0.5), key.fold(4)));
-    const auto gradients = test::gradients_of(model);
+    const auto gradients = test::values_of(model.gradients());
     trace.insert(trace.end(), gradients.begin(), gradients.end());
-    adam.step(model);
+    adam.step(model, model.gradients());
   }
   const auto values = test::values_of(model);
   trace.insert(trace.end(), values.begin(), values.end());
@@ -89,13 +89,12 @@ TEST_CASE("Adam over a large model gives the same bits for any number of threads
   const Matrix<float> some = random_matrix<float>(17, 8000, 1);
   const auto run = [&](ThreadPool* pool, bool lazy) {
     Embedding<float> model({.num_ids = 8000, .output_dim = 17}, RandomKey(1));
-    Adam<float> adam({.lazy = lazy}, pool);
+    Adam adam(model, {.lazy = lazy}, pool);
+    Gradients gradients(model);
     for (int step = 0; step < 2; ++step) {
-      model.visit_parameters([&](const ParameterName&, auto&, auto& gradients) {
-        gradients = some;
-        for (Index c = step; c < 8000; c += 3) gradients.col(c).setZero();
-      });
-      adam.step(model);
+      gradients[0] = some;
+      for (Index c = step; c < 8000; c += 3) gradients[0].col(c).setZero();
+      adam.step(model, gradients);
     }
     return test::values_of(model);
   };
@@ -113,14 +112,14 @@ TEST_CASE("a dense layer gives the same bits for any number of threads", "[bits]
   REQUIRE(double(d * m * samples) >= detail::parallel_threshold);
   const Matrix<double> x = random_matrix<double>(d, samples, 1);
   const auto run = [&](ThreadPool* pool) {
-    Dense<double> layer({.input_dim = d, .output_dim = m, .activation = Activation::relu},
-                        RandomKey(1));
-    Dense<double>::Workspace workspace(pool);
+    const Dense<double> layer({.input_dim = d, .output_dim = m, .activation = Activation::relu},
+                              RandomKey(1));
+    Pass pass(layer, pool);
     Matrix<double> y(m, samples), dy = random_matrix<double>(m, samples, 2);
     Matrix<double> dx = Matrix<double>::Zero(d, samples);
-    layer.forward(x, y, workspace);
-    layer.backward(x, y, dy, dx, workspace);
-    std::vector<double> trace = test::gradients_of(layer);
+    layer.predict(x, y, pass);
+    layer.backward(x, y, dy, dx, pass);
+    std::vector<double> trace = test::gradients_of(layer, pass);
     trace.insert(trace.end(), y.data(), y.data() + y.size());
     trace.insert(trace.end(), dx.data(), dx.data() + dx.size());
     return trace;
@@ -134,7 +133,6 @@ TEST_CASE("a dense layer gives the same bits for any number of threads", "[bits]
 
 TEST_CASE("a mixture gives the same bits for any number of threads, however it is loaded",
           "[bits]") {
-  using Layer = MoeLayer<test::FixedGate<float>, DenseExpert<float>>;
   for (const test::Load load : {test::Load::random, test::Load::skewed, test::Load::full}) {
     CAPTURE(int(load));
     const Index samples = 131, n = 5, d = 64, m = 140;
@@ -148,19 +146,19 @@ TEST_CASE("a mixture gives the same bits for any number of threads, however it i
     const Matrix<float> x = random_matrix<float>(d, samples, 1);
     const Matrix<float> dy = random_matrix<float>(m, 2 * samples, 2);
     const auto run = [&](ThreadPool* pool) {
-      Layer layer(gates, experts);
-      Layer::Workspace workspace(pool);
+      const MoeLayer layer(gates, experts);
+      Pass pass(layer, pool);
       Matrix<float> y(m, 2 * samples), dx = Matrix<float>::Zero(d, samples);
-      layer.predict(x, y, workspace);
+      layer.predict(x, y, pass);
       std::vector<float> trace(y.data(), y.data() + y.size());
-      layer.forward(x, y, RandomKey(3), workspace);
-      REQUIRE(double(workspace.plan().num_columns() * d * m) >= detail::parallel_threshold);
+      layer.forward(x, y, RandomKey(3), pass);
+      REQUIRE(double(pass.workspace.plan().num_columns() * d * m) >= detail::parallel_threshold);
       trace.insert(trace.end(), y.data(), y.data() + y.size());
-      layer.backward(x, dy, dx, workspace);
+      layer.backward(x, dy, dx, pass);
       trace.insert(trace.end(), dx.data(), dx.data() + dx.size());
       for (const auto& gate : layer.gates())
         trace.insert(trace.end(), gate.dweights().begin(), gate.dweights().end());
-      const auto gradients = test::gradients_of(layer);
+      const auto gradients = test::gradients_of(layer, pass);
       trace.insert(trace.end(), gradients.begin(), gradients.end());
       return trace;
     };

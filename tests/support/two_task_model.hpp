@@ -6,8 +6,11 @@
 #include <utility>
 #include <vector>
 
-#include <comet/core/parameters.hpp>
+#include <comet/core/gradients.hpp>
+#include <comet/core/make_experts.hpp>
+#include <comet/core/pass.hpp>
 #include <comet/core/random.hpp>
+#include <comet/core/thread_pool.hpp>
 #include <comet/core/types.hpp>
 #include <comet/experts/dense.hpp>
 #include <comet/layers/dense.hpp>
@@ -24,7 +27,8 @@ struct TwoTaskSizes {
 };
 
 /// \brief The two-task model of the paper, made of the library's parts: what a user's training
-/// program looks like, at the size a test likes.
+/// program looks like, at the size a test likes. Its gradients are here, too: the parts' passes add
+/// to them.
 template <class Gate>
 class TwoTaskModel {
  public:
@@ -36,16 +40,25 @@ class TwoTaskModel {
                ThreadPool* pool = nullptr)
       : users_({.num_ids = sizes.num_users, .output_dim = sizes.embedding_dim}, key.fold(0)),
         items_({.num_ids = sizes.num_items, .output_dim = sizes.embedding_dim}, key.fold(1)),
-        mixture_(std::move(gates), experts(sizes, key.fold(2))),
-        mixture_workspace_(pool),
-        dense_workspace_(pool) {
+        mixture_(std::move(gates), experts(sizes, key.fold(2))) {
     for (std::uint64_t t = 0; t < 2; ++t) {
       hidden_.emplace_back(DenseOptions{sizes.expert_dim, sizes.head_dim, Activation::relu},
                            key.fold(3).fold(t));
       output_.emplace_back(DenseOptions{.input_dim = sizes.head_dim, .output_dim = 1},
                            key.fold(4).fold(t));
     }
+    gradients_ = Gradients<S>(*this);
+    GradientView<S> rest = gradients_.view();
+    users_pass_ = Pass(users_, rest.next(users_), pool);
+    items_pass_ = Pass(items_, rest.next(items_), pool);
+    mixture_pass_ = Pass(mixture_, rest.next(mixture_), pool);
+    for (const auto& layer : hidden_) hidden_passes_.emplace_back(layer, rest.next(layer), pool);
+    for (const auto& layer : output_) output_passes_.emplace_back(layer, rest.next(layer), pool);
   }
+  TwoTaskModel(const TwoTaskModel&) = delete;  // the passes know where the gradients are
+  TwoTaskModel& operator=(const TwoTaskModel&) = delete;
+
+  [[nodiscard]] GradientView<S> gradients() { return gradients_.view(); }
 
   /// The loss of a batch; adds its gradients. A rating of 0 is masked.
   S backward(std::span<const std::int32_t> user, std::span<const std::int32_t> item,
@@ -57,53 +70,52 @@ class TwoTaskModel {
     users_.forward(user, x_.topRows(e));
     items_.forward(item, x_.bottomRows(e));
     mixed_.resize(mixture_.output_dim(), 2 * samples);
-    mixture_.forward(x_, mixed_, key, mixture_workspace_);
-    S loss = mixture_.regularization(mixture_workspace_);
+    mixture_.forward(x_, mixed_, key, mixture_pass_);
+    S loss = mixture_.regularization(mixture_pass_);
 
     dmixed_.setZero(mixed_.rows(), mixed_.cols());
     observed_ = (rating.array() != S(0)).template cast<S>();
-    for (Index t = 0; t < 2; ++t) {
-      auto& hidden = hidden_[std::size_t(t)];
-      auto& output = output_[std::size_t(t)];
-      const auto mixed = mixed_.middleCols(t * samples, samples);
+    for (std::size_t t = 0; t < 2; ++t) {
+      const auto& hidden = hidden_[t];
+      const auto& output = output_[t];
+      const auto mixed = mixed_.middleCols(Index(t) * samples, samples);
       h_.resize(hidden.output_dim(), samples);
       y_.resize(1, samples);
       dy_.resize(1, samples);
-      hidden.forward(mixed, h_, dense_workspace_);
-      output.forward(h_, y_, dense_workspace_);
+      hidden.predict(mixed, h_, hidden_passes_[t]);
+      output.predict(h_, y_, output_passes_[t]);
       const S weight = t == 0 ? watch_weight : rating_weight;
-      loss += weight * (t == 0 ? binary_cross_entropy<S>(y_, watched, dy_)
-                               : mean_squared_error<S>(y_, rating, observed_, dy_));
+      loss += weight * S(t == 0 ? binary_cross_entropy(y_, watched, dy_)
+                                : mean_squared_error(y_, rating, observed_, dy_));
       dy_ *= weight;
       dh_.setZero(h_.rows(), samples);
-      output.backward(h_, y_, dy_, dh_, dense_workspace_);
-      hidden.backward(mixed, h_, dh_, dmixed_.middleCols(t * samples, samples), dense_workspace_);
+      output.backward(h_, y_, dy_, dh_, output_passes_[t]);
+      hidden.backward(mixed, h_, dh_, dmixed_.middleCols(Index(t) * samples, samples),
+                      hidden_passes_[t]);
     }
     dx_.setZero(x_.rows(), samples);
-    mixture_.backward(x_, dmixed_, dx_, mixture_workspace_);
-    users_.backward(user, dx_.topRows(e));
-    items_.backward(item, dx_.bottomRows(e));
+    mixture_.backward(x_, dmixed_, dx_, mixture_pass_);
+    users_.backward(user, dx_.topRows(e), users_pass_);
+    items_.backward(item, dx_.bottomRows(e), items_pass_);
     return loss;
   }
 
   template <class F>
-  void visit_parameters(F&& f) {
-    visit_part("users", users_, f);
-    visit_part("items", items_, f);
-    visit_part("mixture", mixture_, f);
-    visit_parts("hidden", hidden_, f);
-    visit_parts("output", output_, f);
+  void visit(F&& f) const {
+    f("users", users_);
+    f("items", items_);
+    f("mixture", mixture_);
+    f("hidden", hidden_);
+    f("output", output_);
   }
 
  private:
   static std::vector<DenseExpert<S>> experts(const TwoTaskSizes& sizes, RandomKey key) {
-    std::vector<DenseExpert<S>> experts;
-    for (Index i = 0; i < sizes.num_experts; ++i)
-      experts.emplace_back(DenseExpertOptions{.input_dim = 2 * sizes.embedding_dim,
-                                              .output_dim = sizes.expert_dim,
-                                              .dropout = sizes.dropout},
-                           key.fold(std::uint64_t(i)));
-    return experts;
+    return make_experts<DenseExpert<S>>(sizes.num_experts,
+                                        {.input_dim = 2 * sizes.embedding_dim,
+                                         .output_dim = sizes.expert_dim,
+                                         .dropout = sizes.dropout},
+                                        key);
   }
 
   using Mixture = MoeLayer<Gate, DenseExpert<S>>;
@@ -113,8 +125,12 @@ class TwoTaskModel {
   Mixture mixture_;
   std::vector<Dense<S>> hidden_;
   std::vector<Dense<S>> output_;
-  typename Mixture::Workspace mixture_workspace_;
-  typename Dense<S>::Workspace dense_workspace_;
+  Gradients<S> gradients_;
+  Pass<Embedding<S>> users_pass_;
+  Pass<Embedding<S>> items_pass_;
+  Pass<Mixture> mixture_pass_;
+  std::vector<Pass<Dense<S>>> hidden_passes_;
+  std::vector<Pass<Dense<S>>> output_passes_;
   Matrix<S> x_, dx_, mixed_, dmixed_, h_, dh_, y_, dy_, observed_;
 };
 
