@@ -134,14 +134,14 @@ class AnyGate {
   void anneal(const GateAnnealing& settings) { held_->anneal(settings); }
   /// \brief As the gate does: an AnyGate that holds the frozen one. \see FreezableGate
   /// \throws std::invalid_argument if it cannot be frozen
-  [[nodiscard]] AnyGate freeze(std::span<const Permutation> permutations) const {
+  [[nodiscard]] AnyGate freeze(std::span<const Permutation> permutations = {}) const {
     return held_->freeze(permutations);
   }
   /// \brief As the gate does. \see ExplainableGate
   /// \throws std::invalid_argument if it cannot explain
   [[nodiscard]] Explanation<S> explain(const ConstMatrixView<S>& x,
-                                       std::span<const Permutation> permutations,
-                                       const ExplainNames& names) const {
+                                       std::span<const Permutation> permutations = {},
+                                       const ExplainNames& names = {}) const {
     return held_->explain(x, permutations, names);
   }
   /// \brief As the gate does. \see LoadedGate

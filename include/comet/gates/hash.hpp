@@ -101,7 +101,7 @@ class HashGate {
   /// \brief A gate that routes as this one does, to the experts' new numbers.
   /// \param permutations  one, or none
   /// \throws std::invalid_argument if there are more, or it is not of num_experts() experts
-  [[nodiscard]] HashGate freeze(std::span<const Permutation> permutations) const {
+  [[nodiscard]] HashGate freeze(std::span<const Permutation> permutations = {}) const {
     constexpr const char* where = "HashGate::freeze";
     HashGate result = *this;
     if (permutations.empty()) return result;

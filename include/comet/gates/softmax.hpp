@@ -96,7 +96,7 @@ class SoftmaxGate {
   /// \brief A gate that routes to the same bits and does nothing else: Top-k that takes all.
   /// \see FreezableGate
   /// \throws NotFinite naming the parameter that is not finite
-  [[nodiscard]] FrozenTopKGate<S> freeze(std::span<const Permutation> permutations) const {
+  [[nodiscard]] FrozenTopKGate<S> freeze(std::span<const Permutation> permutations = {}) const {
     detail::check_freezable(*this, permutations, 1);
     return {TopKTables<S>(num_experts(), false, logits_),
             detail::slot_labels(permutations, num_experts(), 1)};
@@ -104,8 +104,8 @@ class SoftmaxGate {
 
   /// \brief What speaks for the heaviest expert against the next. \see ExplainableGate
   [[nodiscard]] Explanation<S> explain(const ConstMatrixView<S>& x,
-                                       std::span<const Permutation> permutations,
-                                       const ExplainNames& names) const {
+                                       std::span<const Permutation> permutations = {},
+                                       const ExplainNames& names = {}) const {
     detail::check_explainable(*this, x, names);
     Pass<SoftmaxGate> pass(*this);
     Routing<S> row;

@@ -128,7 +128,7 @@ class TopKGate {
   /// \brief A gate that routes to the same bits and does nothing else. Noise is for training: it is
   /// left out. \see FreezableGate
   /// \throws NotFinite naming the parameter that is not finite
-  [[nodiscard]] FrozenTopKGate<S> freeze(std::span<const Permutation> permutations) const {
+  [[nodiscard]] FrozenTopKGate<S> freeze(std::span<const Permutation> permutations = {}) const {
     detail::check_freezable(*this, permutations, 1);
     return {TopKTables<S>(options_.k, options_.softmax == TopKSoftmax::all, logits_),
             detail::slot_labels(permutations, num_experts(), 1)};
@@ -136,8 +136,8 @@ class TopKGate {
 
   /// \brief Which experts it took against which, and by what features. \see ExplainableGate
   [[nodiscard]] Explanation<S> explain(const ConstMatrixView<S>& x,
-                                       std::span<const Permutation> permutations,
-                                       const ExplainNames& names) const {
+                                       std::span<const Permutation> permutations = {},
+                                       const ExplainNames& names = {}) const {
     detail::check_explainable(*this, x, names);
     Pass<TopKGate> pass(*this);
     Routing<S> row;
