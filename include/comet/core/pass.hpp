@@ -43,8 +43,8 @@ class Pass {
   /// Where backward() adds to: the larger model's, or those of this pass, zeros at first.
   [[nodiscard]] GradientView<S> gradients(const Part& part) {
     if (borrowed_) return *borrowed_;
-    if (!own_) own_.emplace(part);
-    return own_->view();
+    if (own_.size() == 0) own_ = Gradients<S>(part);
+    return own_.view();
   }
   /// Adds to these from now on, unchecked: for parts that run their own parts.
   void borrow(GradientView<S> gradients) { borrowed_ = gradients; }
@@ -54,7 +54,7 @@ class Pass {
   ThreadPool* pool = nullptr;  ///< Not owned.
 
  private:
-  std::optional<Gradients<S>> own_;
+  Gradients<S> own_;  // none until they are asked for
   std::optional<GradientView<S>> borrowed_;
 };
 
