@@ -41,7 +41,7 @@ int main() {
   Columns<double> columns, outputs, doutputs;
   AlignedVector<double> dweights;
   double loss = 0;
-  for (Index step = 0; step < 1000; ++step) {
+  for (Index step = 0; step < 2000; ++step) {
     const RandomKey step_key = key.fold(4).fold(step);
     model.gate.forward(x, routing, step_key, gate_pass);
     plan.build(routing, 8, model.bank.column_multiple());

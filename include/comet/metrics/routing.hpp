@@ -75,11 +75,11 @@ template <class S>
   return result;
 }
 
-/// \brief The same in a line: `2.1 experts per sample, as decided as 1.7, in use like 6.9 of 8`.
+/// \brief The same in a line: `2.1 experts per sample, 1.7 by weight; the batch uses 6.9 of 8`.
 [[nodiscard]] inline std::string to_string(const RoutingSummary& summary) {
   char text[160];
   std::snprintf(text, sizeof text,
-                "%.1f experts per sample, as decided as %.1f, in use like %.1f of %lld",
+                "%.1f experts per sample, %.1f by weight; the batch uses %.1f of %lld",
                 summary.experts_per_sample, summary.effective_per_sample, summary.effective_experts,
                 static_cast<long long>(summary.num_experts));
   return text;
