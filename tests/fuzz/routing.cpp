@@ -30,7 +30,9 @@ bool is_valid(const Routing& routing, Index num_experts) {
 void check_plan(std::span<const Routing> routings, Index num_experts, Index num_samples,
                 Index multiple) {
   comet::DispatchPlan plan;
-  plan.build(routings, num_experts, num_samples, multiple);
+  plan.build(routings, num_experts, multiple);
+  expect(plan.num_tasks() == Index(routings.size()) && plan.num_samples() == num_samples,
+         "a plan is of its routings");
   constexpr std::int32_t none = comet::DispatchPlan::no_column;
   std::vector<std::int32_t> columns(static_cast<std::size_t>(num_experts * num_samples), none);
   const auto column = [&](Index e, Index b) -> std::int32_t& {
@@ -86,7 +88,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   const Index num_experts = bytes.between(0, 40);
   const Index num_samples = bytes.between(0, 12);
   const Index multiple = bytes.between(1, 9);
-  std::vector<Routing> routings(static_cast<std::size_t>(bytes.between(0, 3)));
+  std::vector<Routing> routings(static_cast<std::size_t>(bytes.between(1, 3)));
   bool all_valid = true;
   for (Routing& routing : routings) {
     const Index rows = bytes.between(0, 15) == 15 ? bytes.between(0, 15) : num_samples;

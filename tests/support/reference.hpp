@@ -45,7 +45,7 @@ void descend(const CometGate<S>& gate, const Matrix<S>& x, Index b, Index tree, 
     leaves.push_back(reach);
     return;
   }
-  const Real share = smooth_step(logit(gate.splits(), node * gate.num_trees() + tree, x, b),
+  const Real share = smooth_step(logit(gate.splits(), node * gate.num_selectors() + tree, x, b),
                                  Real(gate.options().gamma));
   descend(gate, x, b, tree, 2 * node + 1, reach * share, leaves);
   descend(gate, x, b, tree, 2 * node + 2, reach * (1 - share), leaves);
@@ -54,7 +54,7 @@ void descend(const CometGate<S>& gate, const Matrix<S>& x, Index b, Index tree, 
 /// \brief sum_j v_ij exp(a_ij) over its sum over all i and j. \return n x B
 template <class S>
 [[nodiscard]] Matrix<double> weights(const CometGate<S>& gate, const Matrix<S>& x) {
-  const Index n = gate.num_experts(), k = gate.num_trees();
+  const Index n = gate.num_experts(), k = gate.num_selectors();
   Matrix<double> result(n, x.cols());
   for (Index b = 0; b < x.cols(); ++b) {
     std::vector<Real> part(std::size_t(n), 0);
