@@ -6,6 +6,7 @@
 #include <utility>
 #include <vector>
 
+#include <comet/core/make_experts.hpp>
 #include <comet/experts/dense.hpp>
 #include <comet/gates/any.hpp>
 #include <comet/gates/comet.hpp>
@@ -18,20 +19,20 @@
 #include <comet/local_search/train_with_local_search.hpp>
 #include <comet/moe_layer.hpp>
 #include <comet/optimizers/adam.hpp>
-#include <comet/testing/gate_laws.hpp>
 #include <support/gates.hpp>
 #include <support/model.hpp>
 
 using comet::AnyGate;
 using comet::Index;
 using comet::Matrix;
+using comet::Pass;
 using comet::RandomKey;
+using comet::Routing;
 namespace test = comet::test;
 
 namespace {
 
 constexpr Index d = 6, n = 5, k = 2;
-using Ids = std::span<const std::int32_t>;
 
 long allocation_count() { return test::allocations.load(); }
 
@@ -43,32 +44,51 @@ template <class S>
 comet::TopKGate<S> top_k_gate() {
   return {{.input_dim = d, .num_experts = n, .k = k}, RandomKey(2)};
 }
+template <class S>
+comet::HashGate<S> hash_gate() {
+  return {{.num_experts = n, .num_ids = 30}, RandomKey(1)};
+}
+
+/// A layer and a search that learns beside it.
+template <class Layer>
+struct Searched {
+  using Scalar = float;
+  Layer layer;
+  comet::PermutationSearch<float> search;
+
+  template <class F>
+  void visit(F&& f) const {
+    f("layer", layer);
+    f("search", search);
+  }
+};
 
 /// Three steps of a layer in a relaxed search, then one after it.
 template <class Gate>
 std::vector<float> trained(Gate gate) {
   std::vector<comet::PermutedGate<Gate>> gates;
   gates.emplace_back(std::move(gate));
-  std::vector<comet::DenseExpert<float>> experts;
-  for (Index i = 0; i < n; ++i)
-    experts.emplace_back(comet::DenseExpertOptions{.input_dim = d, .output_dim = 3},
-                         RandomKey(7).fold(std::uint64_t(i)));
-  comet::MoeLayer layer(std::move(gates), std::move(experts));
-  typename decltype(layer)::Workspace workspace;
-  comet::PermutationSearch<float> search({.steps = 3}, layer.gates(), RandomKey(3));
-  comet::Adam<float> adam({.learning_rate = 0.05});
+  comet::MoeLayer built(std::move(gates), comet::make_experts<comet::DenseExpert<float>>(
+                                              n, {.input_dim = d, .output_dim = 3}, RandomKey(7)));
+  comet::PermutationSearch search({.steps = 3}, built.gates(), RandomKey(3));
+  Searched<decltype(built)> model{std::move(built), std::move(search)};
+  comet::Gradients gradients(model);
+  Pass pass(model.layer);
+  auto rest = gradients.view();
+  pass.borrow(rest.next(model.layer));
+  comet::Adam adam(model, {.learning_rate = 0.05});
   const Matrix<float> x = test::random_matrix<float>(d, 20, 4);
   Matrix<float> y(3, 20), dx = Matrix<float>::Zero(d, 20);
   for (std::uint64_t step = 0; step < 4; ++step)
     comet::step_with_local_search(
-        search, layer.gates(),
+        model.search, model.layer.gates(),
         [&] {
-          layer.forward(x, y, RandomKey(5).fold(step), workspace);
-          Matrix<float> dy = y;
-          layer.backward(x, dy, dx, workspace);
+          model.layer.forward(x, y, RandomKey(5).fold(step), pass);
+          model.layer.backward(x, y, dx, pass);
+          model.search.backward(model.layer.gates(), pass.workspace.gates(), rest);
         },
-        [&] { adam.step(layer); });
-  std::vector<float> values = test::values_of(layer);
+        [&] { adam.step(model, gradients); });
+  std::vector<float> values = test::values_of(model);
   values.insert(values.end(), y.data(), y.data() + y.size());
   return values;
 }
@@ -76,18 +96,18 @@ std::vector<float> trained(Gate gate) {
 }  // namespace
 
 static_assert(comet::TrainableGate<AnyGate<float>>);
-static_assert(comet::Gate<AnyGate<double, Ids>>);
+static_assert(comet::capabilities_of<AnyGate<double>> == comet::GateCapabilities{.trains = true,
+                                                                                 .selectors = true,
+                                                                                 .anneals = true,
+                                                                                 .freezes = true,
+                                                                                 .explains = true,
+                                                                                 .loads = true});
 
 TEMPLATE_TEST_CASE("any gate obeys the laws of gates", "", COMET_TEST_SCALARS) {
   using S = TestType;
-  using Features = AnyGate<S>;
-  for (const Features& gate : {Features(comet_gate<S>()), Features(top_k_gate<S>())})
-    for (const auto& broken : comet::testing::check_gate_laws(
-             gate, {.input_dim = d, .count_allocations = allocation_count}))
-      FAIL_CHECK(broken);
-  const AnyGate<S, Ids> hash(comet::HashGate<S>({.num_ids = 30, .num_experts = n}, RandomKey(1)));
-  for (const auto& broken : comet::testing::check_gate_laws(hash, {.num_ids = 30}))
-    FAIL_CHECK(broken);
+  for (const auto& gate :
+       {AnyGate<S>(comet_gate<S>()), AnyGate<S>(top_k_gate<S>()), AnyGate<S>(hash_gate<S>())})
+    test::check_laws(gate, {.num_ids = 30, .count_allocations = allocation_count});
 }
 
 TEST_CASE("any gate trains to the bits of the gate it holds") {
@@ -98,18 +118,18 @@ TEST_CASE("any gate trains to the bits of the gate it holds") {
 }
 
 TEST_CASE("any gate keeps the training protocol") {
-  AnyGate<double> gate(comet_gate<double>());
-  const Matrix<double> x = test::random_matrix<double>(d, 9, 2);
-  test::check_training_protocol(gate, x);
-  test::check_batch_invariance(gate, x);
+  test::check_laws(AnyGate<double>(comet_gate<double>()), {.num_samples = 9});
 }
 
 TEST_CASE("any gate says what it holds, and copies of it are independent") {
   AnyGate<float> gate(comet_gate<float>());
   REQUIRE(gate.get_if<comet::CometGate<float>>() != nullptr);
   CHECK(gate.get_if<comet::TopKGate<float>>() == nullptr);
+  CHECK(gate.name() == "comet");
+  CHECK(gate.input_dim() == d);
   CHECK(gate.num_experts() == n);
   CHECK(gate.max_active() == comet_gate<float>().max_active());
+  CHECK(AnyGate<float>(hash_gate<float>()).input_dim() == 0);
 
   AnyGate<float> copy = gate;
   test::parameter(copy, "split.weight").setZero();
@@ -122,15 +142,107 @@ TEST_CASE("any gate says what it holds, and copies of it are independent") {
   CHECK(moved.num_experts() == n);
 }
 
-TEST_CASE("a workspace of another kind of gate holds no forward pass for any gate") {
-  AnyGate<float> tree(comet_gate<float>());
-  AnyGate<float> top(top_k_gate<float>());
-  AnyGate<float>::Workspace workspace;
-  comet::Routing<float> routing;
+TEST_CASE("a pass of another kind of gate holds no forward pass for any gate") {
+  const AnyGate<float> tree(comet_gate<float>());
+  const AnyGate<float> top(top_k_gate<float>());
+  Pass pass(tree);
+  Routing<float> routing;
   const Matrix<float> x = test::random_matrix<float>(d, 4, 2);
-  tree.forward(x, routing, RandomKey(1), workspace);
+  tree.forward(x, routing, RandomKey(1), pass);
   const std::vector<float> dweights(std::size_t(routing.num_entries()), 1.0f);
-  CHECK(top.regularization(workspace) == 0);
-  Matrix<float> none;
-  CHECK_THROWS_AS(top.backward(x, routing, dweights, none, workspace), std::invalid_argument);
+  CHECK(top.regularization(pass) == 0);
+  CHECK_THROWS_AS(top.backward(x, routing, dweights, comet::no_gradient, pass),
+                  std::invalid_argument);
+}
+
+TEST_CASE("any gate hands capabilities on") {
+  const comet::CometGate<double> bare = comet_gate<double>();
+  AnyGate<double> gate(bare);
+  const Matrix<double> x = test::random_matrix<double>(d, 7, 2);
+  CHECK(gate.capabilities() == comet::capabilities_of<comet::CometGate<double>>);
+  CHECK(gate.num_selectors() == bare.num_selectors());
+
+  Pass pass(gate);
+  Pass bare_pass(bare);
+  Routing<double> slots, expected;
+  gate.route_slots(x, slots, pass);
+  bare.route_slots(x, expected, bare_pass);
+  CHECK(test::same_bits(slots.dense(n * k), expected.dense(n * k)));
+  gate.forward_slots(x, slots, RandomKey(1), pass);
+  CHECK(test::same_bits(slots.dense(n * k), expected.dense(n * k)));
+
+  const auto p = comet::Permutation::random(n, RandomKey(4));
+  const AnyGate<double> frozen = gate.freeze(std::span(&p, 1));
+  CHECK(frozen.name() == "frozen_comet");
+  const Matrix<double> before = test::routed(gate, x).dense(n);
+  const Matrix<double> after = test::routed(frozen, x).dense(n);
+  for (Index i = 0; i < n; ++i) CHECK(after.row(p[i]) == before.row(i));
+  CHECK(gate.explain(x.col(0)).experts.size() == test::routed(gate, x.col(0)).experts(0).size());
+
+  comet::anneal(gate, {.gamma = 0.25});
+  CHECK(gate.get_if<comet::CometGate<double>>()->options().gamma == 0.25);
+  CHECK(gate.get_if<comet::CometGate<double>>()->options().entropy == 0.2);
+}
+
+TEST_CASE("any gate refuses in words what the gate inside cannot do") {
+  AnyGate<double> hash(hash_gate<double>());
+  Pass pass(hash);
+  Routing<double> routing;
+  const Matrix<double> x = Matrix<double>::Zero(d, 1);
+  CHECK_THROWS_WITH(
+      comet::anneal(hash, {.gamma = 0.5}),
+      "comet::AnyGate::anneal: a hash gate has no gamma and no entropy penalty to anneal");
+  CHECK_THROWS_WITH(
+      hash.num_selectors(),
+      "comet::AnyGate::num_selectors: a hash gate has no selectors that could be told apart");
+  CHECK_THROWS_WITH(
+      hash.route_slots(x, routing, pass),
+      "comet::AnyGate::route_slots: a hash gate has no selectors that could be told apart");
+  CHECK_THROWS_WITH(
+      hash.forward_slots(x, routing, RandomKey(1), pass),
+      "comet::AnyGate::forward_slots: a hash gate has no selectors that could be told apart");
+  CHECK_THROWS_WITH(hash.explain(x),
+                    "comet::AnyGate::explain: a hash gate cannot say why it goes where it goes");
+  const std::vector<Index> load(std::size_t(n), 1);
+  CHECK_THROWS_WITH(comet::end_of_step(hash, load),
+                    "comet::AnyGate::end_of_step: a hash gate has no use for the load of a step");
+  const AnyGate<double> frozen = AnyGate<double>(comet_gate<double>()).freeze();
+  CHECK_THROWS_WITH(frozen.freeze(),
+                    "comet::AnyGate::freeze: a frozen_comet gate cannot be frozen");
+}
+
+namespace {
+
+/// Steers by the load, has no name, and looks at nothing.
+struct Steered {
+  using Scalar = double;
+  struct Workspace {};
+  std::vector<Index> last = {};
+
+  Index num_experts() const { return 2; }
+  Index max_active() const { return 1; }
+  void route(const comet::Samples<double>& samples, Routing<double>& routing,
+             Pass<Steered>& /*pass*/) const {
+    routing.clear();
+    for (Index b = 0; b < samples.size(); ++b) {
+      if (samples.is_live(b)) routing.push(0, 1.0);
+      routing.end_sample();
+    }
+  }
+  void end_of_step(std::span<const Index> load) { last.assign(load.begin(), load.end()); }
+};
+
+}  // namespace
+
+TEST_CASE("any gate tells the load to a gate that wants it, a name to none that has none") {
+  AnyGate<double> gate{Steered()};
+  const std::vector<Index> load{3, 4};
+  comet::end_of_step(gate, load);
+  CHECK(gate.get_if<Steered>()->last == load);
+  CHECK(gate.name().empty());
+  CHECK(gate.capabilities() == comet::GateCapabilities{.loads = true});
+  CHECK_THROWS_WITH(gate.anneal({}),
+                    "comet::AnyGate::anneal: this gate has no gamma and no "
+                    "entropy penalty to anneal");
+  test::check_laws(gate);
 }

@@ -53,8 +53,8 @@ void fill(Eigen::MatrixBase<Derived>& values, Values kind, RandomKey key) {
 template <class Gate>
 void fill_parameters(Gate& gate, Values kind, RandomKey key) {
   std::uint64_t tensor = 0;
-  gate.visit_parameters(
-      [&](const ParameterName&, auto& values, auto&) { fill(values, kind, key.fold(tensor++)); });
+  for_each_parameter(
+      gate, [&](const ParameterName&, auto& values) { fill(values, kind, key.fold(tensor++)); });
 }
 
 struct Shape {
@@ -77,9 +77,7 @@ Shape draw_shape(RandomKey key) {
 
 template <class Gate>
 Matrix<double> dense(const Gate& gate, const Matrix<double>& x) {
-  typename Gate::Workspace workspace;
-  Routing<double> routing;
-  gate.route(x, routing, workspace);
+  const Routing<double> routing = test::routed(gate, x);
   test::check_rows(routing, gate.num_experts(), x.cols(), gate.max_active(), false);
   return routing.dense(gate.num_experts());
 }
@@ -177,13 +175,11 @@ TEST_CASE(
   auto leaves = test::parameter(gate, "leaf.bias");
   leaves.setZero();
   leaves(0, 0) = 200;  // its reach is 2e-44, and no float is its inverse
-  CometGate<float>::Workspace workspace;
-  Routing<float> routing;
-  CHECK_THROWS_WITH(gate.route(Matrix<float>::Ones(1, 1), routing, workspace),
-                    Catch::Contains("the logits of sample 0 overflow"));
+  const Matrix<float> x = Matrix<float>::Ones(1, 1);
+  CHECK_THROWS_AS(test::routed(gate, x), NotFinite);
+  CHECK_THROWS_WITH(test::routed(gate, x), Catch::Contains("the logits of sample 0 overflow"));
   leaves(0, 0) = 10;  // leaves of more reach count, and all is well
-  gate.route(Matrix<float>::Ones(1, 1), routing, workspace);
-  test::check_rows(routing, 8, 1, 8);
+  test::check_rows(test::routed(gate, x), 8, 1, 8);
 }
 
 TEST_CASE("a permuted gate moves every weight to where its permutation says, whatever they are") {

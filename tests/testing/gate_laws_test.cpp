@@ -14,6 +14,7 @@
 #include <comet/gates/dselect_k.hpp>
 #include <comet/gates/hash.hpp>
 #include <comet/gates/softmax.hpp>
+#include <comet/gates/static_dselect_k.hpp>
 #include <comet/gates/top_k.hpp>
 #include <comet/testing/gate_laws.hpp>
 
