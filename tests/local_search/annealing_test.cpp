@@ -9,8 +9,8 @@
 using comet::Annealing;
 using comet::Index;
 
-TEST_CASE("the default annealing matches the golden schedule") {
-  const Annealing annealing;
+TEST_CASE("the published annealing matches the golden schedule") {
+  const Annealing annealing = Annealing::published();
   annealing.validate();
   for (const auto& golden : comet::test::golden("schedule.json")) {
     const Index step = golden.at("step").get<Index>();
@@ -22,8 +22,17 @@ TEST_CASE("the default annealing matches the golden schedule") {
   }
 }
 
-TEST_CASE("iterations are exact floors") {
+TEST_CASE("the default annealing is warm, with a constant number of iterations") {
   const Annealing annealing;
+  annealing.validate();
+  CHECK(annealing.temperature(0, 100) == Approx(0.1));
+  CHECK(annealing.temperature(50, 100) == Approx(0.01));
+  CHECK(annealing.temperature(100, 100) == Approx(0.001));
+  for (const Index step : {0, 1, 50, 100}) CHECK(annealing.iterations(step, 100) == 20);
+}
+
+TEST_CASE("iterations are exact floors") {
+  const Annealing annealing = Annealing::published();
   for (Index total = 1; total <= 130; ++total)
     for (Index step = 0; step <= total; ++step)
       REQUIRE(annealing.iterations(step, total) == 20 + (130 * step) / total);

@@ -3,7 +3,11 @@
 #include <support/catch.hpp>
 
 #include <algorithm>
+#include <cmath>
+#include <cstdint>
 #include <span>
+#include <stdexcept>
+#include <string>
 #include <utility>
 #include <vector>
 
@@ -13,6 +17,7 @@
 #include <comet/gates/dselect_k.hpp>
 #include <comet/gates/hash.hpp>
 #include <comet/gates/top_k.hpp>
+#include <comet/local_search/concepts.hpp>
 #include <comet/local_search/permuted_gate.hpp>
 #include <comet/testing/gate_laws.hpp>
 #include <comet/testing/gradient_check.hpp>
@@ -24,6 +29,7 @@ using comet::test::random_matrix;
 
 static_assert(TrainableGate<PermutedGate<CometGate<double>>>);
 static_assert(TrainableGate<PermutedGate<HashGate<float>>>, "a search can train P for any gate");
+static_assert(RelabelledGate<PermutedGate<TopKGate<double>>>);
 static_assert(SelectorGate<CometGate<float>> && SelectorGate<DSelectKGate<double>>);
 static_assert(!SelectorGate<TopKGate<float>> && !SelectorGate<HashGate<float>>);
 
@@ -43,7 +49,7 @@ CometGate<double> comet_gate(double entropy = 0) {
 template <class Gate>
 Gate spread(Gate gate) {
   std::uint64_t seed = 40;
-  gate.visit_parameters([&](const ParameterName&, auto& values, auto&) {
+  for_each_parameter(gate, [&](const ParameterName&, auto& values) {
     values = random_matrix<double>(values.rows(), values.cols(), seed++);
   });
   return gate;
@@ -58,59 +64,60 @@ std::vector<Matrix<double>> rough_matrices(Index count) {
 }
 
 template <class Gate>
-Matrix<double> weights_of(const Gate& gate, const Matrix<double>& x) {
-  typename Gate::Workspace workspace;
-  Routing<double> routing;
-  gate.route(x, routing, workspace);
-  return routing.dense(gate.num_experts());
+Matrix<double> weights_of(const Gate& gate, const Samples<double>& samples) {
+  return test::routed(gate, samples).dense(gate.num_experts());
 }
 
-/// The gate with its soft permutations as parameters, so that a gradient check covers them.
+/// The gate with its input and its soft permutations as parameters, so that a gradient check covers
+/// them.
 template <class G>
 struct SoftModel {
   using Scalar = double;
 
   PermutedGate<G> gate;
-  Matrix<double> x;
-  std::vector<Matrix<double>> soft;
-  std::vector<Matrix<double>> dsoft;
-  Matrix<double> dx;
+  Parameter<double> x;
+  std::vector<Parameter<double>> soft;
   Matrix<double> upstream;
 
+  SoftModel(const G& inner, Index count)
+      : gate(inner), x(d, num_samples), upstream(random_matrix<double>(n, num_samples, 3)) {
+    x = random_matrix<double>(d, num_samples, 2);
+    for (const auto& matrix : rough_matrices(count)) soft.emplace_back(n, n) = matrix;
+  }
+
   void hand_over() {
-    gate.set_soft(soft, std::vector<Permutation>(soft.size(), Permutation::identity(n)));
+    gate.set_soft(std::vector<Matrix<double>>(soft.begin(), soft.end()),
+                  std::vector<Permutation>(soft.size(), Permutation::identity(n)));
   }
   double loss() {
     hand_over();
-    typename PermutedGate<G>::Workspace workspace;
+    Pass pass(gate);
     Routing<double> routing;
-    gate.forward(x, routing, RandomKey(5), workspace);
-    return routing.dense(n).cwiseProduct(upstream).sum() + gate.regularization(workspace);
+    gate.forward(x, routing, RandomKey(5), pass);
+    return routing.dense(n).cwiseProduct(upstream).sum() + gate.regularization(pass);
   }
-  void backward() {
+  void backward(GradientView<double> gradients) {
     hand_over();
-    test::add_gradients(gate, x, upstream, dx);
-    for (std::size_t j = 0; j < soft.size(); ++j) gate.add_soft_gradient(Index(j), dsoft[j]);
+    Pass pass(gate, gradients.next(gate));
+    test::add_gradients(gate, x, upstream, gradients[0], pass);
+    for (std::size_t j = 0; j < soft.size(); ++j)
+      gate.add_soft_gradient(Index(j), gradients[Index(j) + 1], pass);
   }
   template <class F>
-  void visit_parameters(F&& f) {
-    gate.visit_parameters(f);
-    f("x", x, dx);
-    for (std::size_t j = 0; j < soft.size(); ++j) f("soft", soft[j], dsoft[j]);
+  void visit(F&& f) const {
+    gate.visit(f);
+    f("x", x);
+    for (const auto& p : soft) f("soft", p);
   }
 };
 
 template <class G>
 void check_soft_gradients(const G& inner, Index count) {
   CAPTURE(count);
-  SoftModel<G> model{PermutedGate(inner),
-                     random_matrix<double>(d, num_samples, 2),
-                     rough_matrices(count),
-                     std::vector<Matrix<double>>(std::size_t(count), Matrix<double>::Zero(n, n)),
-                     Matrix<double>::Zero(d, num_samples),
-                     random_matrix<double>(n, num_samples, 3)};
+  SoftModel<G> model(inner, count);
   const auto result = testing::check_gradients(
-      model, [&] { return model.loss(); }, [&] { model.backward(); });
+      model, [&] { return model.loss(); },
+      [&](GradientView<double> gradients) { model.backward(gradients); });
   INFO(result.where << ": " << result.analytic << " against " << result.numeric);
   CHECK(result.largest_error <= 1e-8);
   CHECK(result.num_checked >= d * num_samples + count * n * n);
@@ -132,9 +139,9 @@ TEST_CASE("a permuted gate gives slot i's weight to expert pi(i), to the bit") {
   const Matrix<double> permuted = weights_of(gate, x);
   for (Index i = 0; i < n; ++i) CHECK(test::same_bits(permuted.row(p[i]), bare.row(i)));
   // forward() is the same as route() while P is hard.
-  PermutedGate<CometGate<double>>::Workspace workspace;
+  Pass pass(gate);
   Routing<double> routing;
-  gate.forward(x, routing, RandomKey(0), workspace);
+  gate.forward(x, routing, RandomKey(0), pass);
   CHECK(test::same_bits(routing.dense(n), permuted));
   test::check_rows(routing, n, x.cols(), gate.max_active());
 }
@@ -145,9 +152,9 @@ TEST_CASE("permutations per selector act on each selector's weights") {
                                       Permutation::random(n, RandomKey(4))};
   const auto check = [&](const auto& inner) {
     using G = std::decay_t<decltype(inner)>;
-    typename G::Workspace workspace;
+    Pass<G> pass(inner);
     Routing<double> routing;
-    inner.route_slots(x, routing, workspace);
+    inner.route_slots(x, routing, pass);
     REQUIRE_NOTHROW(routing.validate("test", n * k, x.cols()));
     for (const double weight : routing.weights()) CHECK(weight > 0);
     const Matrix<double> slots = routing.dense(n * k);
@@ -167,13 +174,15 @@ TEST_CASE("permutations per selector act on each selector's weights") {
     test::WithInput model(gate, Matrix<double>(x.leftCols(num_samples)));
     const Matrix<double> upstream = random_matrix<double>(n, num_samples, 8);
     const auto loss = [&] {
-      typename PermutedGate<G>::Workspace ws;
+      Pass fresh(gate);
       Routing<double> r;
-      gate.forward(model.x, r, RandomKey(5), ws);
-      return r.dense(n).cwiseProduct(upstream).sum() + gate.regularization(ws);
+      gate.forward(model.x, r, RandomKey(5), fresh);
+      return r.dense(n).cwiseProduct(upstream).sum() + gate.regularization(fresh);
     };
-    const auto result = testing::check_gradients(
-        model, loss, [&] { test::add_gradients(gate, model.x, upstream, model.dx); });
+    const auto result = testing::check_gradients(model, loss, [&](GradientView<double> gradients) {
+      Pass fresh(gate, model.of_part(gradients));
+      test::add_gradients(gate, model.x, upstream, model.of_input(gradients), fresh);
+    });
     INFO(result.where << ": " << result.analytic << " against " << result.numeric);
     CHECK(result.largest_error <= 1e-6);
   };
@@ -206,9 +215,9 @@ TEST_CASE("a soft permutation moves weight but makes none, and route() stays har
   const Matrix<double> routed = weights_of(gate, x);
   gate.set_soft(rough_matrices(1), std::vector{hard});
   CHECK(gate.is_soft());
-  PermutedGate<DSelectKGate<double>>::Workspace workspace;
+  Pass pass(gate);
   Routing<double> routing;
-  gate.forward(x, routing, RandomKey(0), workspace);
+  gate.forward(x, routing, RandomKey(0), pass);
   const Matrix<double> soft = routing.dense(n);
   CHECK(soft.colwise().sum().isApprox(routed.colwise().sum(), 1e-14));
   CHECK((soft.array() > 0).any());
@@ -217,31 +226,16 @@ TEST_CASE("a soft permutation moves weight but makes none, and route() stays har
 
   // A permutation in soft form is the permutation.
   gate.set_soft(std::vector{hard.matrix()}, std::vector{hard});
-  gate.forward(x, routing, RandomKey(0), workspace);
+  gate.forward(x, routing, RandomKey(0), pass);
   CHECK(routing.dense(n).isApprox(routed, 1e-14));
   gate.set_permutation(hard);
   CHECK_FALSE(gate.is_soft());
 }
 
-TEMPLATE_TEST_CASE("a permuted gate keeps the training protocol", "", COMET_TEST_SCALARS) {
-  using S = TestType;
-  PermutedGate gate(
-      CometGate<S>({.input_dim = d, .num_experts = n, .k = k, .entropy = 0.2}, RandomKey(1)));
-  const Matrix<S> x = random_matrix<S>(d, num_samples, 2);
-  SECTION("one permutation") { gate.set_permutation(Permutation::random(n, RandomKey(3))); }
-  SECTION("one per selector") {
-    gate.set_permutations(
-        {Permutation::random(n, RandomKey(3)), Permutation::random(n, RandomKey(4))});
-  }
-  SECTION("soft") { gate.set_soft(rough_matrices(1), std::vector{Permutation::identity(n)}); }
-  test::check_training_protocol(gate, x);
-  test::check_batch_invariance(gate, x);
-}
-
 TEMPLATE_TEST_CASE("a permuted gate obeys the laws of gates", "", COMET_TEST_SCALARS) {
   using S = TestType;
-  const auto check = [](const auto& inner, std::vector<Permutation> permutations, Index num_ids,
-                        bool sums_to_one) {
+  const auto check = [](const auto& inner, std::vector<Permutation> permutations, bool sums_to_one,
+                        Index num_ids = 0) {
     PermutedGate gate(inner);
     using Wrapped = decltype(gate);
     const bool shared = permutations.size() == 1;
@@ -251,41 +245,262 @@ TEMPLATE_TEST_CASE("a permuted gate obeys the laws of gates", "", COMET_TEST_SCA
       options.relabel = [](Wrapped& g, const Permutation& p) {
         g.set_permutation(compose(g.permutations().front(), p));
       };
-    for (const auto& broken : testing::check_gate_laws(gate, options)) FAIL_CHECK(broken);
+    test::check_laws(gate, options);
   };
   const auto p = Permutation::random(n, RandomKey(3));
   const std::vector<Permutation> two = {p, Permutation::random(n, RandomKey(4))};
   const CometGate<S> tree({.input_dim = d, .num_experts = n, .k = k, .entropy = 0.1}, RandomKey(1));
-  check(tree, {p}, 0, true);
-  check(tree, two, 0, true);
+  check(tree, {p}, true);
+  check(tree, two, true);
   const DSelectKGate<S> code({.input_dim = d, .num_experts = n, .k = k}, RandomKey(1));
-  check(code, {p}, 0, false);
-  check(code, two, 0, false);
-  check(TopKGate<S>({.input_dim = d, .num_experts = n, .k = k}, RandomKey(1)), {p}, 0, true);
-  check(HashGate<S>({.num_ids = 30, .num_experts = n}, RandomKey(1)), {p}, 30, true);
+  check(code, {p}, false);
+  check(code, two, false);
+  check(TopKGate<S>({.input_dim = d, .num_experts = n, .k = k}, RandomKey(1)), {p}, true);
+  check(HashGate<S>({.num_experts = n, .num_ids = 30}, RandomKey(1)), {p}, true, 30);
+}
+
+TEST_CASE("a soft gate keeps the training protocol: gradients add up, and threads do not matter") {
+  const CometGate<double> inner({.input_dim = 64, .num_experts = n, .k = k, .entropy = 0.2},
+                                RandomKey(1));
+  const Matrix<double> x = random_matrix<double>(64, 512, 2);
+  const Matrix<double> upstream = random_matrix<double>(n, 512, 3);
+  PermutedGate gate(inner);
+  gate.set_soft(rough_matrices(1), std::vector{Permutation::identity(n)});
+  std::vector<double> expected;
+  Matrix<double> expected_dx, expected_soft;
+  for (const Index threads : {1, 2, 4}) {
+    ThreadPool pool(threads);
+    Pass pass(gate, &pool);
+    Matrix<double> dx = Matrix<double>::Zero(64, 512), soft = Matrix<double>::Zero(n, n);
+    test::add_gradients(gate, x, upstream, dx, pass);
+    gate.add_soft_gradient(0, soft, pass);
+    const auto once = test::gradients_of(gate, pass);
+    if (threads == 1) {
+      expected = once;
+      expected_dx = dx;
+      expected_soft = soft;
+    }
+    CHECK(test::same_bits(once, expected));
+    CHECK(test::same_bits(dx, expected_dx));
+    CHECK(test::same_bits(soft, expected_soft));
+    test::add_gradients(gate, x, upstream, dx, pass);
+    Matrix<double> twice = Matrix<double>::Zero(n, n);
+    gate.add_soft_gradient(0, twice, pass);
+    CHECK(twice.isApprox(2 * soft, 1e-14));
+    CHECK(dx.isApprox(2 * expected_dx, 1e-12));
+  }
 }
 
 TEST_CASE("a permuted gate gives the same bits for any number of threads") {
   PermutedGate gate(
       CometGate<float>({.input_dim = 64, .num_experts = 16, .k = 2, .entropy = 0.2}, RandomKey(1)));
   gate.set_permutation(Permutation::random(16, RandomKey(3)));
-  test::check_thread_invariance(gate, random_matrix<float>(64, 512, 2));
+  test::check_laws(gate, {.num_threaded_samples = 512, .differences = false});
 }
 
-TEST_CASE("a failed backward() leaves the gradient of P alone") {
+TEST_CASE("a masked sample has no row in a soft mixture, and no part in its gradients") {
+  const Matrix<double> x = random_matrix<double>(d, num_samples, 2);
+  std::vector<std::uint8_t> mask(num_samples, 1);
+  mask[2] = mask[5] = 0;
+  Matrix<double> live_x(d, num_samples - 2), masked_x = x;
+  masked_x.col(2).setConstant(std::nan(""));
+  for (Index b = 0, i = 0; b < num_samples; ++b)
+    if (mask[std::size_t(b)] != 0) live_x.col(i++) = x.col(b);
+  PermutedGate gate(spread(comet_gate()));
+  for (const bool soft : {true, false}) {
+    if (soft) gate.set_soft(rough_matrices(1), std::vector{Permutation::identity(n)});
+    if (!soft) gate.set_permutation(Permutation::random(n, RandomKey(3)));
+    Pass pass(gate), live_pass(gate);
+    Routing<double> routing, live_routing;
+    gate.forward(Samples{masked_x, {}, mask}, routing, RandomKey(1), pass);
+    gate.forward(live_x, live_routing, RandomKey(1), live_pass);
+    CHECK(routing.num_samples() == num_samples);
+    CHECK(routing.experts(2).empty());
+    CHECK(routing.experts(5).empty());
+    CHECK(std::ranges::equal(routing.experts(), live_routing.experts()));
+    CHECK(std::ranges::equal(routing.weights(), live_routing.weights()));
+    const std::vector<double> dweights(std::size_t(routing.num_entries()), 0.5);
+    Matrix<double> dx = Matrix<double>::Zero(d, num_samples);
+    gate.backward(Samples{masked_x, {}, mask}, routing, dweights, dx, pass);
+    gate.backward(live_x, live_routing, dweights, no_gradient, live_pass);
+    CHECK(dx.col(2).isZero(0));
+    const auto gradients = test::gradients_of(gate, pass);
+    const auto live = test::gradients_of(gate, live_pass);
+    for (std::size_t i = 0; i < live.size(); ++i) CHECK(gradients[i] == Approx(live[i]));
+    if (!soft) continue;
+    Matrix<double> by_p = Matrix<double>::Zero(n, n), live_by_p = by_p;
+    gate.add_soft_gradient(0, by_p, pass);
+    gate.add_soft_gradient(0, live_by_p, live_pass);
+    CHECK(by_p.isApprox(live_by_p, 1e-14));
+  }
+}
+
+TEST_CASE("the gradient of P belongs to a pass, and begins at zero with every P") {
   PermutedGate gate(comet_gate());
   gate.set_soft(rough_matrices(1), std::vector{Permutation::identity(n)});
   const Matrix<double> x = random_matrix<double>(d, num_samples, 2);
-  PermutedGate<CometGate<double>>::Workspace workspace;
+  Pass pass(gate), other(gate);
+  const auto gradient = [&](const auto& p) {
+    Matrix<double> result = Matrix<double>::Zero(n, n);
+    gate.add_soft_gradient(0, result, p);
+    return result;
+  };
+  // A failed backward() leaves it alone.
   Routing<double> routing;
-  gate.forward(x, routing, RandomKey(0), workspace);
-  const std::vector<double> dweights(std::size_t(routing.num_entries()), 1.0);
-  Matrix<double> none(0, 0);
+  gate.forward(x, routing, RandomKey(0), pass);
+  std::vector<double> dweights(std::size_t(routing.num_entries()));
+  for (std::size_t i = 0; i < dweights.size(); ++i) dweights[i] = double(i % 5);
   const Matrix<double> fewer = x.leftCols(num_samples - 1);
-  CHECK_THROWS(gate.backward(fewer, routing, dweights, none, workspace));
-  Matrix<double> gradient = Matrix<double>::Zero(n, n);
-  gate.add_soft_gradient(0, gradient);
-  CHECK(gradient.isZero(0.0));
+  CHECK_THROWS(gate.backward(fewer, routing, dweights, no_gradient, pass));
+  CHECK(gradient(pass).isZero(0.0));
+  gate.backward(x, routing, dweights, no_gradient, pass);
+  CHECK_FALSE(gradient(pass).isZero(0.0));
+  CHECK(gradient(other).isZero(0.0));
+  gate.set_soft(rough_matrices(1), std::vector{Permutation::identity(n)});
+  CHECK(gradient(pass).isZero(0.0));
+}
+
+TEST_CASE("a permuted gate hands on what the gate inside can do") {
+  const auto p = Permutation::random(n, RandomKey(3)), q = Permutation::random(n, RandomKey(4));
+  const Matrix<double> x = random_matrix<double>(d, 40, 2);
+  PermutedGate gate(spread(comet_gate()));
+  gate.set_permutation(p);
+  CHECK(capabilities(gate) == capabilities(gate.gate()));
+  CHECK(gate_name(gate) == "comet");
+  CHECK(gate.input_dim() == d);
+  CHECK(gate.max_active() == gate.gate().max_active());
+  anneal(gate, {.gamma = 0.5});
+  CHECK(gate.gate().options().gamma == 0.5);
+  CHECK(test::same_bits(weights_of(gate.freeze(), x), weights_of(gate, x)));
+  // What is given comes behind what it has.
+  PermutedGate behind(gate.gate());
+  behind.set_permutation(compose(p, q));
+  CHECK(test::same_bits(weights_of(gate.freeze(std::vector{q}), x), weights_of(behind, x)));
+  static_assert(ExplainableGate<PermutedGate<CometGate<double>>>);
+  static_assert(!AnnealableGate<PermutedGate<TopKGate<double>>>);
+  static_assert(!SelectorGate<PermutedGate<TopKGate<double>>>);
+
+  // Selectors: wrapped twice is relabelled twice.
+  gate.set_permutations({p, q});
+  PermutedGate<PermutedGate<CometGate<double>>> twice(gate);
+  CHECK(twice.num_selectors() == k);
+  twice.set_permutations({q, p});
+  PermutedGate once(gate.gate());
+  once.set_permutations({compose(p, q), compose(q, p)});
+  CHECK(test::same_bits(weights_of(twice, x), weights_of(once, x)));
+  CHECK(test::same_bits(weights_of(twice.freeze(), x), weights_of(once.freeze(), x)));
+  test::WithInput model(twice, x.leftCols(num_samples));
+  const Matrix<double> upstream = random_matrix<double>(n, num_samples, 8);
+  const auto result = testing::check_gradients(
+      model,
+      [&] {
+        Pass pass(twice);
+        Routing<double> routing;
+        twice.forward(model.x, routing, RandomKey(5), pass);
+        return routing.dense(n).cwiseProduct(upstream).sum();
+      },
+      [&](GradientView<double> gradients) {
+        Pass pass(twice, model.of_part(gradients));
+        test::add_gradients(twice, model.x, upstream, model.of_input(gradients), pass);
+      });
+  CHECK(result.largest_error <= 1e-6);
+
+  gate.set_soft(rough_matrices(1), std::vector{p});
+  CHECK_THROWS_WITH(gate.freeze(), "comet::freeze: the permutation is soft; end the search first");
+  Pass pass(gate);
+  Routing<double> routing;
+  CHECK_THROWS_WITH(gate.forward_slots(x, routing, RandomKey(0), pass),
+                    "comet::PermutedGate::forward_slots: the permutation is soft; end the search "
+                    "first");
+}
+
+namespace {
+
+/// A gate that is told the load, and has a state.
+struct Balanced {
+  using Scalar = double;
+  struct Workspace {};
+  std::vector<Index> load = {};
+  std::int64_t steps = 0;
+
+  [[nodiscard]] Index num_experts() const { return 4; }
+  [[nodiscard]] Index max_active() const { return 1; }
+  void route(const Samples<double>& samples, Routing<double>& routing,
+             Pass<Balanced>& /*pass*/) const {
+    routing.clear();
+    for (Index b = 0; b < samples.size(); ++b) {
+      routing.push(ExpertId(b % 4), 1.0);
+      routing.end_sample();
+    }
+  }
+  void end_of_step(std::span<const Index> counts) {
+    load.assign(counts.begin(), counts.end());
+    ++steps;
+  }
+  void visit_state(auto&& f) { f("steps", std::span<std::int64_t>(&steps, 1)); }
+  void visit_state(auto&& f) const { f("steps", std::span<const std::int64_t>(&steps, 1)); }
+  void restored() const {
+    if (steps < 0) throw std::invalid_argument("steps is negative");
+  }
+};
+
+}  // namespace
+
+TEST_CASE("the load is told to the slots, and the state of the gate is kept with the permutation") {
+  PermutedGate gate(Balanced{});
+  static_assert(LoadedGate<decltype(gate)> && Stateful<decltype(gate)>);
+  gate.set_permutation(Permutation({2, 0, 3, 1}));
+  const std::vector<Index> load = {10, 11, 12, 13};
+  end_of_step(gate, load);
+  CHECK(gate.gate().load == std::vector<Index>{12, 10, 13, 11});
+  CHECK_THROWS_WITH(gate.end_of_step(std::vector<Index>{1}),
+                    "comet::PermutedGate::end_of_step: load.size() is 1, expected num_experts = 4");
+
+  PermutedGate other(Balanced{});
+  std::vector<std::vector<std::int64_t>> state;
+  std::as_const(gate).visit_state(
+      [&](const char*, auto values) { state.emplace_back(values.begin(), values.end()); });
+  CHECK(state == std::vector<std::vector<std::int64_t>>{{1}, {2, 0, 3, 1}});
+  const auto give = [&] {
+    std::size_t i = 0;
+    other.visit_state([&](const char*, auto values) {
+      for (std::size_t j = 0; j < values.size(); ++j)
+        values[j] = typename decltype(values)::value_type(state[i][j]);
+      ++i;
+    });
+    other.restored();
+  };
+  give();
+  CHECK(other.gate().steps == 1);
+  CHECK(other.permutations() == gate.permutations());
+  state[1] = {2, 2, 3, 1};
+  CHECK_THROWS_WITH(give(),
+                    Catch::Contains("the expert of slot 1 is 2, expected each expert once"));
+  state[0] = {-1};
+  CHECK_THROWS_WITH(give(), "steps is negative");
+}
+
+TEST_CASE("one permutation and one per selector come back as what they were") {
+  PermutedGate gate(comet_gate());
+  const auto p = Permutation::random(n, RandomKey(3));
+  for (const std::vector<Permutation>& list :
+       {std::vector{p}, std::vector{p, p}, std::vector{p, Permutation::identity(n)}}) {
+    gate.set_permutations(list);
+    PermutedGate other(comet_gate());
+    std::vector<ExpertId> numbers;
+    gate.visit_state([&](const char* name, std::span<ExpertId> values) {
+      CHECK(std::string(name) == "permutations");
+      numbers.assign(values.begin(), values.end());
+    });
+    CHECK(Index(numbers.size()) == n * k);
+    other.set_soft(rough_matrices(1), std::vector{p});
+    other.visit_state([&](const char*, std::span<ExpertId> values) {
+      std::copy(numbers.begin(), numbers.end(), values.begin());
+    });
+    other.restored();
+    CHECK_FALSE(other.is_soft());
+    CHECK(other.permutations() == list);
+  }
 }
 
 TEST_CASE("misuse of a permuted gate is named") {
@@ -302,17 +517,21 @@ TEST_CASE("misuse of a permuted gate is named") {
   CHECK_THROWS_WITH(
       gate.set_soft(std::vector{Matrix<double>::Ones(n, n - 1).eval()}, std::vector{identity}),
       "comet::PermutedGate::set_soft: soft.cols() is 5, expected num_experts = 6");
+  Pass pass(gate);
+  Matrix<double> gradient = Matrix<double>::Zero(n, n);
+  CHECK_THROWS_WITH(gate.add_soft_gradient(0, gradient, pass),
+                    "comet::PermutedGate::add_soft_gradient: the permutation is not soft");
 
   const Matrix<double> x = random_matrix<double>(d, num_samples, 2);
-  PermutedGate<TopKGate<double>>::Workspace workspace;
   Routing<double> routing;
-  gate.forward(x, routing, RandomKey(0), workspace);
+  gate.forward(x, routing, RandomKey(0), pass);
   const std::vector<double> dweights(std::size_t(routing.num_entries()), 1.0);
   gate.set_soft(rough_matrices(1), std::vector{identity});
-  Matrix<double> none;
-  CHECK_THROWS_WITH(gate.backward(x, routing, dweights, none, workspace),
-                    "comet::PermutedGate::backward: the permutation has changed between soft and "
-                    "hard since forward()");
+  CHECK_THROWS_WITH(gate.backward(x, routing, dweights, no_gradient, pass),
+                    "comet::PermutedGate::backward: the permutation has changed since forward()");
+  CHECK_THROWS_WITH(gate.add_soft_gradient(1, gradient, pass),
+                    "comet::PermutedGate::add_soft_gradient: j is 1, expected at most the number "
+                    "of permutations - 1 = 0");
 }
 
 TEST_CASE("a permuted gate allocates nothing for sizes it has seen") {
@@ -323,15 +542,15 @@ TEST_CASE("a permuted gate allocates nothing for sizes it has seen") {
     PermutedGate gate(spread(comet_gate(0.1)));
     gate.set_permutation(Permutation::random(n, RandomKey(3)));
     if (soft) gate.set_soft(rough_matrices(1), std::vector{Permutation::identity(n)});
-    PermutedGate<CometGate<double>>::Workspace workspace;
+    Pass pass(gate);
     Routing<double> routing;
     Matrix<double> dx = Matrix<double>::Zero(d, 40);
     std::vector<double> dweights;
     const auto step = [&] {
-      gate.forward(x, routing, RandomKey(1), workspace);
+      gate.forward(x, routing, RandomKey(1), pass);
       dweights.assign(std::size_t(routing.num_entries()), 1.0);
-      gate.backward(x, routing, dweights, dx, workspace);
-      gate.route(x, routing, workspace);
+      gate.backward(x, routing, dweights, dx, pass);
+      gate.route(x, routing, pass);
     };
     step();
     step();

@@ -3,17 +3,19 @@
 
 #include <algorithm>
 #include <cmath>
-#include <numeric>
+#include <cstdint>
 #include <span>
+#include <string>
+#include <utility>
 #include <vector>
 
+#include <comet/core/make_experts.hpp>
 #include <comet/experts/dense.hpp>
 #include <comet/gates/comet.hpp>
 #include <comet/gates/top_k.hpp>
 #include <comet/local_search/mixture_objective.hpp>
 #include <comet/local_search/permuted_gate.hpp>
 #include <comet/local_search/swap_search.hpp>
-#include <comet/local_search/train_with_local_search.hpp>
 #include <comet/moe_layer.hpp>
 #include <support/model.hpp>
 
@@ -240,11 +242,12 @@ TEST_CASE("the search runs every interval and at its last step, then is over") {
   const PlainObjective objective{random_matrix<double>(n, n, 6)};
   auto gates = plain_gates(n);
   PlainSearch search({.steps = 7, .interval = 3}, objective);
+  const std::vector<Pass<PlainGate>> passes(1);
   Index evaluations = 0;
   std::vector<Index> searched_at;
   while (!search.finished()) {
     search.prepare(gates);
-    search.backward(gates);
+    search.backward(gates, passes, GradientView<double>());
     search.advance(gates);
     if (search.num_evaluations() > evaluations) searched_at.push_back(search.step());
     evaluations = search.num_evaluations();
@@ -264,17 +267,15 @@ TEST_CASE("on a layer, accepted changes are those of the layer's own loss, and r
   for (std::uint64_t t = 0; t < 2; ++t)
     gates.emplace_back(
         CometGate<double>({.input_dim = d, .num_experts = n, .gamma = 0.02}, RandomKey(t)));
-  std::vector<DenseExpert<double>> experts;
-  for (std::uint64_t i = 0; i < n; ++i)
-    experts.emplace_back(DenseExpertOptions{.input_dim = d, .output_dim = m}, RandomKey(9).fold(i));
-  Layer layer(std::move(gates), std::move(experts));
+  Layer layer(std::move(gates), make_experts<DenseExpert<double>>(
+                                    n, {.input_dim = d, .output_dim = m}, RandomKey(9)));
   const Matrix<double> x = random_matrix<double>(d, samples, 11);
   const Matrix<double> target = random_matrix<double>(m, 2 * samples, 12);
   const auto loss = [&](const Matrix<double>& y) { return (y - target).squaredNorm(); };
   const auto predicted_loss = [&](const Layer& l) {
     Matrix<double> y(m, 2 * samples);
-    Layer::Workspace workspace;
-    l.predict(x, y, workspace);
+    Pass pass(l);
+    l.predict(x, y, pass);
     return loss(y);
   };
 
@@ -334,7 +335,14 @@ TEST_CASE("a swap search that goes on from a checkpoint searches at the same ste
   std::vector<PlainGate> resumed_gates = gates;
   for (int step = 0; step < 3; ++step) whole.advance(gates);
   PlainSearch resumed = make();
-  resumed.restore(whole.step());
+  const auto give = [&](std::int64_t step) {
+    resumed.visit_state([&](const char*, std::span<std::int64_t> values) { values[0] = step; });
+    resumed.restored();
+  };
+  whole.visit_state([&](const char* name, auto values) {
+    CHECK(std::string(name) == "step");
+    give(values[0]);
+  });
   for (int step = 3; step < 6; ++step) {
     whole.advance(gates);
     resumed.advance(resumed_gates);
@@ -343,8 +351,6 @@ TEST_CASE("a swap search that goes on from a checkpoint searches at the same ste
   CHECK(whole.finished());
   CHECK(resumed.finished());
   CHECK(gates[0].permutations()[0] != Permutation::identity(5));
-  CHECK_THROWS_WITH(resumed.restore(7),
-                    "comet::SwapSearch::restore: step is 7, expected at most steps = 6");
-  CHECK_THROWS_WITH(resumed.restore(-1),
-                    "comet::SwapSearch::restore: step is -1, expected at least 0");
+  CHECK_THROWS_WITH(give(7), "comet::SwapSearch::restored: step is 7, expected at most steps = 6");
+  CHECK_THROWS_WITH(give(-1), "comet::SwapSearch::restored: step is -1, expected at least 0");
 }

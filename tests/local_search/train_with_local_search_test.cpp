@@ -5,7 +5,9 @@
 #include <vector>
 
 #include <comet/gates/top_k.hpp>
+#include <comet/local_search/no_search.hpp>
 #include <comet/local_search/permutation_search.hpp>
+#include <comet/local_search/permuted_gate.hpp>
 #include <comet/local_search/train_with_local_search.hpp>
 
 #include <planted.hpp>
@@ -14,27 +16,29 @@ using namespace comet;
 
 namespace {
 
+using Gates = std::vector<PermutedGate<TopKGate<float>>>;
+
 /// Writes down who is called.
 struct Recorder {
   std::string calls;
   Index steps_left = 2;
 
-  void prepare(std::vector<int>& /*gates*/) { calls += 'p'; }
-  void backward(std::vector<int>& /*gates*/) { calls += 'b'; }
-  void advance(std::vector<int>& /*gates*/) {
+  void prepare(Gates& /*gates*/) { calls += 'p'; }
+  void backward(const auto&, const auto&, const auto&) { calls += 'b'; }
+  void advance(Gates& /*gates*/) {
     calls += 'a';
     --steps_left;
   }
   [[nodiscard]] bool finished() const { return steps_left == 0; }
+  [[nodiscard]] double regularization() const { return 0; }
+  void visit(const auto&) const {}
+  void visit_state(const auto&) const {}
+  void restored() const {}
 };
-static_assert(PermutationStrategy<Recorder, std::vector<int>>);
-static_assert(
-    PermutationStrategy<PermutationSearch<float>, std::vector<PermutedGate<TopKGate<float>>>>);
-
-constexpr Annealing warm = {.first_temperature = 0.1,
-                            .last_temperature = 1e-3,
-                            .first_iterations = 20,
-                            .last_iterations = 20};
+static_assert(PermutationStrategy<Recorder, Gates>);
+static_assert(PermutationStrategy<PermutationSearch<float>, Gates>);
+static_assert(PermutationStrategy<NoSearch, Gates>);
+static_assert(!PermutationStrategy<Recorder, std::vector<TopKGate<float>>>);
 
 /// Slots shuffled against experts that are right: with and without search, the same steps.
 template <class In>
@@ -70,20 +74,27 @@ void check_escapes(planted::MakeGate<In> make_gate, double factor) {
 
 TEST_CASE("a step calls the search in order, until it has finished") {
   Recorder search;
-  std::vector<int> gates;
+  Gates gates;
   std::vector<Index> steps;
   train_with_local_search(
       search, gates, 4,
       [&](Index step) {
         search.calls += 'g';
+        search.backward(gates, gates, step);
         steps.push_back(step);
       },
       [&](Index step) {
         search.calls += 'u';
         steps.push_back(step);
       });
-  CHECK(search.calls == "pgbuapgbuagugu");
+  CHECK(search.calls == "pgbuapgbuagbugbu");
   CHECK(steps == std::vector<Index>{0, 0, 1, 1, 2, 2, 3, 3});
+  NoSearch none;
+  Index count = 0;
+  train_with_local_search(
+      none, gates, 3, [&](Index) { ++count; }, [&](Index) { ++count; });
+  CHECK(count == 6);
+  CHECK(count_parameters(none) == 0);
   CHECK_NOTHROW(train_with_local_search(
       search, gates, 0, [](Index) {}, [](Index) {}));
   CHECK_THROWS_WITH(train_with_local_search(
