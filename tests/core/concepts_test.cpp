@@ -1,10 +1,13 @@
 // SPDX-License-Identifier: MIT
 // What the concepts take and what they refuse. All of it is checked by the compiler.
+#include <cstdint>
 #include <span>
 #include <type_traits>
+#include <vector>
 
 #include <comet/core/concepts.hpp>
 #include <comet/experts/dense.hpp>
+#include <comet/gates/capabilities.hpp>
 #include <comet/gates/comet.hpp>
 #include <comet/gates/top_k.hpp>
 #include <comet/layers/dense.hpp>
@@ -42,14 +45,18 @@ static_assert(shipped_types_fit<float>() && shipped_types_fit<double>());
 /// The least that is a gate: it looks at ids and has no parameters.
 struct LeastGate {
   using Scalar = float;
-  using Input = std::span<const std::int32_t>;
   struct Workspace {};
 
   Index num_experts() const { return 2; }
   Index max_active() const { return 1; }
-  void route(const Input& ids, Routing<float>& routing, Workspace&) const {
+  void route(const Samples<float>& samples, Routing<float>& routing, Pass<LeastGate>&) const {
+    fill(samples, routing);
+  }
+
+ protected:
+  static void fill(const Samples<float>& samples, Routing<float>& routing) {
     routing.clear();
-    for (const std::int32_t id : ids) {
+    for (const std::int32_t id : samples.ids) {
       routing.push(id % 2, 1.0F);
       routing.end_sample();
     }
@@ -58,31 +65,40 @@ struct LeastGate {
 static_assert(Gate<LeastGate>);
 static_assert(!Parametric<LeastGate>);
 static_assert(!TrainableGate<LeastGate>);
+static_assert(capabilities_of<LeastGate> == GateCapabilities{});
+
+/// The least, to be varied: G is the gate itself.
+template <class G>
+struct LeastOf : LeastGate {
+  void route(const Samples<float>& samples, Routing<float>& routing, Pass<G>&) const {
+    fill(samples, routing);
+  }
+};
 
 /// The least that can be trained.
-struct LeastTrainableGate : LeastGate {
-  void forward(const Input& ids, Routing<float>& routing, RandomKey, Workspace& workspace) const {
-    route(ids, routing, workspace);
+template <class G>
+struct LeastTrainable : LeastOf<G> {
+  void forward(const Samples<float>& samples, Routing<float>& routing, RandomKey, Pass<G>&) const {
+    this->fill(samples, routing);
   }
-  void backward(const Input&, const Routing<float>&, std::span<const float>, MatrixView<float>,
-                Workspace&) {}
-  float regularization(const Workspace&) const { return 0; }
-  template <class F>
-  void visit_parameters(F&&) {}
+  void backward(const Samples<float>&, const Routing<float>&, std::span<const float>,
+                MatrixView<float>, Pass<G>&) const {}
+  float regularization(const Pass<G>&) const { return 0; }
 };
-static_assert(TrainableGate<LeastTrainableGate>);
+struct LeastTrainableGate : LeastTrainable<LeastTrainableGate> {};
+static_assert(TrainableGate<LeastTrainableGate> && !Parametric<LeastTrainableGate>);
 
 struct RouteIsNotConst : LeastGate {
-  void route(const Input&, Routing<float>&, Workspace&) {}
+  void route(const Samples<float>&, Routing<float>&, Pass<RouteIsNotConst>&) {}
 };
 static_assert(!Gate<RouteIsNotConst>);
 
-struct NoMaxActive : LeastGate {
+struct NoMaxActive : LeastOf<NoMaxActive> {
   Index max_active() const = delete;
 };
 static_assert(!Gate<NoMaxActive>);
 
-struct CannotBeCopied : LeastGate {
+struct CannotBeCopied : LeastOf<CannotBeCopied> {
   CannotBeCopied(const CannotBeCopied&) = delete;
 };
 static_assert(!Gate<CannotBeCopied>);
@@ -91,24 +107,65 @@ struct WorkspaceNeedsArguments : LeastGate {
   struct Workspace {
     explicit Workspace(int) {}
   };
-  void route(const Input&, Routing<float>&, Workspace&) const {}
+  void route(const Samples<float>&, Routing<float>&, Pass<WorkspaceNeedsArguments>&) const {}
 };
 static_assert(!Gate<WorkspaceNeedsArguments>);
 
 struct RoutesInDouble : LeastGate {
-  void route(const Input&, Routing<double>&, Workspace&) const {}
+  void route(const Samples<float>&, Routing<double>&, Pass<RoutesInDouble>&) const {}
 };
 static_assert(!Gate<RoutesInDouble>);
 
-struct NoRegularization : LeastTrainableGate {
-  float regularization(const Workspace&) const = delete;
+struct AnotherPass : LeastGate {};  // its route() wants that of a LeastGate
+static_assert(!Gate<AnotherPass>);
+
+struct NoRegularization : LeastTrainable<NoRegularization> {
+  float regularization(const Pass<NoRegularization>&) const = delete;
 };
 static_assert(Gate<NoRegularization> && !TrainableGate<NoRegularization>);
 
-struct ForwardIsNotConst : LeastTrainableGate {
-  void forward(const Input&, Routing<float>&, RandomKey, Workspace&) {}
+struct ForwardIsNotConst : LeastTrainable<ForwardIsNotConst> {
+  void forward(const Samples<float>&, Routing<float>&, RandomKey, Pass<ForwardIsNotConst>&) {}
 };
 static_assert(!TrainableGate<ForwardIsNotConst>);
+
+struct BackwardIsNotConst : LeastTrainable<BackwardIsNotConst> {
+  void backward(const Samples<float>&, const Routing<float>&, std::span<const float>,
+                MatrixView<float>, Pass<BackwardIsNotConst>&) {}
+};
+static_assert(!TrainableGate<BackwardIsNotConst>);
+
+/// One capability at a time.
+struct Annealed : LeastOf<Annealed> {
+  void anneal(const GateAnnealing&) {}
+};
+static_assert(AnnealableGate<Annealed>);
+static_assert(capabilities_of<Annealed> == GateCapabilities{.anneals = true});
+struct Frozen : LeastOf<Frozen> {
+  LeastGate freeze(std::span<const Permutation>) const { return {}; }
+};
+static_assert(FreezableGate<Frozen>);
+static_assert(capabilities_of<Frozen> == GateCapabilities{.freezes = true});
+struct Explained : LeastOf<Explained> {
+  int explain(const ConstMatrixView<float>&, std::span<const Permutation>,
+              const ExplainNames&) const {
+    return 0;
+  }
+};
+static_assert(ExplainableGate<Explained>);
+static_assert(capabilities_of<Explained> == GateCapabilities{.explains = true});
+struct Loaded : LeastOf<Loaded> {
+  void end_of_step(std::span<const Index>) {}
+};
+static_assert(LoadedGate<Loaded>);
+static_assert(capabilities_of<Loaded> == GateCapabilities{.loads = true});
+struct Selecting : LeastOf<Selecting> {
+  Index num_selectors() const { return 1; }
+  void route_slots(const Samples<float>&, Routing<float>&, Pass<Selecting>&) const {}
+  void forward_slots(const Samples<float>&, Routing<float>&, RandomKey, Pass<Selecting>&) const {}
+};
+static_assert(SelectorGate<Selecting>);
+static_assert(capabilities_of<Selecting> == GateCapabilities{.selectors = true});
 
 /// The least that is an expert: y = x.
 struct LeastExpert {
@@ -117,6 +174,7 @@ struct LeastExpert {
   Index input_dim() const { return 3; }
   Index output_dim() const { return 3; }
   Index cache_dim() const { return 0; }
+  double cost() const { return 3; }
   void predict(const ConstMatrixView<float>& x, MatrixView<float> y, MatrixView<float>) const {
     y = x;
   }
@@ -125,11 +183,11 @@ struct LeastExpert {
     y = x;
   }
   void backward(const ConstMatrixView<float>&, const ConstMatrixView<float>&, MatrixView<float>,
-                MatrixView<float> dy, MatrixView<float> dx) {
-    if (dx.size() > 0) dx = dy;
+                MatrixView<float> dy, MatrixView<float> dx, GradientView<float>) const {
+    if (dx.size() > 0) dx += dy;
   }
   template <class F>
-  void visit_parameters(F&&) {}
+  void visit(F&&) const {}
 };
 static_assert(WholeBackwardExpert<LeastExpert> && Expert<LeastExpert>);
 static_assert(!SplitBackwardExpert<LeastExpert>);
@@ -149,37 +207,39 @@ struct NoCacheDim : LeastExpert {
 };
 static_assert(!Expert<NoCacheDim>);
 
+struct NoCost : LeastExpert {
+  double cost() const = delete;
+};
+static_assert(!Expert<NoCost>);
+
 struct NotAnOptimizer {};
 static_assert(!Optimizer<NotAnOptimizer, Dense<float>>);
 
 }  // namespace
 
 TEST_CASE("the least gate and the least expert make a layer") {
-  using Layer = MoeLayer<LeastGate, LeastExpert>;
-  Layer layer({LeastGate()}, {LeastExpert(), LeastExpert()});
-  Layer::Workspace workspace;
+  const MoeLayer layer(LeastGate(), std::vector(2, LeastExpert()));
+  Pass pass(layer);
   const Matrix<float> x = Matrix<float>::Random(3, 4);
-  Matrix<float> y(3, 4), dx = Matrix<float>::Zero(3, 4), none(0, 0);
-  const std::vector<std::int32_t> list{1, 0, 3, 5};
-  const std::span<const std::int32_t> ids(list);
-  layer.predict(x, ids, y, workspace);
+  Matrix<float> y(3, 4), dx = Matrix<float>::Zero(3, 4);
+  const std::vector<std::int32_t> ids{1, 0, 3, 5};
+  layer.predict(Samples{x, ids}, y, pass);
   CHECK(y == x);
-  CHECK(workspace.plan().count(0) == 1);
-  layer.forward(x, ids, y, RandomKey(0), workspace);
+  CHECK(pass.workspace.plan().count(0) == 1);
+  layer.forward(Samples{x, ids}, y, RandomKey(0), pass);
   CHECK(y == x);
-  layer.backward(x, ids, x, dx, none, workspace);
+  layer.backward(Samples{x, ids}, x, dx, pass);
   CHECK(dx == x);
 }
 
 TEST_CASE("the least trainable gate makes a layer") {
-  using Layer = MoeLayer<LeastTrainableGate, LeastExpert>;
-  Layer layer({LeastTrainableGate()}, {LeastExpert(), LeastExpert()});
-  Layer::Workspace workspace;
+  const MoeLayer layer(LeastTrainableGate(), std::vector(2, LeastExpert()));
+  Pass pass(layer);
   const Matrix<float> x = Matrix<float>::Random(3, 2);
-  Matrix<float> y(3, 2), dx = Matrix<float>::Zero(3, 2), none(0, 0);
-  const std::vector<std::int32_t> list{1, 0};
-  layer.forward(x, std::span<const std::int32_t>(list), y, RandomKey(0), workspace);
-  layer.backward(x, std::span<const std::int32_t>(list), x, dx, none, workspace);
+  Matrix<float> y(3, 2), dx = Matrix<float>::Zero(3, 2);
+  const std::vector<std::int32_t> ids{1, 0};
+  layer.forward(Samples{x, ids}, y, RandomKey(0), pass);
+  layer.backward(Samples{x, ids}, x, dx, pass);
   CHECK(dx == x);
-  CHECK(layer.regularization(workspace) == 0.0F);
+  CHECK(layer.regularization(pass) == 0.0F);
 }

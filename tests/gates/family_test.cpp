@@ -1,0 +1,214 @@
+// SPDX-License-Identifier: MIT
+// What holds of every gate that gates/all.hpp lists.
+#include <support/allocation_counter.hpp>
+#include <support/catch.hpp>
+
+#include <cstdint>
+#include <fstream>
+#include <sstream>
+#include <string>
+#include <type_traits>
+#include <vector>
+
+#include <comet/core/make_experts.hpp>
+#include <comet/experts/dense.hpp>
+#include <comet/gates/all.hpp>
+#include <comet/gates/make_gate.hpp>
+#include <comet/losses/mean_squared_error.hpp>
+#include <comet/moe_layer.hpp>
+#include <comet/optimizers/adam.hpp>
+
+#include <support/gates.hpp>
+#include <support/model.hpp>
+
+using namespace comet;
+
+namespace {
+
+long allocation_count() { return test::allocations.load(); }
+
+/// Eight experts: DSelect-k has as many codes, and all rows sum to 1.
+template <class G>
+testing::GateLawOptions<G> law_options() {
+  testing::GateLawOptions<G> options;
+  if (test::can_count_allocations) options.count_allocations = allocation_count;
+  return options;
+}
+
+}  // namespace
+
+TEMPLATE_TEST_CASE("every gate of the family obeys the laws, by itself and as any gate", "",
+                   COMET_TEST_SCALARS) {
+  using S = TestType;
+  GateFamily<S>::for_each([&]<class G>(std::type_identity<G>) {
+    CAPTURE(G::name);
+    const G gate({.input_dim = 3, .num_experts = 8, .k = 2}, RandomKey(1));
+    test::check_laws(gate, law_options<G>());
+    test::check_laws(AnyGate<S>(gate), law_options<AnyGate<S>>());
+  });
+}
+
+TEMPLATE_TEST_CASE("every frozen gate of the family obeys the laws and routes to the same bits", "",
+                   COMET_TEST_SCALARS) {
+  using S = TestType;
+  const Matrix<S> x = test::random_matrix<S>(3, 20, 5);
+  const std::vector<std::int32_t> ids(20, 7);
+  for (const std::string_view name : GateFamily<S>::names) {
+    CAPTURE(name);
+    const auto gate = make_gate<S>(name, {.input_dim = 3, .num_experts = 8, .k = 2}, RandomKey(1));
+    if (!gate.capabilities().freezes) {
+      CHECK_THROWS_WITH(gate.freeze(), "comet::AnyGate::freeze: a " + std::string(name) +
+                                           " gate cannot be frozen");
+      continue;
+    }
+    const AnyGate<S> frozen = gate.freeze();
+    test::check_laws(frozen, law_options<AnyGate<S>>());
+    CHECK(test::same_bits(test::routed(frozen, {x, ids}).dense(8),
+                          test::routed(gate, {x, ids}).dense(8)));
+  }
+}
+
+TEMPLATE_TEST_CASE("a gate can do at run time what its type says", "", COMET_TEST_SCALARS) {
+  using S = TestType;
+  std::size_t number = 0;
+  GateFamily<S>::for_each([&]<class G>(std::type_identity<G>) {
+    CAPTURE(G::name);
+    AnyGate<S> gate = make_gate<S>(G::name, {.input_dim = 3, .num_experts = 8}, RandomKey(1));
+    REQUIRE(gate.template get_if<G>() != nullptr);
+    const GateCapabilities can = capabilities(gate);
+    CHECK(can == capabilities_of<G>);
+    CHECK(can == GateFamily<S>::capabilities[number++]);
+    CHECK(gate_name(gate) == G::name);
+    const auto works = [&](auto call) {
+      try {
+        call();
+        return true;
+      } catch (const std::invalid_argument& refused) {
+        CHECK_THAT(refused.what(), Catch::Contains("a " + std::string(G::name) + " gate "));
+        return false;
+      }
+    };
+    Pass pass(gate);
+    Routing<S> routing;
+    const Matrix<S> x = test::random_matrix<S>(3, 1, 2);
+    CHECK(works([&] { gate.anneal({.gamma = 0.5, .entropy = 0.1}); }) == can.anneals);
+    CHECK(works([&] { (void)gate.freeze(); }) == can.freezes);
+    CHECK(works([&] { (void)gate.explain(x); }) == can.explains);
+    CHECK(works([&] { gate.end_of_step(std::vector<Index>(8, 1)); }) == can.loads);
+    CHECK(works([&] { (void)gate.num_selectors(); }) == can.selectors);
+    CHECK(works([&] { gate.route_slots(x, routing, pass); }) == can.selectors);
+  });
+}
+
+TEST_CASE("the program of the README trains with every gate by changing one word") {
+  const auto run = []<class G>(std::type_identity<G>) {
+    CAPTURE(G::name);
+    const RandomKey key(1);
+    MoeLayer layer(
+        G({.input_dim = 2, .num_experts = 8, .k = 2}, key.fold(0)),
+        make_experts<DenseExpert<double>>(
+            8, {.input_dim = 2, .output_dim = 1, .activation = Activation::identity}, key.fold(1)));
+    Pass pass(layer);
+    Adam adam(layer, {.learning_rate = 0.01});
+    Matrix<double> x(2, 128), y(1, 128), dy(1, 128);
+    key.fold(2).fill_uniform(x, -1, 1);
+    const Matrix<double> target = x.row(0).cwiseAbs() - x.row(1).cwiseAbs();
+    std::vector<std::int32_t> ids;  // for a hash gate: the quadrant, where the target is linear
+    for (Index b = 0; b < 128; ++b) ids.push_back(2 * (x(0, b) > 0) + (x(1, b) > 0));
+    double first = 0, loss = 0;
+    for (Index step = 0; step <= 150; ++step) {
+      layer.forward(Samples{x, ids}, y, key.fold(3).fold(step), pass);
+      loss = mean_squared_error(y, target, dy);
+      if (step == 0) first = loss;
+      layer.backward(Samples{x, ids}, dy, pass);
+      adam.step(layer, pass);
+    }
+    CHECK(loss < 0.95 * first);
+  };
+  GateFamily<double>::for_each(run);
+}
+
+TEST_CASE("a hash gate in a layer says that it wants ids") {
+  const RandomKey key(1);
+  MoeLayer layer(HashGate<double>({.input_dim = 2, .num_experts = 8, .k = 2}, key),
+                 make_experts<DenseExpert<double>>(8, {.input_dim = 2, .output_dim = 1}, key));
+  Pass pass(layer);
+  Matrix<double> x = Matrix<double>::Zero(2, 512), y(1, 512);
+  CHECK_THROWS_WITH(layer.forward(x, y, key, pass),
+                    "comet::HashGate::route: samples.ids.size() is 0, expected one id per sample, "
+                    "x.cols() = 512: Samples{x, ids}");
+}
+
+TEST_CASE("a gate made by name is the gate itself, with all its options") {
+  const Matrix<double> x = test::random_matrix<double>(3, 9, 5);
+  const RandomKey key(4);
+  const auto same = [&](const auto& gate, const GateOptions& options) {
+    const auto made = make_gate<double>(gate_name(gate), options, key);
+    const auto* inside = made.template get_if<std::remove_cvref_t<decltype(gate)>>();
+    REQUIRE(inside != nullptr);
+    CHECK(test::same_bits(test::values_of(made), test::values_of(gate)));
+    CHECK(test::same_bits(test::routed(made, x).dense(6), test::routed(gate, x).dense(6)));
+    return inside->options();
+  };
+  const auto comet =
+      same(CometGate<double>({.input_dim = 3, .num_experts = 6, .k = 3, .gamma = 0.5}, key),
+           {.input_dim = 3, .num_experts = 6, .k = 3, .gamma = 0.5, .entropy = 0.25});
+  CHECK(comet.entropy == 0.25);
+  const auto selectors = same(DSelectKGate<double>({.input_dim = 3, .num_experts = 6}, key),
+                              {.input_dim = 3, .num_experts = 6, .reachability = 0.125});
+  CHECK(selectors.reachability == 0.125);
+  CHECK(selectors.gamma == DSelectKGateOptions().gamma);
+  const auto top =
+      same(TopKGate<double>(
+               {.input_dim = 3, .num_experts = 6, .softmax = TopKSoftmax::all, .noise = true}, key),
+           {.input_dim = 3,
+            .num_experts = 6,
+            .softmax = TopKSoftmax::all,
+            .noise = true,
+            .load_balance = 0.5,
+            .importance = 0.25,
+            .router_z = 0.125});
+  CHECK(top.load_balance == 0.5);
+  CHECK(top.importance == 0.25);
+  CHECK(top.router_z == 0.125);
+  const auto hash = make_gate<double>("hash", {.num_experts = 6, .num_ids = 40}, key);
+  CHECK(hash.get_if<HashGate<double>>()->num_ids() == 40);
+}
+
+TEST_CASE("a gate that does not exist, or an option that it lacks, is refused in words") {
+  const RandomKey key(1);
+  CHECK_THROWS_WITH(make_gate<float>("tree", {}, key),
+                    "comet::make_gate: name is tree, expected one of comet, dselect_k, "
+                    "static_dselect_k, top_k, hash, softmax");
+  const auto lacks = [&](const char* name, GateOptions options, const std::string& option) {
+    options.input_dim = 2;
+    options.num_experts = 4;
+    CHECK_THROWS_WITH(make_gate<float>(name, options, key),
+                      "comet::make_gate: a " + std::string(name) + " gate has no option " + option);
+  };
+  lacks("top_k", {.gamma = 0.5}, "gamma");
+  lacks("softmax", {.entropy = 0.0}, "entropy");
+  lacks("comet", {.reachability = 0.5}, "reachability");
+  lacks("softmax", {.softmax = TopKSoftmax::all}, "softmax");
+  lacks("dselect_k", {.noise = false}, "noise");
+  lacks("comet", {.load_balance = 0.1}, "load_balance");
+  lacks("hash", {.importance = 0.1}, "importance");
+  lacks("static_dselect_k", {.router_z = 0.1}, "router_z");
+  lacks("top_k", {.num_ids = 10}, "num_ids");
+  CHECK_THROWS_WITH(make_gate<float>("top_k", {.input_dim = 2, .num_experts = 4, .k = 5}, key),
+                    "comet::TopKGate: k is 5, expected at most num_experts = 4");
+}
+
+TEST_CASE("every gap of the family has its reason, and the docs have the table") {
+  CHECK(why_not("comet", "trains").empty());
+  CHECK(why_not("top_k", "anneals") == "exactly k from the first step");
+  std::ifstream file(std::string(COMET_TEST_DATA) + "/../../docs/concepts.md");
+  std::stringstream text;
+  text << file.rdbuf();
+  const std::string page = text.str();
+  const std::string begin = "<!-- gates: begin -->\n", end = "<!-- gates: end -->";
+  const auto from = page.find(begin), to = page.find(end);
+  REQUIRE(from != std::string::npos);
+  REQUIRE(to != std::string::npos);
+  CHECK(page.substr(from + begin.size(), to - from - begin.size()) == gate_table());
+}
