@@ -5,6 +5,7 @@
 
 #include <benchmark/benchmark.h>
 
+#include <comet/core/make_experts.hpp>
 #include <comet/experts/dense.hpp>
 #include <comet/gates/comet.hpp>
 #include <comet/gates/top_k.hpp>
@@ -28,16 +29,16 @@ void predict_one(benchmark::State& state) {
   const RandomKey key(1);
   Gate gate({.input_dim = d, .num_experts = n, .k = 2}, key);
   bench::saturate(gate);
-  const comet::MoeLayer<Gate, comet::DenseExpert<S>> layer(
-      {gate}, comet::make_parts<comet::DenseExpert<S>>(n, {.input_dim = d, .output_dim = m}, key));
-  typename comet::MoeLayer<Gate, comet::DenseExpert<S>>::Workspace workspace;
+  const comet::MoeLayer layer(
+      gate, comet::make_experts<comet::DenseExpert<S>>(n, {.input_dim = d, .output_dim = m}, key));
+  comet::Pass pass(layer);
   comet::Matrix<S> x(d, samples), y(m, 1);
   RandomKey(2).fill_uniform(x, -1, 1);
   std::vector<double> times;
   Index sample = 0;
   for (auto _ : state) {
     const auto start = std::chrono::steady_clock::now();
-    layer.predict(x.col(sample), y, workspace);
+    layer.predict(x.col(sample), y, pass);
     benchmark::DoNotOptimize(y.data());
     times.push_back(
         std::chrono::duration<double, std::micro>(std::chrono::steady_clock::now() - start)

@@ -3,6 +3,7 @@
 
 #include <benchmark/benchmark.h>
 
+#include <comet/core/make_experts.hpp>
 #include <comet/experts/dense.hpp>
 #include <comet/moe_layer.hpp>
 #include <support/ceiling.hpp>
@@ -18,22 +19,22 @@ using bench::Skew;
 using comet::Index;
 using S = float;
 
-enum class Pass { forward, forward_backward };
+enum class Kind { forward, forward_backward };
 
 struct Shape {
   Index n, k, d, m, batch, threads;
   Skew skew;
 };
 
-void run(benchmark::State& state, Pass pass, const Shape& shape) {
-  using Gate = bench::PlannedGate<S>;
+void run(benchmark::State& state, Kind kind, const Shape& shape) {
   const comet::RandomKey key(1);
   comet::ThreadPool pool(shape.threads);
-  comet::MoeLayer<Gate, comet::DenseExpert<S>> layer(
-      {Gate(shape.n, bench::make_routing<S>(shape.n, shape.k, shape.batch, shape.skew))},
-      comet::make_parts<comet::DenseExpert<S>>(shape.n,
-                                               {.input_dim = shape.d, .output_dim = shape.m}, key));
-  typename decltype(layer)::Workspace workspace(&pool);
+  const comet::MoeLayer layer(
+      bench::PlannedGate<S>(shape.n,
+                            bench::make_routing<S>(shape.n, shape.k, shape.batch, shape.skew)),
+      comet::make_experts<comet::DenseExpert<S>>(
+          shape.n, {.input_dim = shape.d, .output_dim = shape.m}, key));
+  comet::Pass pass(layer, &pool);
   const comet::Matrix<S> x = comet::Matrix<S>::Random(shape.d, shape.batch);
   comet::Matrix<S> y(shape.m, shape.batch), dx(shape.d, shape.batch);
   const comet::Matrix<S> dy = comet::Matrix<S>::Random(shape.m, shape.batch);
@@ -41,15 +42,15 @@ void run(benchmark::State& state, Pass pass, const Shape& shape) {
 
   const double ceiling = bench::product_flops<S>(shape.d, shape.m, shape.k * shape.batch, pool);
   for (auto _ : state) {
-    if (pass == Pass::forward) {
-      layer.predict(x, y, workspace);
+    if (kind == Kind::forward) {
+      layer.predict(x, y, pass);
     } else {
-      layer.forward(x, y, key, workspace);
-      layer.backward(x, dy, dx, workspace);
+      layer.forward(x, y, key, pass);
+      layer.backward(x, dy, dx, pass);
     }
     benchmark::ClobberMemory();
   }
-  const double passes = pass == Pass::forward ? 1 : 3;
+  const double passes = kind == Kind::forward ? 1 : 3;
   const double work = passes * 2.0 * double(shape.d * shape.m) * double(shape.k * shape.batch) *
                       double(state.iterations());
   state.counters["FLOP/s"] = benchmark::Counter(work, benchmark::Counter::kIsRate);
@@ -58,28 +59,28 @@ void run(benchmark::State& state, Pass pass, const Shape& shape) {
 }
 
 const bool registered = [] {
-  const auto add = [](Pass pass, const Shape& s) {
+  const auto add = [](Kind kind, const Shape& s) {
     benchmark::RegisterBenchmark(
-        ("moe_layer/" + std::string(pass == Pass::forward ? "forward" : "forward_backward") +
+        ("moe_layer/" + std::string(kind == Kind::forward ? "forward" : "forward_backward") +
          "/n=" + std::to_string(s.n) + "/k=" + std::to_string(s.k) + "/d=" + std::to_string(s.d) +
          "/m=" + std::to_string(s.m) + "/B=" + std::to_string(s.batch) +
          "/skew=" + bench::name(s.skew) + "/threads=" + std::to_string(s.threads) + "/f32")
             .c_str(),
-        run, pass, s)
+        run, kind, s)
         ->Unit(benchmark::kMicrosecond)
         ->UseRealTime();
   };
-  for (const Pass pass : {Pass::forward, Pass::forward_backward}) {
+  for (const Kind kind : {Kind::forward, Kind::forward_backward}) {
     for (const Index threads : {1, 2})
       for (const Skew skew : {Skew::uniform, Skew::zipf})
         for (const Index columns : {43, 64, 256})
-          add(pass, {16, 2, 256, 256, columns * 8, threads, skew});
-    for (const Index n : {8, 64, 256, 1024}) add(pass, {n, 2, 256, 256, 512, 1, Skew::uniform});
-    for (const Index k : {1, 4, 16, 64}) add(pass, {64, k, 256, 256, 512, 1, Skew::uniform});
-    for (const Index size : {64, 1024}) add(pass, {16, 2, size, size, 512, 1, Skew::uniform});
-    for (const Index batch : {1, 32, 4096}) add(pass, {64, 2, 256, 256, batch, 1, Skew::uniform});
+          add(kind, {16, 2, 256, 256, columns * 8, threads, skew});
+    for (const Index n : {8, 64, 256, 1024}) add(kind, {n, 2, 256, 256, 512, 1, Skew::uniform});
+    for (const Index k : {1, 4, 16, 64}) add(kind, {64, k, 256, 256, 512, 1, Skew::uniform});
+    for (const Index size : {64, 1024}) add(kind, {16, 2, size, size, 512, 1, Skew::uniform});
+    for (const Index batch : {1, 32, 4096}) add(kind, {64, 2, 256, 256, batch, 1, Skew::uniform});
   }
-  add(Pass::forward, {64, 64, 256, 256, 4096, 1, Skew::uniform});
+  add(Kind::forward, {64, 64, 256, 256, 4096, 1, Skew::uniform});
   return true;
 }();
 

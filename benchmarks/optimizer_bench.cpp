@@ -3,6 +3,7 @@
 
 #include <benchmark/benchmark.h>
 
+#include <comet/core/gradients.hpp>
 #include <comet/core/parameters.hpp>
 #include <comet/core/thread_pool.hpp>
 #include <comet/optimizers/adam.hpp>
@@ -22,18 +23,19 @@ struct Model {
   using Scalar = S;
   comet::Parameter<S> weight;
   template <class F>
-  void visit_parameters(F&& f) {
-    weight.visit("weight", f);
+  void visit(F&& f) const {
+    f("weight", weight);
   }
 };
 
 void adam_step(benchmark::State& state, Index rows, Index touched, bool lazy, Index threads) {
   comet::ThreadPool pool(threads);
-  Model model{{row, rows}};
-  comet::Adam<S> adam({.learning_rate = 1e-6, .lazy = lazy}, &pool);
+  Model model{comet::Parameter<S>(row, rows)};
+  comet::Gradients gradients(model);
+  comet::Adam adam(model, {.learning_rate = 1e-6, .lazy = lazy}, &pool);
   for (auto _ : state) {
-    for (Index i = 0; i < touched; ++i) model.weight.gradients.col(i * 7919 % rows).setOnes();
-    adam.step(model);
+    for (Index i = 0; i < touched; ++i) gradients[0].col(i * 7919 % rows).setOnes();
+    adam.step(model, gradients);
   }
   // Reads values, gradients and two moments; writes all four.
   state.SetBytesProcessed(state.iterations() * row * rows * 8 * Index(sizeof(S)));

@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: MIT
 #include <string>
-#include <vector>
 
 #include <benchmark/benchmark.h>
 
@@ -17,10 +16,10 @@ using comet::Index;
 using S = float;
 
 void build(benchmark::State& state, Index n, Index k, Index batch, Skew skew) {
-  const std::vector<comet::Routing<S>> routings{bench::make_routing<S>(n, k, batch, skew)};
+  const comet::Routing<S> routing = bench::make_routing<S>(n, k, batch, skew);
   comet::DispatchPlan plan;
   for (auto _ : state) {
-    plan.build(std::span<const comet::Routing<S>>(routings), n, batch, 1);
+    plan.build(routing, n);
     benchmark::ClobberMemory();
   }
   state.SetItemsProcessed(state.iterations() * batch * k);

@@ -28,12 +28,12 @@ Gate make_gate(Index n, Index k, Index d) {
 template <class Gate>
 void route(benchmark::State& state, Index n, Index k, Index d, Index batch) {
   const Gate gate = make_gate<Gate>(n, k, d);
-  typename Gate::Workspace workspace;
+  comet::Pass pass(gate);
   comet::Routing<S> routing;
   comet::Matrix<S> x(d, batch);
   RandomKey(2).fill_uniform(x, -1, 1);
   for (auto _ : state) {
-    gate.route(x, routing, workspace);
+    gate.route(x, routing, pass);
     benchmark::ClobberMemory();
   }
   state.SetItemsProcessed(state.iterations() * batch);

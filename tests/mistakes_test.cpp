@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include <comet/core/make_experts.hpp>
 #include <comet/experts/dense.hpp>
 #include <comet/gates/top_k.hpp>
 #include <comet/moe_layer.hpp>
@@ -34,24 +35,23 @@ const std::string& questions() {
 }
 
 Layer layer_of_two() {
-  return Layer(make_parts<TopK>(1, {.input_dim = 3, .num_experts = 2, .k = 1}, RandomKey(1)),
-               make_parts<Flat>(2, {.input_dim = 3, .output_dim = 4}, RandomKey(2)));
+  return Layer(TopK({.input_dim = 3, .num_experts = 2, .k = 1}, RandomKey(1).fold(0)),
+               make_experts<Flat>(2, {.input_dim = 3, .output_dim = 4}, RandomKey(2)));
 }
 
 }  // namespace mistakes
 
 TEST_CASE("a common mistake says what the list of them says") {
   using namespace mistakes;
-  Layer layer = layer_of_two();
+  const Layer layer = layer_of_two();
   const TopK& gate = layer.gates().front();
-  Layer::Workspace workspace, forgotten;
+  Pass pass(layer), forgotten(layer);
   const Matrix<double> x = Matrix<double>::Ones(3, 5), two = x.leftCols(2), in_rows = x.transpose();
-  Matrix<double> y(4, 5), dy(4, 5), none;
-  TopK trained = gate;
-  TopK::Workspace scratch;
+  Matrix<double> y(4, 5), dy(4, 5);
+  Pass gate_pass(gate);
   Routing<double> routing, another;
-  gate.route(two, another, scratch);
-  trained.forward(x, routing, RandomKey(1), scratch);
+  gate.route(two, another, gate_pass);
+  gate.forward(x, routing, RandomKey(1), gate_pass);
   const std::vector<double> dweights(std::size_t(another.num_entries()), 1.0);
 
   const auto says = [](const std::string& message, const auto& mistake) {
@@ -60,20 +60,23 @@ TEST_CASE("a common mistake says what the list of them says") {
     CHECK(questions().find("`" + message + "`") != std::string::npos);
   };
   says("comet::MoeLayer::predict: x.rows() is 5, expected input_dim = 3",
-       [&] { layer.predict(in_rows, y, workspace); });
+       [&] { layer.predict(in_rows, y, pass); });
   says("comet::TopKGate: k is 3, expected at most num_experts = 2",
        [] { TopK({.input_dim = 3, .num_experts = 2, .k = 3}, RandomKey(0)); });
-  says("comet::MoeLayer::backward: the workspace holds no forward(); call it first", [&] {
-    layer.forward(x, y, RandomKey(1), workspace);
-    layer.backward(x, dy, forgotten);
-  });
-  says("comet::MoeLayer: expert.input_dim() is 5, expected that of the first expert = 3", [&] {
+  says(
+      "comet::MoeLayer::backward: the pass holds no forward(), or a backward() has used it; call "
+      "forward() first",
+      [&] {
+        layer.forward(x, y, RandomKey(1), pass);
+        layer.backward(x, dy, forgotten);
+      });
+  says("comet::ExpertBank: expert.input_dim() is 5, expected that of the first expert = 3", [&] {
     auto experts = layer.experts();
     experts.emplace_back(DenseExpertOptions{.input_dim = 5, .output_dim = 4}, RandomKey(1));
     Layer({TopK({.input_dim = 3, .num_experts = 3, .k = 1}, RandomKey(0))}, experts);
   });
   says("comet::TopKGate::backward: routing.num_samples() is 2, expected x.cols() = 5",
-       [&] { trained.backward(x, another, dweights, none, scratch); });
+       [&] { gate.backward(x, another, dweights, no_gradient, gate_pass); });
 }
 
 TEST_CASE("the list of common mistakes quotes what the compilers have to say") {
@@ -92,26 +95,26 @@ TEST_CASE("the list of common mistakes quotes what the compilers have to say") {
 TEST_CASE("a step without gradients changes nothing, and the sum of their squares tells") {
   using namespace mistakes;
   Layer layer = layer_of_two();
-  Layer::Workspace workspace;
+  Pass pass(layer);
   const auto before = test::values_of(layer);
-  const auto sum_of_squares = [&layer] {
+  const auto sum_of_squares = [&] {
     double sum = 0;
-    layer.visit_parameters([&](auto&&, auto&, auto& gradients) { sum += gradients.squaredNorm(); });
+    for (const double g : test::gradients_of(layer, pass)) sum += g * g;
     return sum;
   };
   const Matrix<double> x = Matrix<double>::Ones(3, 5), dy = Matrix<double>::Ones(4, 5);
   Matrix<double> y(4, 5);
-  Adam<double> adam;
+  Adam adam(layer);
 
-  layer.forward(x, y, RandomKey(1), workspace);
+  layer.forward(x, y, RandomKey(1), pass);
   CHECK(sum_of_squares() == 0.0);
-  adam.step(layer);
+  adam.step(layer, pass);
   CHECK(test::same_bits(test::values_of(layer), before));
 
-  layer.forward(x, y, RandomKey(1), workspace);
-  layer.backward(x, dy, workspace);
+  layer.forward(x, y, RandomKey(1), pass);
+  layer.backward(x, dy, pass);
   CHECK(sum_of_squares() > 0.0);
-  adam.step(layer);
+  adam.step(layer, pass);
   CHECK(!test::same_bits(test::values_of(layer), before));
   CHECK(sum_of_squares() == 0.0);
 }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 #include <cstdio>
 
+#include <comet/core/make_experts.hpp>
 #include <comet/experts/dense.hpp>
 #include <comet/gates/comet.hpp>
 #include <comet/moe_layer.hpp>
@@ -30,17 +31,16 @@ Gate saturated_gate(Index n) {
 extern "C" {
 
 [[gnu::noinline]] void counted_route(const Gate& gate, const comet::Matrix<float>& x,
-                                     comet::Routing<float>& routing, Gate::Workspace& workspace) {
-  gate.route(x, routing, workspace);
+                                     comet::Routing<float>& routing, comet::Pass<Gate>& pass) {
+  gate.route(x, routing, pass);
 }
 
-[[gnu::noinline]] void counted_training_pass(Layer& layer, const comet::Matrix<float>& x,
+[[gnu::noinline]] void counted_training_pass(const Layer& layer, const comet::Matrix<float>& x,
                                              comet::Matrix<float>& y,
                                              const comet::Matrix<float>& dy,
-                                             comet::Matrix<float>& dx,
-                                             Layer::Workspace& workspace) {
-  layer.forward(x, y, RandomKey(5), workspace);
-  layer.backward(x, dy, dx, workspace);
+                                             comet::Matrix<float>& dx, comet::Pass<Layer>& pass) {
+  layer.forward(x, y, RandomKey(5), pass);
+  layer.backward(x, dy, dx, pass);
 }
 }
 
@@ -51,16 +51,16 @@ int main() {
   dx.setZero();
 
   const Gate gate = saturated_gate(256);
-  Gate::Workspace gate_workspace;
+  comet::Pass gate_pass(gate);
   comet::Routing<float> routing;
-  gate.route(x, routing, gate_workspace);  // allocates
-  counted_route(gate, x, routing, gate_workspace);
+  gate.route(x, routing, gate_pass);  // allocates
+  counted_route(gate, x, routing, gate_pass);
 
-  Layer layer({saturated_gate(16)}, comet::make_parts<comet::DenseExpert<float>>(
-                                        16, {.input_dim = 64, .output_dim = 48}, RandomKey(4)));
-  Layer::Workspace workspace;
-  layer.forward(x, y, RandomKey(5), workspace);
-  layer.backward(x, dy, dx, workspace);
-  counted_training_pass(layer, x, y, dy, dx, workspace);
+  const Layer layer(saturated_gate(16), comet::make_experts<comet::DenseExpert<float>>(
+                                            16, {.input_dim = 64, .output_dim = 48}, RandomKey(4)));
+  comet::Pass pass(layer);
+  layer.forward(x, y, RandomKey(5), pass);
+  layer.backward(x, dy, dx, pass);
+  counted_training_pass(layer, x, y, dy, dx, pass);
   std::printf("%g %g\n", double(y.sum()), double(dx.sum()));
 }

@@ -6,8 +6,10 @@
 #include <utility>
 #include <vector>
 
-#include <comet/core/concepts.hpp>
+#include <comet/core/pass.hpp>
+#include <comet/core/random.hpp>
 #include <comet/core/routing.hpp>
+#include <comet/core/samples.hpp>
 #include <comet/core/types.hpp>
 
 namespace bench {
@@ -20,15 +22,10 @@ template <class G>
 class EveryExpert {
  public:
   using Scalar = typename G::Scalar;
-  using Input = typename G::Input;
 
   class Workspace {
-   public:
-    comet::ThreadPool* pool = nullptr;
-
-   private:
     friend class EveryExpert;
-    typename G::Workspace inner;
+    comet::Pass<G> inner;
     comet::Routing<Scalar> chosen;
     std::vector<Scalar> dchosen;
   };
@@ -38,31 +35,37 @@ class EveryExpert {
   [[nodiscard]] comet::Index num_experts() const { return gate_.num_experts(); }
   [[nodiscard]] comet::Index max_active() const { return gate_.num_experts(); }
 
-  void route(const Input& input, comet::Routing<Scalar>& routing, Workspace& ws) const {
-    ws.inner.pool = ws.pool;
-    gate_.route(input, ws.chosen, ws.inner);
+  void route(const comet::Samples<Scalar>& samples, comet::Routing<Scalar>& routing,
+             comet::Pass<EveryExpert>& pass) const {
+    Workspace& ws = pass.workspace;
+    ws.inner.pool = pass.pool;
+    gate_.route(samples, ws.chosen, ws.inner);
     fill(routing, ws);
   }
-  void forward(const Input& input, comet::Routing<Scalar>& routing, comet::RandomKey key,
-               Workspace& ws) const {
-    ws.inner.pool = ws.pool;
-    gate_.forward(input, ws.chosen, key, ws.inner);
+  void forward(const comet::Samples<Scalar>& samples, comet::Routing<Scalar>& routing,
+               comet::RandomKey key, comet::Pass<EveryExpert>& pass) const {
+    Workspace& ws = pass.workspace;
+    ws.inner.pool = pass.pool;
+    gate_.forward(samples, ws.chosen, key, ws.inner);
     fill(routing, ws);
   }
-  void backward(const Input& input, const comet::Routing<Scalar>& /*routing*/,
-                std::span<const Scalar> dweights, comet::MatrixView<Scalar> dx, Workspace& ws) {
+  void backward(const comet::Samples<Scalar>& samples, const comet::Routing<Scalar>& /*routing*/,
+                std::span<const Scalar> dweights, comet::MatrixView<Scalar> dx,
+                comet::Pass<EveryExpert>& pass) const {
+    Workspace& ws = pass.workspace;
+    ws.inner.borrow(pass.gradients(*this));
     ws.dchosen.clear();
     for (comet::Index b = 0; b < ws.chosen.num_samples(); ++b)
       for (const auto expert : ws.chosen.experts(b))
         ws.dchosen.push_back(dweights[std::size_t(b * num_experts() + expert)]);
-    gate_.backward(input, ws.chosen, std::span<const Scalar>(ws.dchosen), dx, ws.inner);
+    gate_.backward(samples, ws.chosen, std::span<const Scalar>(ws.dchosen), dx, ws.inner);
   }
-  [[nodiscard]] Scalar regularization(const Workspace& ws) const {
-    return gate_.regularization(ws.inner);
+  [[nodiscard]] Scalar regularization(const comet::Pass<EveryExpert>& pass) const {
+    return gate_.regularization(pass.workspace.inner);
   }
   template <class F>
-  void visit_parameters(F&& f) {
-    gate_.visit_parameters(f);
+  void visit(F&& f) const {
+    gate_.visit(f);
   }
 
  private:

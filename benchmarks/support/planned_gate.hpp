@@ -7,8 +7,10 @@
 #include <utility>
 #include <vector>
 
+#include <comet/core/pass.hpp>
 #include <comet/core/random.hpp>
 #include <comet/core/routing.hpp>
+#include <comet/core/samples.hpp>
 #include <comet/core/types.hpp>
 
 namespace bench {
@@ -55,14 +57,16 @@ template <class S>
 class PlannedGate {
  public:
   using Scalar = S;
-  using Input = comet::ConstMatrixView<S>;
   struct Workspace {};
 
   PlannedGate(comet::Index n, comet::Routing<S> routing) : n_(n), routing_(std::move(routing)) {}
 
   [[nodiscard]] comet::Index num_experts() const { return n_; }
   [[nodiscard]] comet::Index max_active() const { return n_; }
-  void route(const Input&, comet::Routing<S>& routing, Workspace&) const { routing = routing_; }
+  void route(const comet::Samples<S>&, comet::Routing<S>& routing,
+             comet::Pass<PlannedGate>&) const {
+    routing = routing_;
+  }
 
  private:
   comet::Index n_;

@@ -10,7 +10,7 @@ namespace bench {
 template <class Gate>
 void saturate(Gate& gate) {
   using S = typename Gate::Scalar;
-  gate.visit_parameters([](const comet::ParameterName& name, auto& values, auto&) {
+  comet::for_each_parameter(gate, [](const comet::ParameterName& name, auto& values) {
     if (name.str() == "split.weight") values *= S(1e6);
   });
 }

@@ -5,14 +5,13 @@
 
 struct Routes {
   using Scalar = float;
-  using Input = comet::ConstMatrixView<float>;
   struct Workspace {};
   comet::Index num_experts() const { return 1; }
   comet::Index max_active() const { return 1; }
-  void route(const Input&, comet::Routing<float>&, Workspace&) const {}
+  void route(const comet::Samples<float>&, comet::Routing<float>&, comet::Pass<Routes>&) const {}
   template <class F>
-  void visit_parameters(F&& f) {
-    weight.visit("weight", f);
+  void visit(F&& f) const {
+    f("weight", weight);
   }
   comet::Parameter<float> weight;
 };
@@ -20,6 +19,6 @@ struct Routes {
 using Layer = comet::MoeLayer<Routes, comet::DenseExpert<float>>;
 
 void misuse(const Layer& layer, const comet::Matrix<float>& x, comet::Matrix<float>& y,
-            Layer::Workspace& workspace) {
-  layer.forward(x, y, comet::RandomKey(1), workspace);
+            comet::Pass<Layer>& pass) {
+  layer.forward(x, y, comet::RandomKey(1), pass);
 }

@@ -5,7 +5,6 @@
 
 struct NotAGate {
   using Scalar = float;
-  using Input = comet::ConstMatrixView<float>;
   struct Workspace {};
 };
 

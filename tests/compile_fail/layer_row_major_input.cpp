@@ -8,6 +8,6 @@ using Layer = comet::MoeLayer<comet::CometGate<float>, comet::DenseExpert<float>
 using RowMajor = Eigen::Matrix<float, Eigen::Dynamic, Eigen::Dynamic, Eigen::RowMajor>;
 
 void misuse(const Layer& layer, const RowMajor& x, comet::Matrix<float>& y,
-            Layer::Workspace& workspace) {
-  layer.forward(x, y, comet::RandomKey(1), workspace);
+            comet::Pass<Layer>& pass) {
+  layer.forward(x, y, comet::RandomKey(1), pass);
 }

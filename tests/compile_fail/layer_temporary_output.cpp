@@ -6,6 +6,6 @@
 
 using Layer = comet::MoeLayer<comet::CometGate<float>, comet::DenseExpert<float>>;
 
-void misuse(const Layer& layer, const comet::Matrix<float>& x, Layer::Workspace& workspace) {
-  layer.predict(x, comet::Matrix<float>(3, 4), workspace);
+void misuse(const Layer& layer, const comet::Matrix<float>& x, comet::Pass<Layer>& pass) {
+  layer.predict(x, comet::Matrix<float>(3, 4), pass);
 }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// The compiler's own sentence, and the note that `forward` takes one argument more, its Workspace.
-// expect: no matching
+// The compiler's own sentence about a function, and the note that `forward` takes one argument more, its Pass.
+// expect: function
 #include <comet/experts/dense.hpp>
 #include <comet/gates/comet.hpp>
 #include <comet/moe_layer.hpp>
