@@ -211,23 +211,22 @@ class CometGate<S>::Source {
   static constexpr bool cuts(Index, Index) { return false; }
   static constexpr bool has_entry(S, S, Rows) { return true; }
 
-  void split(Index node, Index /*level*/, Index tree, const std::int32_t* live, Index count,
-             S* logits, S* left, S* right) {
-    evaluate(gate_.splits_, node * trees() + tree, live, count, logits);
-    for (Index i = 0; i < count; ++i) {
-      left[i] = smooth_step(logits[i], gate_.gamma());
-      right[i] = S(1) - left[i];
+  void split(Index node, Index /*level*/, Index tree, typename Tile::List& list, S* logits) {
+    evaluate(gate_.splits_, node * trees() + tree, list, logits);
+    for (std::int32_t i = 0; i < list.count; ++i) {
+      list.left[i] = smooth_step(logits[i], gate_.gamma());
+      list.right[i] = S(1) - list.left[i];
     }
   }
-  void leaf(Index slot, Index /*tree*/, const std::int32_t* live, Index count, S* logits) {
-    evaluate(gate_.leaves_, slot, live, count, logits);
+  void leaf(Index slot, Index /*tree*/, const typename Tile::List& list, S* logits) {
+    evaluate(gate_.leaves_, slot, list, logits);
   }
 
  private:
-  void evaluate(const Hyperplanes<S>& planes, Index plane, const std::int32_t* live, Index count,
+  void evaluate(const Hyperplanes<S>& planes, Index plane, const typename Tile::List& list,
                 S* logits) {
-    for (Index i = 0; i < count; ++i) live_x_[i] = x_[live[i]];
-    planes.logits(plane, live_x_, count, logits);
+    for (std::int32_t i = 0; i < list.count; ++i) live_x_[i] = x_[list.lane[i]];
+    planes.logits(plane, live_x_, list.count, logits);
   }
 
   const CometGate& gate_;
@@ -316,7 +315,7 @@ void CometGate<S>::ascend(Tile& tile, Index number, const Routing<S>& routing,
   const auto splits = tile.splits();
   const Index trees = num_selectors();
   tile.ascend(
-      trees, Source::cuts,
+      trees, [](Index, Index) { return false; },
       [&](std::size_t i) {
         const auto& leaf = leaves[i];
         const S by_weight = dweights[tile.place(leaf, routing)] - mean[leaf.lane];

@@ -27,24 +27,6 @@ namespace comet {
 
 namespace detail {
 
-/// Memory for the walk of one sample.
-template <class S>
-class OneWalk {
- public:
-  /// Room for so many levels of k trees.
-  portable::TreeLevel<S> shape(Index num_levels, Index trees) {
-    const auto places = std::size_t(num_levels * trees);
-    num_live_.resize(places);
-    numbers_.resize(3 * places);
-    S* const numbers = numbers_.data();
-    return {num_live_.data(), nullptr, numbers, numbers + places, numbers + 2 * places};
-  }
-
- private:
-  std::vector<std::int32_t> num_live_;
-  std::vector<S> numbers_;
-};
-
 /// The expert of slot i s + j of n experts and s selectors. One permutation is for all selectors,
 /// none leaves experts as they are.
 inline std::vector<ExpertId> slot_labels(std::span<const Permutation> permutations,
@@ -111,16 +93,16 @@ class CometTables {
 
   /// Memory for one sample.
   struct Scratch {
-    detail::OneWalk<S> walk;                       ///< Of the paths.
+    std::vector<portable::LiveList<1, S>> walk;    ///< Of the paths.
     std::vector<portable::ReachedLeaf<S>> leaves;  ///< n k
   };
   /// Calls add(slot, weight); false if a logit overflows.
   template <class Add>
   [[nodiscard]] bool route_sample(const S* x, Scratch& scratch, Add add) const {
     const portable::TreeShape shape(num_experts());
+    scratch.walk.resize(std::size_t(shape.num_levels * num_trees_));
     scratch.leaves.resize(std::size_t(leaves_.size()));
-    return portable::route_comet(*this, shape, x, scratch.walk.shape(shape.num_levels, num_trees_),
-                                 scratch.leaves.data(), add);
+    return portable::route_comet(*this, shape, x, scratch.walk.data(), scratch.leaves.data(), add);
   }
 
  private:
@@ -174,17 +156,18 @@ class DSelectKTables {
 
   /// Memory for one sample.
   struct Scratch {
-    detail::OneWalk<S> walk;  ///< Of the prefixes.
-    std::vector<S> share;     ///< Of every bit.
-    std::vector<S> mixture;   ///< Of every selector.
+    std::vector<portable::LiveList<1, S>> walk;  ///< Of the prefixes.
+    std::vector<S> share;                        ///< Of every bit.
+    std::vector<S> mixture;                      ///< Of every selector.
   };
   /// Calls add(slot, weight); false if a logit is not finite.
   template <class Add>
   [[nodiscard]] bool route_sample(const S* x, Scratch& scratch, Add add) const {
+    scratch.walk.resize(std::size_t((num_bits() + 1) * num_selectors()));
     scratch.share.resize(std::size_t(bits_.size()));
     scratch.mixture.resize(std::size_t(mixture_.size()));
-    return portable::route_dselect_k(*this, x, scratch.walk.shape(num_bits() + 1, num_selectors()),
-                                     scratch.share.data(), scratch.mixture.data(), add);
+    return portable::route_dselect_k(*this, x, scratch.walk.data(), scratch.share.data(),
+                                     scratch.mixture.data(), add);
   }
 
  private:

@@ -5,6 +5,7 @@
 #include <cmath>
 
 #include <comet/core/types.hpp>
+#include <comet/kernels/portable/arithmetic.hpp>
 
 /// \file
 /// \brief Scalar functions and their derivatives, shared by gates and losses.
@@ -19,13 +20,7 @@ namespace comet {
 /// same cubic without the cancellation that costs digits next to 0 and 1.
 template <class S>
 [[nodiscard]] S smooth_step(S t, S gamma) {
-  const S half = gamma / S(2);
-  if (t <= -half) return S(0);
-  if (t >= half) return S(1);
-  const S u = t / gamma;
-  const S v = S(0.5) - std::abs(u);
-  const S tail = v * v * (S(3) - S(2) * v);
-  return u < S(0) ? tail : S(1) - tail;
+  return portable::smooth_step(t, gamma);
 }
 
 /// \brief S'(t): exactly 0 outside (-gamma/2, gamma/2).

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
-#include <algorithm>
 #include <cmath>
 
 #include <comet/core/types.hpp>
+#include <comet/kernels/portable/arithmetic.hpp>
 
 namespace comet::detail {
 
@@ -12,14 +12,7 @@ namespace comet::detail {
 /// \return log sum exp(h); not finite if a logit is not
 template <class S>
 S softmax(const S* h, Index size, S* p) {
-  S largest = h[0];
-  for (Index i = 1; i < size; ++i) largest = std::max(largest, h[i]);
-  S sum = 0;
-  for (Index i = 0; i < size; ++i) {
-    p[i] = std::exp(h[i] - largest);
-    sum += p[i];
-  }
-  for (Index i = 0; i < size; ++i) p[i] /= sum;
+  const auto [largest, sum] = portable::softmax(h, size, p);
   return largest + std::log(sum);
 }
 

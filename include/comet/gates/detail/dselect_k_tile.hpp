@@ -68,7 +68,7 @@ class DSelectKTile {
       for (Index j = 0; j < shape.k; ++j) check += w[j] * S(0);
       if (check != S(0)) [[unlikely]]
         return lane;
-      softmax(w, shape.k, &mixture_[std::size_t(lane * shape.k)]);
+      portable::softmax(w, shape.k, &mixture_[std::size_t(lane * shape.k)]);
     }
     walk_.descend(*this, portable::TreeShape(Index(1) << shape.bits), purpose, rows);
     return walk_.count();
@@ -142,17 +142,16 @@ class DSelectKTile {
   [[nodiscard]] static bool has_entry(S reach, S mixture, Rows rows) {
     return rows == Rows::experts || mixture * reach != S(0);
   }
-  void split(Index /*node*/, Index level, Index tree, const std::int32_t* live, Index count,
-             S* logits, S* left, S* right) const {
-    const Index plane = tree * shape_.bits + level;
-    for (Index i = 0; i < count; ++i) {
-      logits[i] = z_[live[i] * shape_.k * shape_.bits + plane];
-      right[i] = share_[std::size_t(plane * lanes + live[i])];
-      left[i] = S(1) - right[i];
+  void split(Index /*node*/, Index level, Index tree, typename Walk::List& list,
+             S* /*logits*/) const {
+    const S* const share = &share_[std::size_t((tree * shape_.bits + level) * lanes)];
+    for (std::int32_t i = 0; i < list.count; ++i) {
+      list.right[i] = share[list.lane[i]];
+      list.left[i] = S(1) - list.right[i];
     }
   }
-  void leaf(Index /*slot*/, Index tree, const std::int32_t* live, Index count, S* factors) const {
-    for (Index i = 0; i < count; ++i) factors[i] = mixture_[place(live[i], tree)];
+  void leaf(Index /*slot*/, Index tree, const typename Walk::List& list, S* factors) const {
+    for (std::int32_t i = 0; i < list.count; ++i) factors[i] = mixture_[place(list.lane[i], tree)];
   }
 
   /// Adds what a leaf gives to the weight of its entry.

@@ -50,15 +50,15 @@ Explanation<S> explain_soft_tree(const SoftTreeTile<S>& tile, const S* x, S gamm
   const auto add_split = [&](const auto& visit, const auto& split) {
     const auto [planes, number] = plane_of(visit.node, visit.level, split.tree);
     const auto w = planes.weight().col(number);
-    const S margin = std::abs(std::abs(split.logit) - gamma / S(2));
+    const S logit = planes.logit(number, x);  // the same bits as in the walk
+    const S margin = std::abs(std::abs(logit) - gamma / S(2));
     result.nodes.push_back(
         {.tree = split.tree,
          .number = visit.node,
          .depth = visit.level,
          .reach = split.reach,
          .is_leaf = false,
-         .logit =
-             taken_apart(split.logit, w, planes.has_bias() ? planes.bias()(number, 0) : S(0), x),
+         .logit = taken_apart(logit, w, planes.has_bias() ? planes.bias()(number, 0) : S(0), x),
          .left = split.left,
          .right = split.right,
          .margin = margin,

@@ -30,24 +30,25 @@ enum class Purpose { inference, training };
 /// visits left subtrees first, so that leaves come out in ascending order.
 ///
 /// A source tells the trees apart: COMET's and DSelect-k's differ in where a split's shares come
-/// from and what stands at a leaf. It has trees(), cuts(node, level), and, for the samples that are
-/// live there, `live[0..count)`,
+/// from and what stands at a leaf. It has trees(), cuts(node, level), and, for the samples of a
+/// list,
 ///
-///     split(node, level, tree, live, count, logits, left, right)
-///     leaf(slot, tree, live, count, factors)
+///     split(node, level, tree, list, logits)  sets the list's shares; logits are for its own use
+///     leaf(slot, tree, list, factors)
 ///
 /// and has_entry(reach, factor, rows): whether a leaf without weight has an entry in its row.
 template <class S>
 class SoftTreeTile {
  public:
   static constexpr int lanes = int(samples_per_tile);
+  using List = portable::LiveList<lanes, S>;
 
   /// A split that a sample reaches.
   struct Split {
     std::int32_t tree;
     std::int32_t lane;
-    S logit;
-    S left;  // shares
+    S logit;  // if the source has set it
+    S left;   // shares
     S right;
     S reach;
   };
@@ -104,22 +105,16 @@ class SoftTreeTile {
     purpose_ = purpose;
     rows_ = rows;
     const Index trees = source.trees();
-    const auto lists = std::size_t(shape.num_levels * trees);
-    num_live_.resize(lists);
-    live_.resize(lists * lanes);
-    numbers_.resize(3 * lists * lanes);
+    lists_.resize(std::size_t(shape.num_levels * trees));
     splits_.clear();
     leaves_.clear();
     visits_.clear();
     std::fill_n(nan_, count_, S(0));
     std::fill_n(last_, count_, ExpertId(-1));
     std::fill_n(size_, count_, 0);
-    S* const numbers = numbers_.data();
-    const portable::TreeLevel<S> root{num_live_.data(), live_.data(), numbers,
-                                      numbers + lists * lanes, numbers + 2 * lists * lanes};
-    portable::start_walk<lanes>(root, trees, count_);
+    portable::start_walk(lists_.data(), trees, count_);
     Walker<Source> walker{*this, source};
-    portable::walk<lanes>(walker, shape_, root);
+    portable::walk(walker, shape_, lists_.data());
   }
 
   /// 0, or nan if a split's logit of the sample is: below such a node nothing is reached.
@@ -157,7 +152,7 @@ class SoftTreeTile {
   void ascend(Index trees, Cuts cuts, ByLeaf by_leaf, BySplit by_split) {
     // by_reach_ holds the derivative by a node's reach: one slot for left and one for right
     // children per level, since a node is left before its sibling's subtree is entered.
-    by_reach_.resize(2 * live_.size());
+    by_reach_.resize(2 * lists_.size() * lanes);
     const auto slots = [&](Index level, Index node) {
       const Index side = node % 2;  // in heap numbering left children are odd
       return by_reach_.data() + (level * 2 + side) * trees * lanes;
@@ -200,39 +195,34 @@ class SoftTreeTile {
     [[nodiscard]] Index trees() const { return source.trees(); }
     [[nodiscard]] bool cuts(Index node, Index level) const { return source.cuts(node, level); }
 
-    void split(Index node, Index level, portable::TreeLevel<S> at) {
+    void split(Index node, Index level, List* at) {
       const std::size_t begin = tile.splits_.size();
       for (Index tree = 0; tree < trees(); ++tree) {
-        const Index list = tree * lanes;
-        const Index count = at.num_live[tree];
-        S* const left = at.left + list;
-        S* const right = at.right + list;
-        source.split(node, level, tree, at.live + list, count, tile.logits_, left, right);
-        for (Index i = 0; i < count; ++i) {
-          const std::int32_t lane = at.live[list + i];
-          if (std::isnan(left[i])) [[unlikely]]
-            tile.nan_[lane] = left[i];
-          if (tile.purpose_ == Purpose::training)
-            tile.splits_.push_back(
-                {std::int32_t(tree), lane, tile.logits_[i], left[i], right[i], at.reach[list + i]});
-        }
+        List& list = at[tree];
+        source.split(node, level, tree, list, tile.logits_);
+        for (std::int32_t i = 0; i < list.count; ++i)
+          if (std::isnan(list.left[i])) [[unlikely]]
+            tile.nan_[list.lane[i]] = list.left[i];
+        if (tile.purpose_ == Purpose::inference) continue;
+        for (std::int32_t i = 0; i < list.count; ++i)
+          tile.splits_.push_back({std::int32_t(tree), list.lane[i], tile.logits_[i], list.left[i],
+                                  list.right[i], list.reach[i]});
       }
       tile.record(node, level, begin, tile.splits_.size(), false);
     }
 
-    void leaf(Index node, Index level, portable::TreeLevel<S> at) {
+    void leaf(Index node, Index level, const List* at) {
       const std::size_t begin = tile.leaves_.size();
       const Index number = tile.shape_.leaf(node);
       for (Index tree = 0; tree < trees(); ++tree) {
+        const List& list = at[tree];
         const Index slot = number * trees() + tree;
         const auto label = ExpertId(tile.rows_ == Rows::slots ? slot : number);
-        const Index list = tree * lanes;
-        const Index count = at.num_live[tree];
-        source.leaf(slot, tree, at.live + list, count, tile.logits_);
-        for (Index i = 0; i < count; ++i)
-          tile.push_leaf({std::int32_t(slot), label, std::int32_t(tree), at.live[list + i], 0,
-                          false, at.reach[list + i], tile.logits_[i]},
-                         source.has_entry(at.reach[list + i], tile.logits_[i], tile.rows_));
+        source.leaf(slot, tree, list, tile.logits_);
+        for (std::int32_t i = 0; i < list.count; ++i)
+          tile.push_leaf({std::int32_t(slot), label, std::int32_t(tree), list.lane[i], 0, false,
+                          list.reach[i], tile.logits_[i]},
+                         source.has_entry(list.reach[i], tile.logits_[i], tile.rows_));
       }
       tile.record(node, level, begin, tile.leaves_.size(), true);
     }
@@ -260,15 +250,12 @@ class SoftTreeTile {
   portable::TreeShape shape_{1};
   Purpose purpose_ = Purpose::inference;
   Rows rows_ = Rows::experts;
-  // The path that is open now.
-  std::vector<std::int32_t> num_live_;  // level x tree
-  std::vector<std::int32_t> live_;      // level x tree x lane
-  std::vector<S> numbers_;              // reach, left and right shares, each level x tree x lane
-  std::vector<S> by_reach_;             // level x side x tree x lane
+  std::vector<List> lists_;  // level x tree: of the path that is open now
+  std::vector<S> by_reach_;  // level x side x tree x lane
   std::vector<Split> splits_;
   std::vector<Leaf> leaves_;
   std::vector<Visit> visits_;
-  S logits_[lanes];
+  S logits_[lanes] = {};
   S nan_[lanes];
   ExpertId last_[lanes];      // the label of the last entry
   std::int32_t size_[lanes];  // entries so far

@@ -52,20 +52,20 @@ struct CometSample {
 
   Index trees() const { return tables.num_trees(); }
   static constexpr bool cuts(Index, Index) { return false; }
-  void split(Index node, Index, TreeLevel<S> at) {
+  void split(Index node, Index, LiveList<1, S>* at) {
     for (Index j = 0; j < trees(); ++j) {
-      if (at.num_live[j] == 0) continue;
+      if (at[j].count == 0) continue;
       const S share = smooth_step(tables.split_logit(node * trees() + j, x), tables.gamma());
-      at.left[j] = share;
-      at.right[j] = S(1) - share;
+      at[j].left[0] = share;
+      at[j].right[0] = S(1) - share;
       if (std::isnan(share)) sum = share;
     }
   }
-  void leaf(Index node, Index, TreeLevel<S> at) {
+  void leaf(Index node, Index, LiveList<1, S>* at) {
     for (Index j = 0; j < trees(); ++j) {
-      if (at.num_live[j] == 0) continue;
+      if (at[j].count == 0) continue;
       const Index slot = shape.leaf(node) * trees() + j;
-      leaves[num_reached++] = {slot, at.reach[j], tables.leaf_logit(slot, x)};
+      leaves[num_reached++] = {slot, at[j].reach[0], tables.leaf_logit(slot, x)};
     }
   }
 };
@@ -77,11 +77,11 @@ struct CometSample {
 /// \param add     add(slot, weight) for each leaf that is reached, ascending
 /// \return false if a logit overflows
 template <class S, class Tables, class Add>
-bool route_comet(const Tables& tables, const TreeShape& shape, const S* x, TreeLevel<S> root,
+bool route_comet(const Tables& tables, const TreeShape& shape, const S* x, LiveList<1, S>* root,
                  ReachedLeaf<S>* leaves, Add add) {
   CometSample<S, Tables> sample{tables, shape, x, leaves};
-  start_walk<1>(root, sample.trees(), 1);
-  walk<1>(sample, shape, root);
+  start_walk(root, sample.trees(), 1);
+  walk(sample, shape, root);
   S largest = -std::numeric_limits<S>::infinity();
   exponentiate(leaves, sample.num_reached, &largest, &sample.sum);
   if (!is_divisor(sample.sum)) return false;
@@ -109,25 +109,25 @@ struct DSelectKSample {
   bool cuts(Index node, Index level) const {
     return is_beyond(node, level, tables.num_bits(), tables.num_experts());
   }
-  void split(Index, Index level, TreeLevel<S> at) {
+  void split(Index, Index level, LiveList<1, S>* at) {
     for (Index j = 0; j < trees(); ++j) {
-      at.right[j] = share[j * tables.num_bits() + level];
-      at.left[j] = S(1) - at.right[j];
+      at[j].right[0] = share[j * tables.num_bits() + level];
+      at[j].left[0] = S(1) - at[j].right[0];
     }
   }
-  void leaf(Index node, Index, TreeLevel<S> at) {
+  void leaf(Index node, Index, LiveList<1, S>* at) {
     const Index code = node + 1 - (Index(1) << tables.num_bits());
     if (tables.has_slots()) {
       for (Index j = 0; j < trees(); ++j) {
-        if (at.num_live[j] == 0) continue;
-        const S weight = mixture[j] * at.reach[j];
+        if (at[j].count == 0) continue;
+        const S weight = mixture[j] * at[j].reach[0];
         if (weight != S(0)) add(code * trees() + j, weight);
       }
       return;
     }
     S sum = 0;
     for (Index j = 0; j < trees(); ++j)
-      if (at.num_live[j] != 0) sum += mixture[j] * at.reach[j];
+      if (at[j].count != 0) sum += mixture[j] * at[j].reach[0];
     add(code, sum);
   }
 };
@@ -140,7 +140,7 @@ struct DSelectKSample {
 /// \param add     add(code, weight) or, with slots, add(code k + selector, weight), ascending
 /// \return false if a logit is not finite
 template <class S, class Tables, class Add>
-bool route_dselect_k(const Tables& tables, const S* x, TreeLevel<S> root, S* share, S* mixture,
+bool route_dselect_k(const Tables& tables, const S* x, LiveList<1, S>* root, S* share, S* mixture,
                      Add add) {
   const Index k = tables.num_selectors();
   bool finite = true;
@@ -156,8 +156,8 @@ bool route_dselect_k(const Tables& tables, const S* x, TreeLevel<S> root, S* sha
   if (!finite) return false;
   softmax(mixture, k, mixture);
   DSelectKSample<S, Tables, Add> sample{tables, share, mixture, add};
-  start_walk<1>(root, k, 1);
-  walk<1>(sample, TreeShape(Index(1) << tables.num_bits()), root);
+  start_walk(root, k, 1);
+  walk(sample, TreeShape(Index(1) << tables.num_bits()), root);
   return true;
 }
 

@@ -27,51 +27,45 @@ struct TreeShape {
   }
 };
 
-/// \brief One level of k trees on the path that is open: for each tree a list with room for `lanes`
-/// samples. Levels follow each other in memory.
-template <class S>
-struct TreeLevel {
-  std::int32_t* num_live;  ///< k: lengths of the lists
-  std::int32_t* live;      ///< k x lanes: the samples; not used for a single one
-  S* reach;                ///< the same places: the share of the sample that arrives, > 0
-  S* left;                 ///< the shares that a split gives to its left child ...
-  S* right;                ///< ... and to its right one
-
-  TreeLevel below(Index trees, int lanes) const {
-    const Index places = trees * lanes;
-    return {num_live + trees, live + places, reach + places, left + places, right + places};
-  }
+/// \brief The samples that are live at the open node of a level of a tree, up to `lanes` of them. A
+/// path is k lists, one for each tree, for every level, one level after the other.
+template <int lanes, class S>
+struct LiveList {
+  std::int32_t count;
+  std::int32_t lane[std::size_t(lanes)];  ///< of the samples, ascending
+  S reach[std::size_t(lanes)];            ///< the share of the sample that arrives, > 0
+  S left[std::size_t(lanes)];             ///< the share that a split gives to its left child ...
+  S right[std::size_t(lanes)];            ///< ... and to its right one
 };
 
 /// Puts `count` samples at the roots.
 template <int lanes, class S>
-void start_walk(TreeLevel<S> root, Index trees, int count) {
+void start_walk(LiveList<lanes, S>* root, Index trees, int count) {
   for (Index j = 0; j < trees; ++j) {
-    root.num_live[j] = count;
+    root[j].count = count;
     for (int i = 0; i < count; ++i) {
-      if constexpr (lanes > 1) root.live[j * lanes + i] = i;
-      root.reach[j * lanes + i] = S(1);
+      root[j].lane[i] = i;
+      root[j].reach[i] = S(1);
     }
   }
 }
 
 /// Hands a child its share of the samples; false if nothing reaches it in any tree.
-template <int lanes, class S>
-bool hand_down(TreeLevel<S> at, TreeLevel<S> below, const S* share, Index trees) {
-  bool any = false;
+/// \tparam share  LiveList::left or right
+template <auto share, class List>
+bool hand_down(const List* at, List* below, Index trees) {
+  std::int32_t any = 0;
   for (Index j = 0; j < trees; ++j) {
-    const Index list = j * lanes;
     std::int32_t count = 0;
-    for (std::int32_t i = 0; i < at.num_live[j]; ++i) {
-      if constexpr (lanes > 1) below.live[list + count] = at.live[list + i];
-      const S reach = at.reach[list + i] * share[list + i];
-      below.reach[list + count] = reach;
-      count += reach > S(0);
+    for (std::int32_t i = 0, end = at[j].count; i < end; ++i) {
+      below[j].lane[count] = at[j].lane[i];
+      below[j].reach[count] = at[j].reach[i] * (at[j].*share)[i];
+      count += below[j].reach[count] > 0;
     }
-    below.num_live[j] = count;
-    any = any || count > 0;
+    below[j].count = count;
+    any |= count;
   }
-  return any;
+  return any != 0;
 }
 
 /// \brief The walk of up to `lanes` samples down the trees of a soft-tree gate, all trees side by
@@ -80,18 +74,20 @@ bool hand_down(TreeLevel<S> at, TreeLevel<S> below, const S* share, Index trees)
 /// \param tree  has trees(); split(node, level, at), which sets the shares of who is live there;
 ///              leaf(node, level, at); cuts(node, level): whether a subtree is left out anyway
 template <int lanes, class S, class Tree>
-void walk(Tree& tree, const TreeShape& shape, TreeLevel<S> at, Index node = 0, Index level = 0) {
+void walk(Tree& tree, const TreeShape& shape, LiveList<lanes, S>* at, Index node = 0,
+          Index level = 0) {
   if (shape.is_leaf(node)) {
     tree.leaf(node, level, at);
     return;
   }
   tree.split(node, level, at);
-  const TreeLevel<S> below = at.below(tree.trees(), lanes);
+  using List = LiveList<lanes, S>;
+  List* const below = at + tree.trees();
   const Index child = 2 * node + 1;
-  if (!tree.cuts(child, level + 1) && hand_down<lanes>(at, below, at.left, tree.trees()))
-    walk<lanes>(tree, shape, below, child, level + 1);
-  if (!tree.cuts(child + 1, level + 1) && hand_down<lanes>(at, below, at.right, tree.trees()))
-    walk<lanes>(tree, shape, below, child + 1, level + 1);
+  if (!tree.cuts(child, level + 1) && hand_down<&List::left>(at, below, tree.trees()))
+    walk(tree, shape, below, child, level + 1);
+  if (!tree.cuts(child + 1, level + 1) && hand_down<&List::right>(at, below, tree.trees()))
+    walk(tree, shape, below, child + 1, level + 1);
 }
 
 }  // namespace comet::portable
