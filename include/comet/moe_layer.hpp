@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
+#include <algorithm>
+#include <cstddef>
 #include <cstdint>
 #include <cstring>
 #include <span>
@@ -29,19 +31,24 @@ namespace detail {
 /// from another one.
 template <class S>
 std::uint64_t fingerprint(const Samples<S>& samples) {
-  using Word = std::conditional_t<sizeof(S) == 4, std::uint32_t, std::uint64_t>;
-  const auto& x = samples.features;
+  constexpr std::size_t word_size = sizeof(std::uint64_t);
+  const std::size_t size = std::size_t(samples.dim()) * sizeof(S);
   std::uint64_t sum = 0;
-  for (Index b = 0; b < x.cols(); ++b) {
+  for (Index b = 0; b < samples.size(); ++b) {
     if (!samples.is_live(b)) continue;
-    const S* values = x.col(b).data();
-    std::uint64_t column = 0;
-    for (Index i = 0; i < x.rows(); ++i) {
-      Word word;
-      std::memcpy(&word, values + i, sizeof word);
-      column += word;
+    const auto* bytes = reinterpret_cast<const char*>(samples.features.col(b).data());
+    std::uint64_t words[4] = {}, column[4] = {};  // four sums at a time
+    std::size_t at = 0;
+    for (; at + sizeof words <= size; at += sizeof words) {
+      std::memcpy(words, bytes + at, sizeof words);
+      for (std::size_t i = 0; i < 4; ++i) column[i] += words[i];
     }
-    sum += column * std::uint64_t(2 * b + 1);
+    for (; at < size; at += word_size) {
+      words[0] = 0;
+      std::memcpy(words, bytes + at, std::min(word_size, size - at));
+      column[0] += words[0];
+    }
+    sum += (column[0] + column[1] + column[2] + column[3]) * std::uint64_t(2 * b + 1);
   }
   return sum;
 }
