@@ -108,7 +108,7 @@ TEMPLATE_TEST_CASE("softmax and its losses are finite or refused, never nan", ""
       finite_or_refused([&] {
         return softmax_cross_entropy(logits, std::span<const std::int32_t>(classes), gradient);
       });
-      finite_or_refused([&] { return router_z<S>(logits, gradient); });
+      finite_or_refused([&] { return router_z(logits, gradient); });
       const Matrix<S> targets = Matrix<S>::Constant(3, 1, S(1));
       finite_or_refused([&] { return binary_cross_entropy(logits, targets, gradient); });
       finite_or_refused([&] { return mean_squared_error(logits, targets, gradient); });

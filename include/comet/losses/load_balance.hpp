@@ -63,9 +63,10 @@ S load_balance(const Routing<S>& routing,
 /// \return L; 0 if all probabilities are 0
 /// \throws std::invalid_argument if shapes differ
 /// \throws NotFinite if L is not finite
-template <class S>
-S importance(const ConstMatrixView<S>& probabilities,
-             MatrixView<std::type_identity_t<S>> gradient) {
+template <class Probabilities>
+auto importance(const Eigen::DenseBase<Probabilities>& probabilities,
+                MatrixView<typename Probabilities::Scalar> gradient) {
+  using S = typename Probabilities::Scalar;
   constexpr const char* where = "importance";
   detail::check_equal(where, "gradient.rows()", gradient.rows(), "probabilities.rows()",
                       probabilities.rows());
@@ -73,7 +74,7 @@ S importance(const ConstMatrixView<S>& probabilities,
                       probabilities.cols());
   const S loss = detail::importance<S>(probabilities, gradient);
   if (!std::isfinite(loss)) [[unlikely]] {
-    detail::check_finite(where, "probabilities", probabilities);
+    detail::check_finite<S>(where, "probabilities", probabilities);
     detail::raise_not_finite(where, "the loss", "overflows");
   }
   return loss;

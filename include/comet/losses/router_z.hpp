@@ -2,7 +2,6 @@
 #pragma once
 
 #include <cmath>
-#include <type_traits>
 
 #include <comet/core/check.hpp>
 #include <comet/core/types.hpp>
@@ -20,14 +19,16 @@ namespace comet {
 /// \throws std::invalid_argument if shapes differ
 /// \throws NotFinite if L is not finite
 /// \see TopKGateOptions::router_z, which adds it to a gate's regularization
-template <class S>
-S router_z(const ConstMatrixView<S>& logits, MatrixView<std::type_identity_t<S>> gradient) {
+template <class Logits>
+auto router_z(const Eigen::DenseBase<Logits>& logits,
+              MatrixView<typename Logits::Scalar> gradient) {
+  using S = typename Logits::Scalar;
   constexpr const char* where = "router_z";
   detail::check_equal(where, "gradient.rows()", gradient.rows(), "logits.rows()", logits.rows());
   detail::check_equal(where, "gradient.cols()", gradient.cols(), "logits.cols()", logits.cols());
   const S loss = detail::router_z<S>(logits, gradient);
   if (!std::isfinite(loss)) [[unlikely]] {
-    detail::check_finite(where, "logits", logits);
+    detail::check_finite<S>(where, "logits", logits);
     detail::raise_not_finite(where, "the loss", "overflows");
   }
   return loss;
