@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// The compiler's own sentence: a pass belongs to one kind of layer.
-// expect: Pass
+// The compilers' own sentence, with both types in it: a pass belongs to one kind of layer.
+// expect: cannot
 #include <comet/experts/dense.hpp>
 #include <comet/gates/any.hpp>
 #include <comet/gates/comet.hpp>

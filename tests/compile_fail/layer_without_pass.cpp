@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
-// The compiler's own sentence about a function, and the note that `forward` takes one argument more, its Pass.
-// expect: function
+// The compilers' own sentence about the call, and the note that `forward` takes one argument more,
+// its Pass.
+// expect: call
 #include <comet/experts/dense.hpp>
 #include <comet/gates/comet.hpp>
 #include <comet/moe_layer.hpp>
