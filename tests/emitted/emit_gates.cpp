@@ -3,10 +3,17 @@
 // to.
 #include <cstdint>
 #include <fstream>
+#include <locale>
 #include <string>
 #include <type_traits>
 #include <vector>
 
+#include <comet/core/pass.hpp>
+#include <comet/gates/comet.hpp>
+#include <comet/gates/dselect_k.hpp>
+#include <comet/gates/hash.hpp>
+#include <comet/gates/softmax.hpp>
+#include <comet/gates/top_k.hpp>
 #include <comet/inference/emit_cpp.hpp>
 #include <comet/inference/freeze.hpp>
 
@@ -19,17 +26,30 @@ constexpr Index samples = 40;
 
 std::string checks;
 
+/// Points between thousands, a comma before decimals.
+struct Punctuation : std::numpunct<char> {
+  [[nodiscard]] char do_thousands_sep() const override { return '.'; }
+  [[nodiscard]] char do_decimal_point() const override { return ','; }
+  [[nodiscard]] std::string do_grouping() const override { return "\3"; }
+};
+
 template <class G>
-void write(const std::string& name, const G& gate, std::ostream& out) {
+void write(const std::string& name, const G& gate, std::ostream& out,
+           const std::vector<Permutation>& permutations = {}) {
   using S = typename G::Scalar;
-  const auto frozen = freeze(gate);
+  const auto frozen = freeze(gate, permutations);
   emit_cpp(frozen, out, {.name = name});
 
   Matrix<S> x(d, samples);
   RandomKey(9).fill_uniform(x, -1, 1);
   Routing<S> routing;
-  typename G::Workspace workspace;
-  gate.route(x, routing, workspace);
+  if (permutations.empty()) {
+    Pass pass(gate);
+    gate.route(x, routing, pass);
+  } else {
+    Pass pass(frozen);
+    frozen.route(x, routing, pass);
+  }
   detail::CppWriter<S> cpp(out, name + "_cases", "What the library says");
   cpp << "using Scalar = " << (std::is_same_v<S, float> ? "float" : "double") << ";\n";
   cpp.array("Scalar", "x", x.reshaped());
@@ -42,19 +62,17 @@ void write(const std::string& name, const G& gate, std::ostream& out) {
 
 template <class G>
 void write_permuted(const std::string& name, const G& gate, bool each, std::ostream& out) {
-  PermutedGate permuted(gate);
   std::vector<Permutation> permutations;
-  for (Index j = 0; j < (each ? permuted.num_selectors() : 1); ++j)
+  for (Index j = 0; j < (each ? gate.options().k : 1); ++j)
     permutations.push_back(Permutation::random(gate.num_experts(), RandomKey(8).fold(j)));
-  permuted.set_permutations(permutations);
-  write(name, permuted, out);
+  write(name, gate, out, permutations);
 }
 
 /// Parameters far from the start, so that some splits are saturated and some are not.
 template <class G>
 G scattered(G gate) {
   std::uint64_t seed = 50;
-  gate.visit_parameters([&](const ParameterName&, auto& values, auto&) {
+  for_each_parameter(gate, [&](const ParameterName&, auto& values) {
     RandomKey(seed++).fill_uniform(values, -1, 1);
   });
   return gate;
@@ -64,6 +82,8 @@ G scattered(G gate) {
 
 int main(int argc, char** argv) {
   if (argc != 2) return 2;
+  // A program's locale is no business of what compilers read.
+  std::locale::global(std::locale(std::locale::classic(), new Punctuation));
   std::ofstream out(argv[1]);
   using Comet = CometGateOptions;
   using DSelect = DSelectKGateOptions;
@@ -96,6 +116,7 @@ int main(int argc, char** argv) {
                  scattered(DSelectKGate<double>(
                      DSelect{.input_dim = d, .num_experts = 8, .k = 3, .gamma = 8}, key)),
                  true, out);
+  write("softmax", SoftmaxGate<float>({.input_dim = d, .num_experts = 7}, key), out);
   emit_cpp(HashGate<float>({4, 0, 3, 3, 1}, 5), out, {.name = "tables::hash"});
   out << "#define CHECK_ALL_GATES ";
   for (const char c : checks) out << (c == '\n' ? ' ' : c);

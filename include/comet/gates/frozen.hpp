@@ -203,7 +203,7 @@ class TopKTables {
   /// One function per column.
   [[nodiscard]] const Hyperplanes<S>& logits() const noexcept { return logits_; }
   /// One of them.
-  [[nodiscard]] S logit(Index plane, const S* x) const { return logits_.logit(plane, x); }
+  [[nodiscard]] S expert_logit(Index plane, const S* x) const { return logits_.logit(plane, x); }
 
   /// Memory for one sample.
   struct Scratch {

@@ -184,7 +184,7 @@ void select_top_k(const S* h, Index n, Index k, bool over_all, std::int32_t* ord
 }
 
 /// \brief Routes one sample by Top-k.
-/// \param tables          num_experts(), num_selected(), over_all(), logit(plane, x)
+/// \param tables          num_experts(), num_selected(), over_all(), expert_logit(plane, x)
 /// \param h, order        n, scratch  \param weights  k, scratch
 /// \param add             add(logit's number, weight), ascending
 /// \return false if a logit is not finite
@@ -192,7 +192,7 @@ template <class S, class Tables, class Add>
 bool route_top_k(const Tables& tables, const S* x, S* h, std::int32_t* order, S* weights, Add add) {
   const Index k = tables.num_selected();
   for (Index i = 0; i < tables.num_experts(); ++i) {
-    h[i] = tables.logit(i, x);
+    h[i] = tables.expert_logit(i, x);
     if (!std::isfinite(h[i])) return false;
   }
   select_top_k(h, tables.num_experts(), k, tables.over_all(), order, weights);
