@@ -8,6 +8,7 @@
 #include <utility>
 #include <vector>
 
+#include <comet/core/make_experts.hpp>
 #include <comet/core/random.hpp>
 #include <comet/experts/dense.hpp>
 #include <comet/gates/comet.hpp>
@@ -47,69 +48,56 @@ template <class Gate>
 struct Training {
   using S = typename Gate::Scalar;
   using Layer = MoeLayer<Gate, DenseExpert<S>>;
-  using Workspace = typename Layer::Workspace;
 
-  explicit Training(RandomKey key) : layer(make_layer(key)) {}
+  explicit Training(RandomKey key) : layer(make_layer(key)), adam(layer, {.learning_rate = 0.05}) {}
 
   static Layer make_layer(RandomKey key) {
-    std::vector<DenseExpert<S>> experts;
-    for (Index i = 0; i < num_experts; ++i)
-      experts.emplace_back(
-          DenseExpertOptions{.input_dim = input_dim, .output_dim = output_dim, .dropout = 0.2},
-          key.fold(i));
+    auto experts = make_experts<DenseExpert<S>>(
+        num_experts, {.input_dim = input_dim, .output_dim = output_dim, .dropout = 0.2}, key);
     std::vector<Gate> gates;
     for (int task = 0; task < 2; ++task)
       gates.push_back(make_gate(static_cast<const Gate*>(nullptr), key.fold(10 + task)));
     return Layer(std::move(gates), std::move(experts));
   }
 
-  void step(Workspace& workspace) {
+  void step(Pass<Layer>& pass) {
     const RandomKey key = RandomKey(7).fold(adam.num_steps());
     const Matrix<S> x = test::random_matrix<S>(input_dim, samples, key.fold(0).value());
     const Matrix<S> target = test::random_matrix<S>(output_dim, 2 * samples, key.fold(1).value());
     Matrix<S> y(output_dim, 2 * samples), dy(output_dim, 2 * samples);
-    layer.forward(x, y, key.fold(2), workspace);
-    mean_squared_error<S>(y, target, Matrix<S>::Ones(output_dim, 2 * samples), dy);
-    layer.backward(x, dy, workspace);
-    adam.step(layer);
+    layer.forward(x, y, key.fold(2), pass);
+    mean_squared_error(y, target, dy);
+    layer.backward(x, dy, pass);
+    adam.step(layer, pass);
   }
 
   void save(const std::filesystem::path& file) {
-    std::vector<Tensor> tensors = parameter_tensors(layer);
-    adam.visit_state([&](const char* name, auto& values) {
-      tensors.push_back(
-          make_tensor<S>(std::string("adam.") + name, {Index(values.size())}, values));
-    });
-    save_tensors(file, std::move(tensors), {{"steps", std::to_string(adam.num_steps())}});
+    save_tensors(file, joined({parameter_tensors(layer, "layer."), state_tensors(adam, "adam.")}));
   }
 
   void load(const std::filesystem::path& path) {
     const TensorFile file(path);
-    load_parameters(file, layer, "", {"adam.mean", "adam.square"});
-    adam.set_num_steps(std::stoll(file.metadata().at("steps")));
-    adam.visit_state([&](const char* name, auto& values) {
-      const auto saved = file.values<S>(std::string("adam.") + name);
-      values.assign(saved.begin(), saved.end());
-    });
+    load_parameters(file, layer, "layer.");
+    load_state(file, adam, "adam.");
   }
 
   Layer layer;
-  Adam<S> adam{{.learning_rate = 0.05}};
+  Adam<S> adam;
 };
 
 /// The frozen gates choose as the gates do; both layers predict the same.
 template <class Gate>
 void freeze_and_predict(const Training<Gate>& training, RandomKey key,
-                        typename Training<Gate>::Workspace& workspace) {
+                        Pass<typename Training<Gate>::Layer>& pass) {
   using S = typename Gate::Scalar;
   std::vector<decltype(freeze(training.layer.gates()[0]))> gates;
   for (const Gate& gate : training.layer.gates()) gates.push_back(freeze(gate));
   const MoeLayer frozen(std::move(gates), training.layer.experts());
-  typename decltype(frozen)::Workspace frozen_workspace;
+  Pass frozen_pass(frozen);
   const Matrix<S> x = test::random_matrix<S>(input_dim, 5, key.value());
   Matrix<S> expected(output_dim, 10), found(output_dim, 10);
-  training.layer.predict(x, expected, workspace);
-  frozen.predict(x, found, frozen_workspace);
+  training.layer.predict(x, expected, pass);
+  frozen.predict(x, found, frozen_pass);
   CHECK(test::same_bits(found, expected));
 }
 
@@ -120,16 +108,16 @@ TEMPLATE_TEST_CASE(
     "of an undisturbed training",
     "", CometGate<float>, TopKGate<float>) {
   using S = typename TestType::Scalar;
-  using Workspace = typename Training<TestType>::Workspace;
+  using Pass = Pass<typename Training<TestType>::Layer>;
   const RandomKey start(3);
 
   std::vector<std::vector<S>> undisturbed;  // parameters after so many steps
   {
     Training<TestType> training(start);
-    Workspace workspace;
+    Pass pass;
     for (int step = 0; step <= 48; ++step) {
       undisturbed.push_back(test::values_of(training.layer));
-      training.step(workspace);
+      training.step(pass);
     }
   }
 
@@ -137,13 +125,12 @@ TEMPLATE_TEST_CASE(
   for (int sequence = 0; sequence < 50; ++sequence) {
     const RandomKey key = RandomKey(11).fold(sequence);
     Training<TestType> training(start);
-    Workspace workspace;
+    Pass pass;
     std::string history;
     for (std::uint64_t i = 0; i < 12; ++i) {
       const RandomKey own = key.fold(i);
       const auto train = [&](std::uint64_t most) {
-        for (std::uint64_t steps = own.index(1, most + 1); steps > 0; --steps)
-          training.step(workspace);
+        for (std::uint64_t steps = own.index(1, most + 1); steps > 0; --steps) training.step(pass);
       };
       switch (own.index(0, 7)) {
         case 0:
@@ -155,7 +142,7 @@ TEMPLATE_TEST_CASE(
           history += " save+load";
           training.save(directory.path() / "state");
           Training<TestType> fresh(RandomKey(99));  // of other weights
-          if (own.index(2, 2) == 1) fresh.step(workspace);
+          if (own.index(2, 2) == 1) fresh.step(pass);
           fresh.load(directory.path() / "state");
           training = std::move(fresh);
           break;
@@ -175,11 +162,11 @@ TEMPLATE_TEST_CASE(
         }
         case 5:
           history += " freeze+predict";
-          freeze_and_predict(training, own, workspace);
+          freeze_and_predict(training, own, pass);
           break;
         default:
-          history += " workspace";
-          workspace = Workspace();
+          history += " pass";
+          pass = Pass();
       }
     }
     const auto steps = std::size_t(training.adam.num_steps());
