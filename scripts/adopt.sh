@@ -5,6 +5,7 @@
 # Prints a transcript: what was typed, and how long each command took.
 #   scripts/adopt.sh [WAY...]      include, add_subdirectory, fetch_content, find_package; by default all
 # With $CXX for the compiler, and $EIGEN for where Eigen is if that is not where Debian puts it.
+source "$(dirname "$0")/help.sh"
 set -euo pipefail
 root=$(cd "$(dirname "$0")/.." && pwd)
 [ $# -gt 0 ] || set -- include add_subdirectory fetch_content find_package

@@ -1,13 +1,16 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: MIT
-# What comet adds to a compilation: processor time of a file that includes everything, over that of
-# <Eigen/Core> and one product, at -O0, and of the quickstart, which also trains a layer. The least of
-# three runs counts.
-#   scripts/compile_time.sh [COMPILER [LIMIT]]     fails if the first ratio is above LIMIT
+# What comet adds to a compilation, as processor time, the least of three runs: <Eigen/Core> and a product;
+# the same and <comet/comet.hpp>; the quickstart, which also trains a layer; and the quickstart where one
+# pays once, with comet::instances, with a precompiled <comet/comet.hpp>, and with both. At -O0 and -O2.
+#   scripts/compile_time.sh [COMPILER [LIMIT]]     by default g++ and clang++, where they are
+# With LIMIT only what the header adds at -O0: fails if it takes more than LIMIT times as long as Eigen and
+# a product.
+source "$(dirname "$0")/help.sh"
 cd "$(dirname "$0")/.." || exit
 set -euo pipefail
-compiler=${1:-c++}
 limit=${2:-}
+if [ $# -gt 0 ]; then set -- "$1"; else set -- $(command -v g++ clang++ | xargs -n 1 basename); fi
 
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
@@ -18,27 +21,55 @@ $product
 printf '#include <Eigen/Core>\n%s\n' "$main" > "$folder/eigen.cpp"
 printf '#include <comet/comet.hpp>\n%s\n' "$main" > "$folder/everything.cpp"
 cp examples/quickstart.cpp "$folder/quickstart.cpp"
+for kind in plain instances; do
+  mkdir "$folder/$kind"
+  echo '#include <comet/comet.hpp>' > "$folder/$kind/precompiled.hpp"
+done
 
+# used COMMAND...: processor seconds of a command.
+used() { { TIMEFORMAT=%U; time "$@" > "$folder/log" 2>&1; } 2>&1 || { cat "$folder/log" >&2; return 1; }; }
+
+# seconds NAME [FLAG...]: the least of three compilations of a file.
 seconds() {
-  local best=
+  local best= now
   for _ in 1 2 3; do
-    local used
-    used=$({ TIMEFORMAT=%U; time "$compiler" -std=c++20 -O0 -Iinclude -isystem /usr/include/eigen3 \
-      -c "$folder/$1.cpp" -o "$folder/out.o"; } 2>&1)
-    best=$(awk -v a="$used" -v b="${best:-$used}" 'BEGIN { print a < b ? a : b }')
+    now=$(used "${compile[@]}" "${@:2}" -c "$folder/$1.cpp" -o "$folder/out.o")
+    best=$(awk -v a="$now" -v b="${best:-$now}" 'BEGIN { print a < b ? a : b }')
   done
   echo "$best"
 }
 
-base=$(seconds eigen)
-for name in everything quickstart; do
-  time=$(seconds "$name")
-  ratio=$(awk -v a="$time" -v b="$base" 'BEGIN { printf "%.2f", a / b }')
-  printf '%-10s %5.2f s, %s times <Eigen/Core> and a product (%.2f s)\n' "$name" "$time" "$ratio" "$base"
-  if [ "$name" = everything ] && [ -n "$limit" ]; then
-    awk -v r="$ratio" -v l="$limit" 'BEGIN { exit r > l }' || {
-      echo "compile_time: $ratio is above the limit $limit" >&2
-      exit 1
-    }
-  fi
+# row WORDS SECONDS
+row() {
+  awk -v c="$compiler" -v o="$level" -v w="$1" -v s="$2" -v b="$base" \
+    'BEGIN { printf "%-8s %s  %-46s %6.2f s  %5.2f times\n", c, o, w, s, s / b }'
+}
+
+for compiler; do
+  for level in -O0 -O2; do
+    compile=("$compiler" -std=c++20 "$level" -Iinclude -isystem /usr/include/eigen3)
+    base=$(seconds eigen)
+    row '<Eigen/Core> and a product' "$base"
+    everything=$(seconds everything)
+    row '... and <comet/comet.hpp>' "$everything"
+    if [ -n "$limit" ]; then
+      awk -v s="$everything" -v b="$base" -v l="$limit" 'BEGIN { exit s > l * b }' || {
+        echo "compile_time: that is above the limit, $limit times" >&2
+        exit 1
+      }
+      break
+    fi
+    row 'quickstart' "$(seconds quickstart)"
+    row 'quickstart, comet::instances' "$(seconds quickstart -DCOMET_INSTANCES)"
+    for kind in plain instances; do
+      flags=()
+      [ $kind = plain ] || flags=(-DCOMET_INSTANCES)
+      header=$folder/$kind/precompiled.hpp
+      once=$(used "${compile[@]}" "${flags[@]}" -x c++-header "$header" -o "$header.gch")
+      row "quickstart, precompiled header${flags:+, comet::instances}" \
+        "$(seconds quickstart "${flags[@]}" -include "$header")"
+    done
+    row 'once: the precompiled header' "$once"
+    row 'once: comet::instances' "$(used sh -c 'for f in src/instances/*.cpp; do "$@" -c $f -o /dev/null || exit; done' sh "${compile[@]}")"
+  done
 done

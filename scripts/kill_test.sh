@@ -6,6 +6,7 @@
 #   scripts/kill_test.sh [KILLS [LOG [PROGRAM]]]
 #
 # 100 kills by default. LOG gets one line per training and the verdict.
+source "$(dirname "$0")/help.sh"
 set -euo pipefail
 
 kills=${1:-100}

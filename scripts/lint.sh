@@ -3,6 +3,7 @@
 # clang-tidy and cppcheck over the public headers, with the committed configuration, side by side: a
 # minute or less on two cores. The configuration is for clang-tidy 14 and cppcheck 2.10.
 #   scripts/lint.sh [clang-tidy] [cppcheck]      by default both
+source "$(dirname "$0")/help.sh"
 cd "$(dirname "$0")/.." || exit
 set -euo pipefail
 [ $# -gt 0 ] || set -- clang-tidy cppcheck

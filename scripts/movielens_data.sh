@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: MIT
 # Obtains a MovieLens set and prints its directory. In order: a set obtained before, a download from
 # GroupLens, the edition that a Debian package carries, a synthetic set. DIR/SOURCE says which it is.
+#   scripts/movielens_data.sh
 source "$(dirname "$0")/lib.sh"
 
 partial=data/.partial.$$

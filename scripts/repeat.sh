@@ -8,6 +8,7 @@
 #
 # 20 runs by default, of build/release/bin/movielens. Exit code 1 if one bit differs between runs of
 # PROGRAM. OTHER may differ, by rounding that a training makes larger; that is only printed.
+source "$(dirname "$0")/help.sh"
 set -euo pipefail
 
 runs=${1:-20}

@@ -35,6 +35,10 @@ import json
 import struct
 import sys
 
+if {"-h", "--help"} & set(sys.argv[1:]):  # before what may not be installed
+    print(__doc__.strip())
+    sys.exit()
+
 import numpy as np
 
 DTYPES = {np.dtype("<f4"): "F32", np.dtype("<f8"): "F64"}
@@ -108,7 +112,7 @@ def save(path, tensors):
 
 
 def main(arguments):
-    if len(arguments) < 3 or "-h" in arguments or "--help" in arguments:
+    if len(arguments) < 3:
         sys.exit(__doc__)
     source, target, *mappings = arguments
     arrays = dict(np.load(source))

@@ -67,3 +67,7 @@
 #include <comet/optimizers/adam.hpp>
 #include <comet/optimizers/sgd.hpp>
 #include <comet/version.hpp>
+
+#if defined(COMET_INSTANCES)  // the target comet::instances is linked
+#include <comet/instances.hpp>
+#endif

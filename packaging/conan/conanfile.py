@@ -23,7 +23,7 @@ class CometConan(ConanFile):
             copy(self, pattern, root, self.export_sources_folder)
 
     def requirements(self):
-        self.requires("eigen/3.4.0", transitive_headers=True)
+        self.requires("eigen/[>=3.4.0 <6]", transitive_headers=True)
         if self.options.safetensors:
             self.requires("nlohmann_json/3.11.2", transitive_headers=True)
 

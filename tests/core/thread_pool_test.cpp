@@ -1,8 +1,12 @@
 // SPDX-License-Identifier: MIT
+#include <sys/resource.h>
+
 #include <atomic>
+#include <fstream>
 #include <numeric>
 #include <stdexcept>
 #include <string>
+#include <system_error>
 #include <thread>
 #include <vector>
 
@@ -136,6 +140,53 @@ TEST_CASE("a pool takes the machine's number of threads, or refuses a negative o
   CHECK(ThreadPool().num_threads() >= 1);
   CHECK_THROWS_WITH(ThreadPool(-1), "comet::ThreadPool: num_threads is -1, expected at least 0");
 }
+
+// The sanitizers reserve the address space, and end a program that gets no more of it.
+#if defined(__has_feature)
+#define COMET_TEST_HAS_FEATURE(name) __has_feature(name)
+#else
+#define COMET_TEST_HAS_FEATURE(name) 0
+#endif
+#if defined(__linux__) && !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__) && \
+    !COMET_TEST_HAS_FEATURE(address_sanitizer) && !COMET_TEST_HAS_FEATURE(thread_sanitizer)
+
+TEST_CASE("a pool that is given too few threads says how many, and leaves none") {
+  const auto number_in = [](const std::string& file, const std::string& name) {
+    std::ifstream lines(file);
+    std::string word;
+    long number = -1;
+    while (lines >> word)
+      if (word == name) lines >> number;
+    return number;
+  };
+  const long used = number_in("/proc/self/status", "VmSize:");  // in KiB
+  const long threads = number_in("/proc/self/status", "Threads:");
+  REQUIRE(used > 0);
+  rlimit before;
+  REQUIRE(::getrlimit(RLIMIT_AS, &before) == 0);
+  // Room for the stacks of some threads, not of all.
+  rlimit tight = before;
+  tight.rlim_cur = (rlim_t(used) << 10) + (rlim_t(256) << 20);
+  REQUIRE(::setrlimit(RLIMIT_AS, &tight) == 0);
+  std::string refusal;
+  std::error_code reason;
+  try {
+    ThreadPool pool(5000);
+  } catch (const std::system_error& error) {
+    refusal = error.what();
+    reason = error.code();
+  }
+  ::setrlimit(RLIMIT_AS, &before);
+  CAPTURE(refusal);
+  CHECK(reason == std::errc::resource_unavailable_try_again);
+  CHECK(refusal.rfind("comet::ThreadPool: only ", 0) == 0);
+  CHECK(refusal.find(" of 5000 threads could be started: ") != std::string::npos);
+  CHECK(refusal.find(" only 1 of") == std::string::npos);
+  CHECK(number_in("/proc/self/status", "Threads:") == threads);
+  CHECK(ThreadPool(3).num_threads() == 3);
+}
+
+#endif
 
 TEST_CASE("work below the threshold stays in the calling thread") {
   ThreadPool pool(2);

@@ -5,7 +5,12 @@
 #include <cstdint>
 #include <exception>
 #include <mutex>
+#include <new>
+#include <string>
+#include <system_error>
 #include <thread>
+#include <type_traits>
+#include <utility>
 #include <vector>
 
 #include <comet/core/check.hpp>
@@ -22,15 +27,17 @@ namespace comet {
 ///
 /// \par Threads  Safe to share: a pool that is busy with another caller's tasks makes
 ///               `parallel_for` run its own in the calling thread.
+/// \par Forks    A child of fork() has none of the threads: in it, a pool from before the fork can
+///               neither run nor be destroyed. End such a child by exec or _exit, or fork first.
 class ThreadPool {
  public:
   /// \param num_threads  workers including the caller; 0 takes as many as the machine has
   /// \throws std::invalid_argument if num_threads < 0
-  explicit ThreadPool(Index num_threads = 0) {
+  /// \throws std::system_error if the system does not give so many; those that it gave are gone
+  explicit ThreadPool(Index num_threads = 0) : ThreadPool(Empty{}) {
     detail::check_at_least("ThreadPool", "num_threads", num_threads, 0);
     if (num_threads == 0) num_threads = Index(std::thread::hardware_concurrency());
-    for (Index worker = 1; worker < num_threads; ++worker)
-      threads_.emplace_back([this, worker] { serve(worker); });
+    start(num_threads);
   }
 
   ThreadPool(const ThreadPool&) = delete;
@@ -76,6 +83,27 @@ class ThreadPool {
   }
 
  private:
+  // A pool is whole before its first thread starts: should a later one not start, the destructor
+  // runs and joins those that did.
+  struct Empty {};
+  explicit ThreadPool(Empty) {}
+
+  void start(Index num_threads) {
+    const auto refuse = [&](std::error_code reason) {
+      throw std::system_error(
+          reason, "comet::ThreadPool: only " + std::to_string(threads_.size() + 1) + " of " +
+                      std::to_string(num_threads) + " threads could be started");
+    };
+    try {
+      for (Index worker = 1; worker < num_threads; ++worker)
+        threads_.emplace_back([this, worker] { serve(worker); });
+    } catch (const std::system_error& error) {
+      refuse(error.code());
+    } catch (const std::bad_alloc&) {
+      refuse(std::make_error_code(std::errc::not_enough_memory));
+    }
+  }
+
   void wake() {
     generation_.fetch_add(1);
     generation_.notify_all();

@@ -6,7 +6,8 @@
 #include <comet/core/types.hpp>
 
 /// \file
-/// \brief The vector registers of the machine, in Eigen's words.
+/// \brief The vector registers of the machine, in Eigen's words: the one header that names what is
+/// internal to Eigen, of 3.4, 5 and what comes after.
 
 /// Unrolls the loop that follows, so that an array of sums becomes registers. g++ needs to be told
 /// below -O3; without it the kernels are five times slower.
@@ -45,13 +46,31 @@ template <class S>
   return simd::ploadu<Packet<S>>(padded);
 }
 
+/// What Eigen calls its functions has changed, and its version does not tell: a development branch
+/// has the number of the release before it. So it is asked for the function.
+namespace any_eigen {
+
+using namespace Eigen::internal;
+
+/// The sum of the upper and the lower half of a register, a register of half the size.
+template <class P>
+[[nodiscard]] EIGEN_ALWAYS_INLINE auto add_halves(const P& a) {
+  if constexpr (requires { predux_half(a); }) {
+    return predux_half(a);
+  } else {
+    return predux_half_dowto4(a);  // up to Eigen 5.0
+  }
+}
+
+}  // namespace any_eigen
+
 /// out[i] = sum of the lanes of the i-th argument.
 template <class P, class S>
 EIGEN_ALWAYS_INLINE void sum_lanes(const P& a, const P& b, const P& c, const P& d, S* out) {
   constexpr int size = simd::unpacket_traits<P>::size;
   if constexpr (size == 16) {
-    sum_lanes(simd::predux_half_dowto4(a), simd::predux_half_dowto4(b), simd::predux_half_dowto4(c),
-              simd::predux_half_dowto4(d), out);
+    using any_eigen::add_halves;
+    sum_lanes(add_halves(a), add_halves(b), add_halves(c), add_halves(d), out);
   } else if constexpr (size == 8 || size == 4) {
     // Transposed, a lane holds one argument's part and whole registers are added.
     simd::PacketBlock<P, 4> block{{a, b, c, d}};
@@ -59,7 +78,7 @@ EIGEN_ALWAYS_INLINE void sum_lanes(const P& a, const P& b, const P& c, const P& 
     const P sum = simd::padd(simd::padd(block.packet[0], block.packet[1]),
                              simd::padd(block.packet[2], block.packet[3]));
     if constexpr (size == 8) {
-      simd::pstoreu(out, simd::predux_half_dowto4(sum));
+      simd::pstoreu(out, any_eigen::add_halves(sum));
     } else {
       simd::pstoreu(out, sum);
     }

@@ -1,0 +1,35 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: MIT
+# `SCRIPT --help` prints how to use it and does nothing else, for every script that one can start.
+set -euo pipefail
+root=$(cd "$(dirname "$0")/../.." && pwd)
+folder=$(mktemp -d)
+trap 'rm -rf "$folder"' EXIT
+
+# A copy, so that whatever a script does to the repository it lies in is seen.
+mkdir "$folder/repository"
+cp -r "$root/scripts" "$root/benchmarks" "$root/.ci" "$folder/repository"
+cd "$folder/repository"
+contents() { find . -not -name '*.pyc' -not -name __pycache__ -exec ls -ld {} + | sort; }
+contents >"$folder/before"
+
+failed=0
+fail() {
+  echo "$1 --help: $2" >&2
+  failed=1
+}
+tried=0
+for script in scripts/* benchmarks/run.sh .ci/run; do
+  [ -x "$script" ] || continue
+  tried=$((tried + 1))
+  for arguments in --help -h '20 --help'; do
+    timeout 10 "$script" $arguments >"$folder/out" 2>"$folder/err" </dev/null || fail "$script" "ends with $?"
+    [ ! -s "$folder/err" ] || fail "$script" "complains: $(head -n 1 "$folder/err")"
+    grep -q "${script##*/}" "$folder/out" || fail "$script" "does not show how to call it"
+    ! grep -qE 'SPDX|^#' "$folder/out" || fail "$script" "prints more than its first comment"
+  done
+done
+contents >"$folder/after"
+cmp -s "$folder/before" "$folder/after" || fail 'one of them' "$(diff "$folder/before" "$folder/after" | head -n 3)"
+[ "$tried" -ge 15 ] || fail 'they' "only $tried scripts were found"
+exit $failed
