@@ -43,6 +43,12 @@ void add_options(CLI::App& command, const OptionTable& table,
   for (const std::string& name : names) add_option(command, table[name]);
 }
 
+void expect_at_least(const char* flag, int value, int least) {
+  if (value < least)
+    throw std::invalid_argument(std::string(flag) + " is " + std::to_string(value) +
+                                ", expected at least " + std::to_string(least));
+}
+
 void refuse_twice(const CLI::App& command, const Json& said, const std::string& file) {
   for (const CLI::Option* given : command.get_options()) {
     std::string name = given->get_single_name();

@@ -22,6 +22,9 @@ void add_options(CLI::App& command, const OptionTable& table,
 /// Registers one.
 CLI::Option* add_option(CLI::App& command, const Option& option);
 
+/// \brief Checks an option that only one command has. \throws std::invalid_argument naming it
+void expect_at_least(const char* flag, int value, int least);
+
 /// \brief Refuses an option that is given on the command line although a file says it, too.
 /// \throws std::invalid_argument naming both
 void refuse_twice(const CLI::App& command, const Json& said, const std::string& file);

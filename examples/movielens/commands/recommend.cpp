@@ -47,8 +47,7 @@ void offer_most_rated(const Ratings& ratings, const Titles& titles, int top, std
 }
 
 void recommend(const RecommendOptions& o, const Console& console) {
-  if (o.top < 1)
-    throw std::invalid_argument("--top is " + std::to_string(o.top) + ", expected at least 1");
+  expect_at_least("--top", o.top, 1);
   const ModelFile file(o.model);
   const Ratings ratings = read_ratings(o.data.data, o.data.columns);
   const Titles titles = read_titles(o.data.data);

@@ -35,12 +35,8 @@ struct TuneOptions {
 
 void tune(TuneOptions o, const SearchSpace& space, const Console& console) {
   check(o.train);
-  if (o.trials < 1)
-    throw std::invalid_argument("--trials is " + std::to_string(o.trials) +
-                                ", expected at least 1");
-  if (o.parallel < 0)
-    throw std::invalid_argument("--parallel is " + std::to_string(o.parallel) +
-                                ", expected at least 0");
+  expect_at_least("--trials", o.trials, 1);
+  expect_at_least("--parallel", o.parallel, 0);
   if (o.halving && space.contains("epochs"))
     throw std::invalid_argument("--halving decides on the epochs, and " + o.space +
                                 " says them, too");
