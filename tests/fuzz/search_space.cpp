@@ -6,6 +6,7 @@
 #include <comet/core/random.hpp>
 
 #include <movielens/base/file_error.hpp>
+#include <movielens/model/train_options.hpp>
 #include <movielens/study/search_space.hpp>
 
 #include <fuzz/fuzz.hpp>
@@ -13,9 +14,11 @@
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   const comet::fuzz::MemoryFile file({reinterpret_cast<const char*>(data), size});
   try {
-    const auto space = movielens::SearchSpace::read(file.path());
+    movielens::TrainOptions defaults;
+    const auto space = movielens::SearchSpace::read(file.path(), table_of(defaults));
     for (std::uint64_t seed = 0; seed < 4; ++seed) {
-      const movielens::TrainOptions drawn = space.sample({}, comet::RandomKey(seed));
+      movielens::TrainOptions drawn;
+      table_of(drawn).set(space.sample(comet::RandomKey(seed)));
       try {
         movielens::check(drawn);
       } catch (const std::invalid_argument& refused) {

@@ -4,7 +4,6 @@
 #include <memory>
 #include <optional>
 #include <ostream>
-#include <stdexcept>
 #include <string>
 #include <vector>
 
@@ -14,6 +13,7 @@
 
 #include <movielens/base/file_error.hpp>
 #include <movielens/base/files.hpp>
+#include <movielens/commands/command_line.hpp>
 #include <movielens/commands/commands.hpp>
 #include <movielens/report/gnuplot.hpp>
 #include <movielens/report/plots.hpp>
@@ -32,9 +32,7 @@ struct BudgetOptions {
 };
 
 void budget(const BudgetOptions& o, const Console& console) {
-  if (o.resamples < 1)
-    throw std::invalid_argument("--resamples is " + std::to_string(o.resamples) +
-                                ", expected at least 1");
+  expect_at_least("--resamples", o.resamples, 1);
   std::vector<Trial> trials;
   for (const std::string& file : o.files) {
     const std::vector<Trial> more = read_trials(file);

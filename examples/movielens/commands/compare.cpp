@@ -11,10 +11,12 @@
 
 #include <movielens/base/files.hpp>
 #include <movielens/base/interrupt.hpp>
+#include <movielens/commands/command_line.hpp>
 #include <movielens/commands/commands.hpp>
-#include <movielens/report/report.hpp>
-#include <movielens/training/run.hpp>
-#include <movielens/training/train_options.hpp>
+#include <movielens/commands/run.hpp>
+#include <movielens/model/dataset.hpp>
+#include <movielens/model/train_options.hpp>
+#include <movielens/report/result_table.hpp>
 
 namespace movielens {
 namespace {
@@ -22,7 +24,7 @@ namespace {
 struct CompareOptions {
   TrainOptions train;
   std::vector<std::string> gates = {"comet", "top_k"};
-  std::vector<std::string> searches = {"none"};
+  std::vector<std::string> searches = {no_search};
   std::vector<std::int64_t> seeds = {1};
   bool resume = false;
 };
@@ -65,13 +67,13 @@ void compare(CompareOptions o, const Console& console) {
     });
   }
   make_directories(out);
-  write_atomically(out / "compare.md", result_markdown(rows));
+  write_atomically(out / "compare.md", result_markdown(rows, result_columns()));
   write_atomically(
       out / "compare.json",
       Json{{"source", source}, {"seeds", o.seeds}, {"rows", to_json(rows)}}.dump(2) + "\n");
   console.out << "data: " << source << ", " << o.train.epochs << " epochs, seeds:";
   for (const std::int64_t seed : o.seeds) console.out << ' ' << seed;
-  console.out << '\n' << result_table(rows);
+  console.out << '\n' << result_table(rows, result_columns());
 }
 
 }  // namespace
@@ -80,7 +82,8 @@ void add_compare(CLI::App& program, const Console& console) {
   auto* command =
       program.add_subcommand("compare", "Train several gates on the same rows and print one table");
   auto o = std::make_shared<CompareOptions>();
-  add_options(*command, o->train);
+  const OptionTable table = table_of(o->train);
+  add_options(*command, table);
   const auto list = [&](const char* name, auto& values, const char* type, const char* help) {
     return command->add_option(name, values, help)
         ->type_name(type)
@@ -92,10 +95,9 @@ void add_compare(CLI::App& program, const Console& console) {
   list("--local-searches", o->searches, "SEARCH,...", "with which local searches")
       ->check(CLI::IsMember(local_search_names()));
   list("--seeds", o->seeds, "N,...", "each run once per seed; the table has means and errors");
-  command
-      ->add_option("--out", o->train.out,
-                   "for compare.md, compare.json and a directory per run (default results/compare)")
-      ->type_name("DIR");
+  add_option(*command, table["out"])
+      ->description(
+          "for compare.md, compare.json and a directory per run (default results/compare)");
   command->add_flag("--resume", o->resume,
                     "do not repeat runs that DIR holds already, made with the same options");
   command->callback([o, console] { compare(*o, console); });

@@ -3,24 +3,24 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
-#include <numeric>
 #include <ostream>
 #include <sstream>
 #include <stdexcept>
 #include <string>
-#include <unordered_set>
-#include <vector>
 
 #include <CLI/CLI.hpp>
 
 #include <comet/kernels/functions.hpp>
 
 #include <movielens/base/text_table.hpp>
+#include <movielens/commands/command_line.hpp>
 #include <movielens/commands/commands.hpp>
 #include <movielens/data/ratings.hpp>
 #include <movielens/data/titles.hpp>
-#include <movielens/training/model_file.hpp>
-#include <movielens/training/predictor.hpp>
+#include <movielens/model/model_file.hpp>
+#include <movielens/model/predictor.hpp>
+#include <movielens/model/recommendation.hpp>
+#include <movielens/model/train_options.hpp>
 
 namespace movielens {
 namespace {
@@ -38,48 +38,16 @@ std::string title_of(const Titles& titles, const std::string& id) {
   return found == titles.end() ? "item " + id : found->second;
 }
 
-/// The first `count` of 0..n-1 in an order.
-template <class Before>
-std::vector<std::size_t> first_of(std::size_t n, int count, Before before) {
-  std::vector<std::size_t> order(n);
-  std::iota(order.begin(), order.end(), std::size_t{0});
-  const auto end = order.begin() + std::min(std::ptrdiff_t(n), std::ptrdiff_t(count));
-  std::partial_sort(order.begin(), end, order.end(), before);
-  order.erase(end, order.end());
-  return order;
-}
-
 void offer_most_rated(const Ratings& ratings, const Titles& titles, int top, std::ostream& out) {
-  std::vector<int> count(std::size_t(ratings.num_items()), 0);
-  for (const std::int32_t item : ratings.item) ++count[std::size_t(item)];
   out << "What is rated most often:\n";
-  for (const std::size_t item : first_of(count.size(), top, [&](std::size_t a, std::size_t b) {
-         return count[a] != count[b] ? count[a] > count[b] : a < b;
-       }))
-    out << formatted("%6d  ", count[item]) << title_of(titles, ratings.item_ids[item]) << '\n';
+  for (const RatedOften& often : most_rated(ratings, top))
+    out << formatted("%6d  ", often.count) << title_of(titles, ratings.item_ids[often.item])
+        << '\n';
   out.flush();
 }
 
-/// The pairs of a user with all items that the user has not rated.
-TwoTaskRows open_pairs(const ModelFile& file, std::int32_t user, const std::string& user_id,
-                       const Ratings& ratings) {
-  std::unordered_set<std::string> rated;
-  const auto found = std::find(ratings.user_ids.begin(), ratings.user_ids.end(), user_id);
-  if (found != ratings.user_ids.end())
-    for (const std::int32_t item : ratings.items_of(std::int32_t(found - ratings.user_ids.begin())))
-      rated.insert(ratings.item_ids[std::size_t(item)]);
-  TwoTaskRows rows;
-  for (std::size_t item = 0; item < file.item_ids().size(); ++item)
-    if (!rated.contains(file.item_ids()[item])) rows.item.push_back(std::int32_t(item));
-  rows.user.assign(rows.item.size(), user);
-  rows.watched.assign(rows.item.size(), 0.0F);
-  rows.rating.assign(rows.item.size(), 0.0F);
-  return rows;
-}
-
 void recommend(const RecommendOptions& o, const Console& console) {
-  if (o.top < 1)
-    throw std::invalid_argument("--top is " + std::to_string(o.top) + ", expected at least 1");
+  expect_at_least("--top", o.top, 1);
   const ModelFile file(o.model);
   const Ratings ratings = read_ratings(o.data.data, o.data.columns);
   const Titles titles = read_titles(o.data.data);
@@ -97,11 +65,7 @@ void recommend(const RecommendOptions& o, const Console& console) {
     throw std::invalid_argument("--user is " + o.user + ", who has rated everything");
   const auto predictor = open_predictor(file);
   const Predictions predictions = predictor->predict(rows);
-  const auto best = first_of(rows.size(), o.top, [&](std::size_t a, std::size_t b) {
-    return predictions.stars[a] != predictions.stars[b]
-               ? predictions.stars[a] > predictions.stars[b]
-               : a < b;
-  });
+  const auto best = best_rows(predictions, o.top);
   console.out << "stars  watched  title\n";
   for (const std::size_t row : best) {
     const std::string& id = file.item_ids()[std::size_t(rows.item[row])];
@@ -125,7 +89,7 @@ void add_recommend(CLI::App& program, const Console& console) {
   command->add_option("--model", o->model, "model.safetensors of a training")
       ->type_name("FILE")
       ->required();
-  add_data_options(*command, o->data);
+  add_options(*command, table_of(o->data), {"data", "columns"});
   command->add_option("--user", o->user, "as in the ratings")->type_name("ID")->required();
   command->add_option("--top", o->top, "how many titles")->type_name("N")->capture_default_str();
   command->add_flag("--why", o->why,

@@ -10,7 +10,7 @@
 
 #include <movielens/base/file_error.hpp>
 #include <movielens/base/files.hpp>
-#include <movielens/base/parse_json.hpp>
+#include <movielens/base/json.hpp>
 #include <movielens/commands/commands.hpp>
 #include <movielens/data/line_reader.hpp>
 #include <movielens/report/gnuplot.hpp>
@@ -43,13 +43,23 @@ void add_plots(const std::filesystem::path& file, Use use) {
   }
 }
 
+/// Of the two tasks.
+PlotWords words() {
+  return {.tasks = {"watched", "rating"},
+          .losses = {{"mse", "MSE", "MSE of the rating"},
+                     {"bce", "cross-entropy", "cross-entropy of watched"}},
+          .loss_units = " (MSE in squared stars, cross-entropy in nats)",
+          .score = {"auc", "AUC (0.5 = chance, 1 = perfect)", "AUC of \"watched\""}};
+}
+
 void report(const std::filesystem::path& folder, std::string out, const Console& console) {
   std::vector<Plot> plots;
   const auto add = [&](std::vector<Plot> more) {
     plots.insert(plots.end(), std::make_move_iterator(more.begin()),
                  std::make_move_iterator(more.end()));
   };
-  add_plots(folder / "metrics.jsonl", [&](const auto& epochs) { add(epoch_plots(epochs)); });
+  add_plots(folder / "metrics.jsonl",
+            [&](const auto& epochs) { add(epoch_plots(epochs, words())); });
   add_plots(folder / "steps.jsonl", [&](const auto& steps) { add({sparsity_plot(steps)}); });
   if (std::filesystem::exists(folder / "trials.jsonl")) {
     const std::vector<Trial> trials = read_trials(folder / "trials.jsonl");

@@ -19,29 +19,14 @@
 #include <comet/losses/mean_squared_error.hpp>
 #include <comet/moe_layer.hpp>
 
+#include <movielens/model/model_options.hpp>
+
 namespace movielens {
 
 using comet::ConstMatrixView;
-using comet::Index;
 using comet::Matrix;
 using comet::MatrixView;
 using comet::RandomKey;
-
-struct ModelOptions {
-  Index num_users = 0;
-  Index num_items = 0;
-  Index embedding_dim = 128;
-  Index num_experts = 16;
-  Index expert_dim = 256;
-  Index head_dim = 256;
-  double dropout = 0.5;
-};
-
-/// Strength of the two losses.
-struct TaskWeights {
-  double watched = 0.5;
-  double rating = 0.5;
-};
 
 /// \brief The loss of a batch and what it is made of.
 struct Loss {
@@ -49,21 +34,6 @@ struct Loss {
   double rating = 0;   ///< mean squared error over the known ratings
   double penalty = 0;  ///< of the gates
   double total = 0;    ///< weighted sum
-
-  Loss& operator+=(const Loss& other) {
-    watched += other.watched;
-    rating += other.rating;
-    penalty += other.penalty;
-    total += other.total;
-    return *this;
-  }
-  Loss& operator/=(double count) {
-    watched /= count;
-    rating /= count;
-    penalty /= count;
-    total /= count;
-    return *this;
-  }
 };
 
 /// \brief The two-task model of Ibrahim et al. (COMET, KDD 2023, supplement).

@@ -10,7 +10,7 @@
 
 #include <movielens/base/places.hpp>
 #include <movielens/model/model.hpp>
-#include <movielens/training/train_options.hpp>
+#include <movielens/model/train_options.hpp>
 
 namespace movielens {
 

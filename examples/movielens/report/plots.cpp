@@ -8,8 +8,9 @@
 #include <limits>
 #include <numeric>
 
+#include <movielens/base/figures.hpp>
+#include <movielens/base/kinds.hpp>
 #include <movielens/base/text_table.hpp>
-#include <movielens/training/train_options.hpp>
 
 namespace movielens {
 namespace {
@@ -20,11 +21,6 @@ constexpr const char* red = "#D55E00";
 constexpr const char* green = "#009E73";
 constexpr const char* grey = "#999999";
 constexpr const char* colours[] = {blue, red, green, "#CC79A7", "#E69F00"};
-
-const std::vector<std::string>& task_names() {
-  static const std::vector<std::string> names = {"watched", "rating"};
-  return names;
-}
 
 std::string cell(double value) { return std::isfinite(value) ? formatted("%.9g", value) : "-"; }
 
@@ -38,67 +34,69 @@ std::string epoch_axis(std::size_t epochs, double margin) {
                    std::max(1, static_cast<int>(epochs) / 10));
 }
 
-Plot loss_plot(std::span<const Json> epochs) {
+/// One of the curves of a picture by epoch. \param column  of the data
+std::string curve(int column, const char* colour, const std::string& title, bool is_dashed) {
+  return formatted("skip 1 using 1:%d with linespoints lw 2%s pt 7 ps 0.6 lc rgb '%s'", column,
+                   is_dashed ? " dt 2" : "", colour) +
+         (title.empty() ? "" : " title '" + title + "'");
+}
+
+Plot loss_plot(std::span<const Json> epochs, const PlotWords& words) {
   Plot plot;
   plot.name = "loss";
-  plot.data = "epoch\ttraining loss\tvalidation loss\tvalidation MSE\tvalidation cross-entropy\n";
+  plot.data = "epoch\ttraining loss\tvalidation loss";
+  for (const PlotMeasure& part : words.losses) plot.data += "\tvalidation " + part.label;
+  plot.data += "\n";
   for (const Json& epoch : epochs) {
     const Json& validation = epoch.at("validation");
     plot.data += epoch.at("epoch").dump() + "\t" + cell(epoch.at("training").at("loss")) + "\t" +
-                 cell(validation.at("loss")) + "\t" + cell(validation.at("mse")) + "\t" +
-                 cell(validation.at("bce")) + "\n";
+                 cell(validation.at("loss"));
+    for (const PlotMeasure& part : words.losses) plot.data += "\t" + cell(validation.at(part.name));
+    plot.data += "\n";
   }
   plot.commands = "set title 'Loss by epoch'\n" + epoch_axis(epochs.size(), 0.2) +
-                  "set ylabel 'loss (MSE in squared stars, cross-entropy in nats)'\n"
-                  "set yrange [0:*]\nset key below\n"
-                  "plot 'loss.tsv' skip 1 using 1:2 with linespoints lw 2 pt 7 ps 0.6 lc rgb '" +
-                  std::string(grey) +
-                  "' title 'training, with penalties', '' skip 1 using 1:3 with linespoints lw 2 "
-                  "pt 7 ps 0.6 lc rgb '" +
-                  blue +
-                  "' title 'validation', '' skip 1 using 1:4 with linespoints lw 2 dt 2 pt 7 ps "
-                  "0.6 lc rgb '" +
-                  red +
-                  "' title 'validation: MSE of the rating', '' skip 1 using 1:5 with linespoints "
-                  "lw 2 dt 2 pt 7 ps 0.6 lc rgb '" +
-                  green + "' title 'validation: cross-entropy of watched'";
+                  "set ylabel 'loss" + words.loss_units + "'\nset yrange [0:*]\nset key below\n" +
+                  "plot 'loss.tsv' " + curve(2, grey, "training, with penalties", false) + ", '' " +
+                  curve(3, blue, "validation", false);
+  for (std::size_t i = 0; i < words.losses.size(); ++i)
+    plot.commands += ", '' " + curve(4 + static_cast<int>(i), i == 0 ? red : green,
+                                     "validation: " + words.losses[i].title, true);
   return plot;
 }
 
-Plot auc_plot(std::span<const Json> epochs) {
+Plot score_plot(std::span<const Json> epochs, const PlotMeasure& score) {
   Plot plot;
-  plot.name = "auc";
-  plot.data = "epoch\tvalidation AUC\n";
+  plot.name = score.name;
+  plot.data = "epoch\tvalidation " + label_of(score.name) + "\n";
   for (const Json& epoch : epochs)
-    plot.data += epoch.at("epoch").dump() + "\t" + cell(epoch.at("validation").at("auc")) + "\n";
-  plot.commands = "set title 'AUC of \"watched\" on the validation rows'\n" +
-                  epoch_axis(epochs.size(), 0.2) +
-                  "set ylabel 'AUC (0.5 = chance, 1 = perfect)'\nunset key\n"
-                  "plot 'auc.tsv' skip 1 using 1:2 with linespoints lw 2 pt 7 ps 0.6 lc rgb '" +
-                  std::string(blue) + "'";
+    plot.data +=
+        epoch.at("epoch").dump() + "\t" + cell(epoch.at("validation").at(score.name)) + "\n";
+  plot.commands = "set title '" + score.title + " on the validation rows'\n" +
+                  epoch_axis(epochs.size(), 0.2) + "set ylabel '" + score.label +
+                  "'\nunset key\nplot '" + score.name + ".tsv' " + curve(2, blue, "", false);
   return plot;
 }
 
 /// A line per expert, a column per epoch.
-Plot load_plot(std::span<const Json> epochs, std::size_t task) {
+Plot load_plot(std::span<const Json> epochs, const std::string& name, std::size_t task) {
   const auto load = [&](const Json& epoch) -> const Json& {
     return epoch.at("validation").at("load_per_expert").at(task);
   };
   const std::size_t experts = load(epochs.front()).size();
   Plot plot;
-  plot.name = "load_" + task_names()[task];
+  plot.name = "load_" + name;
   for (std::size_t expert = 0; expert < experts; ++expert)
     for (std::size_t e = 0; e < epochs.size(); ++e)
       plot.data += cell(load(epochs[e]).at(expert)) + (e + 1 < epochs.size() ? "\t" : "\n");
   plot.commands =
-      "set title 'Load per expert, task \"" + task_names()[task] + "\", validation rows'\n" +
+      "set title 'Load per expert, task \"" + name + "\", validation rows'\n" +
       epoch_axis(epochs.size(), 0.5) +
       formatted("set yrange [-0.5:%zu.5]\nset ytics %zu\n", experts - 1,
                 std::max<std::size_t>(1, experts / 16)) +
       "set ylabel 'expert'\nset cblabel 'share of the samples'\nset cbrange [0:*]\nunset key\n"
       "unset grid\nset palette defined (0 '#440154', 1 '#3b528b', 2 '#21918c', 3 '#5ec962', "
       "4 '#fde725')\nplot 'load_" +
-      task_names()[task] + ".tsv' matrix using ($1+1):2:3 with image";
+      name + ".tsv' matrix using ($1+1):2:3 with image";
   return plot;
 }
 
@@ -155,7 +153,8 @@ Plot permutation_plot(const std::vector<std::vector<int>>& orders, const std::st
   return plot;
 }
 
-std::vector<Plot> permutation_plots(std::span<const Json> epochs) {
+std::vector<Plot> permutation_plots(std::span<const Json> epochs,
+                                    const std::vector<std::string>& tasks) {
   std::vector<Plot> plots;
   std::vector<std::vector<std::vector<int>>> drawn;
   const Json& gates = epochs.front().at("permutations");
@@ -165,10 +164,10 @@ std::vector<Plot> permutation_plots(std::span<const Json> epochs) {
       // Gates that share a permutation share a picture, and a training without search has none.
       if (std::find(drawn.begin(), drawn.end(), orders) != drawn.end()) continue;
       if (std::count(orders.begin(), orders.end(), orders.front()) == std::ssize(orders)) continue;
-      const std::string which = formatted("%s_%zu", task_names()[task].c_str(), selector);
+      const std::string which = formatted("%s_%zu", tasks.at(task).c_str(), selector);
       plots.push_back(permutation_plot(
           orders, "permutation_" + which,
-          "Order of the experts, gate \"" + task_names()[task] + "\"" +
+          "Order of the experts, gate \"" + tasks[task] + "\"" +
               (gates[task].size() > 1 ? formatted(", selector %zu", selector) : "") +
               "; red: moved"));
       drawn.push_back(std::move(orders));
@@ -178,11 +177,11 @@ std::vector<Plot> permutation_plots(std::span<const Json> epochs) {
 
 }  // namespace
 
-std::vector<Plot> epoch_plots(std::span<const Json> epochs) {
-  std::vector<Plot> plots = {loss_plot(epochs), auc_plot(epochs)};
-  for (std::size_t task = 0; task < task_names().size(); ++task)
-    plots.push_back(load_plot(epochs, task));
-  for (Plot& plot : permutation_plots(epochs)) plots.push_back(std::move(plot));
+std::vector<Plot> epoch_plots(std::span<const Json> epochs, const PlotWords& words) {
+  std::vector<Plot> plots = {loss_plot(epochs, words), score_plot(epochs, words.score)};
+  for (std::size_t task = 0; task < words.tasks.size(); ++task)
+    plots.push_back(load_plot(epochs, words.tasks[task], task));
+  for (Plot& plot : permutation_plots(epochs, words.tasks)) plots.push_back(std::move(plot));
   return plots;
 }
 
@@ -222,7 +221,7 @@ std::vector<Plot> trial_plots(std::span<const Trial> trials) {
   }
   losses.commands =
       "set title 'Test loss against trials'\nset xlabel 'trial'\n"
-      "set ylabel 'test loss, weighted sum of both tasks'\nset key below\n"
+      "set ylabel 'test loss, weighted sum of the tasks'\nset key below\n"
       "plot 'trials.tsv' skip 1 using 1:2 with points pt 7 ps 0.7 lc rgb '" +
       std::string(grey) + "' title 'a trial', '' skip 1 using 1:3 with steps lw 2 lc rgb '" + blue +
       "' title 'best so far by validation loss'";
@@ -241,7 +240,7 @@ std::vector<Plot> trial_plots(std::span<const Trial> trials) {
   }
   pareto.commands =
       "set title 'Loss against sparsity'\nset xlabel 'experts per sample, validation rows'\n"
-      "set ylabel 'validation loss, weighted sum of both tasks'\nset key below\n"
+      "set ylabel 'validation loss, weighted sum of the tasks'\nset key below\n"
       "set xrange [0:*]\nset offsets 0, graph 0.05, graph 0.05, graph 0.05\n"
       "plot 'pareto.tsv' skip 1 using 2:($4==0?$3:1/0) with points pt 7 ps 0.7 lc rgb '" +
       std::string(grey) +
@@ -282,7 +281,7 @@ Plot budget_plot(std::span<const BudgetGroup> groups) {
     plot.commands += formatted(
         "%s skip 1 using 1:%zu with linespoints lw 2 dt %d pt 7 ps 0.4 lc rgb '%s' title '%s'",
         g == 0 ? "'budget.tsv'" : ", ''", g + 2, dashes[search], colours[gate],
-        (groups[g].gate + (groups[g].local_search == "none"
+        (groups[g].gate + (groups[g].local_search == no_search
                                ? ", no local search"
                                : ", " + groups[g].local_search + " local search"))
             .c_str());

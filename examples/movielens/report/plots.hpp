@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include <movielens/base/json.hpp>
 #include <movielens/report/gnuplot.hpp>
 #include <movielens/study/budget.hpp>
 #include <movielens/study/trials.hpp>
@@ -14,9 +15,24 @@
 
 namespace movielens {
 
-/// \brief Losses and AUC, load per expert, and how the permutations change, by epoch.
+/// \brief A measure of the validation rows, and what a picture calls it.
+struct PlotMeasure {
+  std::string name;   ///< in metrics.jsonl
+  std::string label;  ///< "cross-entropy"
+  std::string title;  ///< "cross-entropy of watched"
+};
+
+/// \brief How a program speaks of what it trains.
+struct PlotWords {
+  std::vector<std::string> tasks;
+  std::vector<PlotMeasure> losses;  ///< parts of the loss, at most two
+  std::string loss_units;
+  PlotMeasure score;  ///< the more the better, in a picture of its own
+};
+
+/// \brief Losses and score, load per expert, and how the permutations change, by epoch.
 /// \param epochs  the lines of metrics.jsonl, at least one
-[[nodiscard]] std::vector<Plot> epoch_plots(std::span<const Json> epochs);
+[[nodiscard]] std::vector<Plot> epoch_plots(std::span<const Json> epochs, const PlotWords& words);
 
 /// \brief Experts per sample against the training step: from dense to sparse.
 /// \param steps  the lines of steps.jsonl

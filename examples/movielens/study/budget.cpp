@@ -8,6 +8,7 @@
 #include <stdexcept>
 #include <tuple>
 
+#include <movielens/base/kinds.hpp>
 #include <movielens/base/text_table.hpp>
 
 namespace movielens {
@@ -17,7 +18,7 @@ constexpr double confidence = 0.95;
 
 /// "comet", "comet, relaxed".
 std::string name_of(const BudgetGroup& group) {
-  return group.local_search == "none" ? group.gate : group.gate + ", " + group.local_search;
+  return group.local_search == no_search ? group.gate : group.gate + ", " + group.local_search;
 }
 
 std::vector<Score> resampled(std::span<const Score> scores, comet::RandomKey key) {
@@ -165,9 +166,9 @@ std::vector<Saving> savings(std::span<const BudgetGroup> groups, std::optional<d
   std::vector<Saving> result;
   for (const BudgetGroup& with : groups) {
     const auto without = std::find_if(groups.begin(), groups.end(), [&](const BudgetGroup& each) {
-      return each.gate == with.gate && each.local_search == "none";
+      return each.gate == with.gate && each.local_search == no_search;
     });
-    if (with.local_search == "none" || without == groups.end()) continue;
+    if (with.local_search == no_search || without == groups.end()) continue;
     if (target) {
       result.push_back(saving_of(*without, with, std::nullopt, target, resamples, key));
       continue;

@@ -3,75 +3,26 @@
 
 #include <algorithm>
 #include <cmath>
-#include <concepts>
 #include <cstdint>
-#include <map>
 #include <stdexcept>
 #include <utility>
 
 #include <movielens/base/file_error.hpp>
 #include <movielens/base/files.hpp>
+#include <movielens/base/json.hpp>
 #include <movielens/base/nearest.hpp>
-#include <movielens/base/parse_json.hpp>
 
 namespace movielens {
 namespace {
 
 [[noreturn]] void refuse(const std::string& what) { throw std::invalid_argument(what); }
 
-void read_value(const Json& value, std::integral auto& target) {
-  if (!value.is_number_integer()) refuse("is " + value.dump() + ", expected a whole number");
-  // A larger one would wrap around; no option has any use for it.
-  const bool fits = value.is_number_unsigned() ? value.get<std::uint64_t>() <= 1U << 30U
-                                               : value.get<std::int64_t>() >= -(1 << 30);
-  if (!fits) refuse("is " + value.dump() + ", expected a smaller number");
-  value.get_to(target);
-}
-
-void read_value(const Json& value, double& target) {
-  if (!value.is_number()) refuse("is " + value.dump() + ", expected a number");
-  value.get_to(target);
-}
-
-void read_value(const Json& value, std::vector<double>& target) {
-  if (!value.is_array() || value.size() != target.size())
-    refuse("is " + value.dump() + ", expected a list of " + std::to_string(target.size()) +
-           " numbers");
-  for (std::size_t i = 0; i < target.size(); ++i) read_value(value[i], target[i]);
-}
-
-void read_name(const Json& value, std::string& target, const std::vector<std::string>& names) {
-  if (!value.is_string()) refuse("is " + value.dump() + ", expected a name");
-  value.get_to(target);
-  if (std::find(names.begin(), names.end(), target) == names.end())
-    refuse("is " + value.dump() + ", which is none of them" + suggestion(target, names));
-}
-
-using Setter = void (*)(TrainOptions&, const Json&);
-
-const std::map<std::string, Setter>& setters() {
-  using O = TrainOptions;
-  static const std::map<std::string, Setter> all = {
-      {"gate", [](O& o, const Json& v) { read_name(v, o.gate, gate_names()); }},
-      {"local_search",
-       [](O& o, const Json& v) { read_name(v, o.local_search, local_search_names()); }},
-      {"experts", [](O& o, const Json& v) { read_value(v, o.model.num_experts); }},
-      {"k", [](O& o, const Json& v) { read_value(v, o.k); }},
-      {"gamma", [](O& o, const Json& v) { read_value(v, o.gamma); }},
-      {"entropy", [](O& o, const Json& v) { read_value(v, o.entropy); }},
-      {"task_weights", [](O& o, const Json& v) { read_value(v, o.task_weights); }},
-      {"learning_rate", [](O& o, const Json& v) { read_value(v, o.learning_rate); }},
-      {"batch_size", [](O& o, const Json& v) { read_value(v, o.batch_size); }},
-      {"epochs", [](O& o, const Json& v) { read_value(v, o.epochs); }},
-      {"patience", [](O& o, const Json& v) { read_value(v, o.patience); }},
-      {"search_epochs", [](O& o, const Json& v) { read_value(v, o.search_epochs); }},
-      {"search_temperatures", [](O& o, const Json& v) { read_value(v, o.search_temperatures); }},
-      {"embedding_dim", [](O& o, const Json& v) { read_value(v, o.model.embedding_dim); }},
-      {"expert_dim", [](O& o, const Json& v) { read_value(v, o.model.expert_dim); }},
-      {"head_dim", [](O& o, const Json& v) { read_value(v, o.model.head_dim); }},
-      {"dropout", [](O& o, const Json& v) { read_value(v, o.model.dropout); }},
-  };
-  return all;
+/// Sets an option by its name in a search space.
+void set_option(const OptionTable& table, const std::string& name, const Json& value) {
+  const std::vector<std::string> names = table.searchable();
+  if (std::find(names.begin(), names.end(), name) == names.end())
+    refuse("no such option" + suggestion(name, names));
+  table.set(name, value);
 }
 
 /// A number that stands for a name, the same everywhere (FNV-1a).
@@ -82,16 +33,6 @@ std::uint64_t place_of(std::string_view name) {
 }
 
 }  // namespace
-
-void set_option(TrainOptions& options, const std::string& name, const Json& value) {
-  const auto setter = setters().find(name);
-  if (setter == setters().end()) {
-    std::vector<std::string> names;
-    for (const auto& [known, unused] : setters()) names.push_back(known);
-    refuse("no such option" + suggestion(name, names));
-  }
-  setter->second(options, value);
-}
 
 SearchSpace::Range SearchSpace::range_from(const std::string& name, const Json& json) {
   if (!json.is_object()) return {.name = name, .values = {json}};
@@ -129,26 +70,25 @@ SearchSpace::Range SearchSpace::range_from(const std::string& name, const Json& 
   return range;
 }
 
-SearchSpace SearchSpace::read(const std::filesystem::path& file) {
+SearchSpace SearchSpace::read(const std::filesystem::path& file, const OptionTable& table) {
   SearchSpace space;
   space.json_ = parse_json(read_file(file));
   if (!space.json_.is_object()) throw FileError(file, "is not a JSON object");
   std::string key;
   try {
-    TrainOptions options;
     for (const auto& [name, json] : space.json_.items()) {
       key = name;
       space.ranges_.push_back(range_from(name, json));
-      set_option(options, name, space.ranges_.back().values.front());
+      set_option(table, name, space.ranges_.back().values.front());
     }
     // Every choice and every bound, each beside the first values of the others.
     for (const Range& range : space.ranges_) {
       key = range.name;
       for (const Json& value : range.values) {
-        TrainOptions changed = options;
-        set_option(changed, key, value);
-        check(changed);
+        table.set(key, value);
+        table.check();
       }
+      table.set(key, range.values.front());
     }
   } catch (const std::invalid_argument& error) {
     throw FileError(file, in_quotes(key) + ": " + error.what());
@@ -171,11 +111,12 @@ Json SearchSpace::Range::draw(comet::RandomKey key) const {
   return std::clamp(std::exp(key.uniform(0, std::log(low), std::log(high))), low, high);
 }
 
-TrainOptions SearchSpace::sample(TrainOptions base, comet::RandomKey key) const {
+Json SearchSpace::sample(comet::RandomKey key) const {
+  Json options = Json::object();
   for (const Range& range : ranges_)
-    set_option(base, range.name, range.draw(key.fold(place_of(range.name))));
-  base.seed = static_cast<std::int64_t>(key.fold(place_of("seed")).index(0, 1U << 31U));
-  return base;
+    options[range.name] = range.draw(key.fold(place_of(range.name)));
+  options["seed"] = key.fold(place_of("seed")).index(0, 1U << 31U);
+  return options;
 }
 
 }  // namespace movielens

@@ -7,7 +7,8 @@
 
 #include <comet/core/random.hpp>
 
-#include <movielens/training/train_options.hpp>
+#include <movielens/base/json.hpp>
+#include <movielens/base/option.hpp>
 
 namespace movielens {
 
@@ -25,16 +26,18 @@ namespace movielens {
 /// `split_seed` are not among them, they belong to the search.
 class SearchSpace {
  public:
+  /// \param table  of the options, at their defaults; their values are tried, and not put back
   /// \throws FileError naming the file and the key, for an unknown key, a value of the wrong kind,
-  ///         bounds out of order, and values that `check(TrainOptions)` refuses
-  [[nodiscard]] static SearchSpace read(const std::filesystem::path& file);
+  ///         bounds out of order, and values that the table refuses
+  [[nodiscard]] static SearchSpace read(const std::filesystem::path& file,
+                                        const OptionTable& table);
 
-  /// \brief The options of a trial: `base`, with what the space says of it and a seed of its own.
+  /// \brief What the space says of a trial, and a seed of its own: a JSON object of options.
   ///
   /// Every option draws from a key of its own name, so a trial is the same whatever was drawn
   /// before and whatever else is in the space: two spaces with the same learning rates give trial i
   /// the same one. \param key  of the trial: RandomKey(seed).fold(trial)
-  [[nodiscard]] TrainOptions sample(TrainOptions base, comet::RandomKey key) const;
+  [[nodiscard]] Json sample(comet::RandomKey key) const;
 
   /// Whether the space says something of an option.
   [[nodiscard]] bool contains(const std::string& name) const { return json_.contains(name); }
@@ -59,9 +62,5 @@ class SearchSpace {
   Json json_;
   std::vector<Range> ranges_;
 };
-
-/// \brief Sets an option by its name in a search space.
-/// \throws std::invalid_argument naming the option, for a name or a value that it cannot have
-void set_option(TrainOptions& options, const std::string& name, const Json& value);
 
 }  // namespace movielens

@@ -17,6 +17,20 @@ MeanAndError mean_of(std::span<const Trial> trials, Figure figure) {
   return mean_and_error(values);
 }
 
+/// A trial that failed has no measures: it counts as 0.
+std::vector<std::pair<std::string, MeanAndError>> measures_of(std::span<const Trial> trials) {
+  std::vector<std::pair<std::string, MeanAndError>> result;
+  for (const Trial& trial : trials) {
+    for (const Measure& measure : trial.test_measures) result.push_back({measure.name, {}});
+    if (!result.empty()) break;
+  }
+  for (std::size_t i = 0; i < result.size(); ++i)
+    result[i].second = mean_of(trials, [i](const Trial& trial) {
+      return i < trial.test_measures.size() ? trial.test_measures[i].value : 0;
+    });
+  return result;
+}
+
 Json to_json(const MeanAndError& value) {
   return {{"mean", value.mean}, {"error", value.error ? Json(*value.error) : Json()}};
 }
@@ -70,8 +84,10 @@ std::string summary(const TrialSummary& s, Table table) {
   if (s.failed > 0) text += ", " + std::to_string(s.failed) + " of them failed";
   if (s.cut_short > 0) text += "; halving cut " + std::to_string(s.cut_short) + " others short";
   text += "\n\nBest 5 % by validation loss (" + std::to_string(s.best_share) +
-          "), mean and standard error: test loss " + text_of(s.test_loss) + ", AUC " +
-          text_of(s.test_auc) + ", MSE " + text_of(s.test_mse) + "\n\n";
+          "), mean and standard error: test loss " + text_of(s.test_loss);
+  for (const auto& [name, value] : s.test_measures)
+    text += ", " + label_of(name) + " " + text_of(value);
+  text += "\n\n";
   text += table(cells_of(s.best, s.varied), 0);
   text += "\nNo trial is better in both validation loss and experts per sample:\n\n";
   text += table(cells_of(s.pareto_front, s.varied), 0);
@@ -94,8 +110,7 @@ TrialSummary summary_of(std::span<const Trial> trials) {
   s.best_share = best_share(order.size());
   s.best.assign(order.begin(), order.begin() + static_cast<std::ptrdiff_t>(s.best_share));
   s.test_loss = mean_of(s.best, [](const Trial& trial) { return trial.test_loss; });
-  s.test_auc = mean_of(s.best, [](const Trial& trial) { return trial.test_auc; });
-  s.test_mse = mean_of(s.best, [](const Trial& trial) { return trial.test_mse; });
+  s.test_measures = measures_of(s.best);
   s.pareto_front = pareto_front(order);
   s.varied = varied_in(order);
   return s;
@@ -107,16 +122,13 @@ Json to_json(const TrialSummary& s) {
     for (const Trial& trial : trials) json.push_back(to_json(trial));
     return json;
   };
-  return {{"source", s.source},
-          {"trials", s.trials},
-          {"cut_short", s.cut_short},
-          {"failed", s.failed},
-          {"best_share", s.best_share},
-          {"test_loss", to_json(s.test_loss)},
-          {"test_auc", to_json(s.test_auc)},
-          {"test_mse", to_json(s.test_mse)},
-          {"best", list(s.best)},
-          {"pareto_front", list(s.pareto_front)}};
+  Json json = {{"source", s.source},         {"trials", s.trials},
+               {"cut_short", s.cut_short},   {"failed", s.failed},
+               {"best_share", s.best_share}, {"test_loss", to_json(s.test_loss)}};
+  for (const auto& [name, value] : s.test_measures) json["test_" + name] = to_json(value);
+  json["best"] = list(s.best);
+  json["pareto_front"] = list(s.pareto_front);
+  return json;
 }
 
 std::string summary_text(const TrialSummary& s) { return summary(s, text_table); }

@@ -5,6 +5,7 @@
 #include <optional>
 #include <span>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include <movielens/study/trials.hpp>
@@ -21,8 +22,7 @@ struct TrialSummary {
   std::size_t failed = 0;      ///< of those trained to the end
   std::size_t best_share = 0;  ///< how many trials are the best 5 % by validation loss
   MeanAndError test_loss;      ///< of these
-  MeanAndError test_auc;
-  MeanAndError test_mse;
+  std::vector<std::pair<std::string, MeanAndError>> test_measures;
   std::vector<std::string> varied;  ///< options that are not the same in all trials
   std::vector<Trial> best;          ///< the same trials, best first
   std::vector<Trial> pareto_front;

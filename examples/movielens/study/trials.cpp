@@ -10,7 +10,7 @@
 #include <movielens/base/file_error.hpp>
 #include <movielens/base/file_lock.hpp>
 #include <movielens/base/files.hpp>
-#include <movielens/base/parse_json.hpp>
+#include <movielens/base/json.hpp>
 
 namespace movielens {
 namespace {
@@ -38,8 +38,9 @@ Trial trial_from(const Json& json) {
   trial.validation_loss = loss_in(json.at("validation").at("loss"));
   trial.experts_per_sample = json.at("validation").at("experts_per_sample");
   trial.test_loss = loss_in(json.at("test").at("loss"));
-  trial.test_auc = loss_in(json.at("test").at("auc"));
-  trial.test_mse = loss_in(json.at("test").at("mse"));
+  for (const auto& [name, value] : json.at("test").items())
+    if (name != "loss")
+      trial.test_measures.push_back({.name = name, .value = loss_in(value), .is_headline = true});
   trial.seconds = json.at("seconds");
   return trial;
 }
@@ -59,7 +60,8 @@ Json to_json(const Trial& trial) {
   json["best_epoch"] = trial.best_epoch;
   json["validation"] = {{"loss", trial.validation_loss},
                         {"experts_per_sample", trial.experts_per_sample}};
-  json["test"] = {{"loss", trial.test_loss}, {"auc", trial.test_auc}, {"mse", trial.test_mse}};
+  json["test"] = {{"loss", trial.test_loss}};
+  for (const Measure& measure : trial.test_measures) json["test"][measure.name] = measure.value;
   json["seconds"] = trial.seconds;
   return json;
 }

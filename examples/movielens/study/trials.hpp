@@ -8,9 +8,8 @@
 #include <string>
 #include <vector>
 
-#include <nlohmann/json.hpp>
-
-#include <movielens/training/train_options.hpp>
+#include <movielens/base/figures.hpp>
+#include <movielens/base/json.hpp>
 
 namespace movielens {
 
@@ -19,14 +18,13 @@ struct Trial {
   int number = 0;
   std::optional<int> rung;  ///< of successive halving, for a training that was cut short
   std::string source;       ///< of the data
-  Json options;             ///< as to_json(TrainOptions)
+  Json options;             ///< all that its figures depend on
   int epochs = 0;
   int best_epoch = 0;
   double validation_loss = 0;  ///< of the best epoch; infinite if the training failed
   double test_loss = 0;
-  double test_auc = 0;
-  double test_mse = 0;
-  double experts_per_sample = 0;  ///< on the validation rows
+  std::vector<Measure> test_measures;  ///< the headlines
+  double experts_per_sample = 0;       ///< on the validation rows
   double seconds = 0;
   std::string failure;  ///< why, if the training failed
 

@@ -1,55 +1,30 @@
 // SPDX-License-Identifier: MIT
 #include <movielens/training/checkpoint.hpp>
 
-#include <movielens/base/parse_json.hpp>
-#include <movielens/report/report.hpp>
+#include <movielens/base/json.hpp>
 
 namespace movielens {
 
 Json to_json(const Progress& p) {
-  return {
-      {"epoch", p.epoch},
-      {"batch", p.batch},
-      {"training", {p.training.watched, p.training.rating, p.training.penalty, p.training.total}},
-      {"best_epoch", p.best_epoch},
-      {"validation", to_json(p.validation)},
-      {"best_order", to_json(p.best_order)},
-      {"seconds", p.seconds},
-      {"epoch_start", p.epoch_start}};
+  return {{"epoch", p.epoch},
+          {"batch", p.batch},
+          {"training", to_json(p.training)},
+          {"best_epoch", p.best_epoch},
+          {"validation", to_json(p.validation)},
+          {"best_order", to_json(p.best_order)},
+          {"seconds", p.seconds},
+          {"epoch_start", p.epoch_start}};
 }
 
 Progress progress_from(const Json& json) {
-  const Json& training = json.at("training");
   return {.epoch = json.at("epoch"),
           .batch = json.at("batch"),
-          .training = {.watched = training.at(0),
-                       .rating = training.at(1),
-                       .penalty = training.at(2),
-                       .total = training.at(3)},
+          .training = training_loss_from(json.at("training")),
           .best_epoch = json.at("best_epoch"),
           .validation = figures_from(json.at("validation")),
           .best_order = order_from(json.at("best_order")),
           .seconds = json.at("seconds"),
           .epoch_start = json.at("epoch_start")};
-}
-
-Json to_json(const Order& order) {
-  Json gates = Json::array();
-  for (const auto& of_gate : order) {
-    Json list = Json::array();
-    for (const comet::Permutation& p : of_gate) list.push_back(Json(p.as_span()));
-    gates.push_back(std::move(list));
-  }
-  return gates;
-}
-
-Order order_from(const Json& json) {
-  Order order;
-  for (const Json& of_gate : json) {
-    order.emplace_back();
-    for (const Json& p : of_gate) order.back().emplace_back(p.get<std::vector<comet::ExpertId>>());
-  }
-  return order;
 }
 
 Json read_state(const comet::TensorFile& file, const Json& run) {

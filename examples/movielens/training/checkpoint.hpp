@@ -8,15 +8,16 @@
 #include <utility>
 #include <vector>
 
+#include <comet/core/concepts.hpp>
 #include <comet/core/parameters.hpp>
-#include <comet/core/permutation.hpp>
+#include <comet/core/types.hpp>
 #include <comet/io/safetensors.hpp>
 #include <comet/optimizers/adam.hpp>
 
-#include <movielens/model/model.hpp>
-#include <movielens/training/evaluation.hpp>
+#include <movielens/base/figures.hpp>
+#include <movielens/base/json.hpp>
+#include <movielens/base/order.hpp>
 #include <movielens/training/snapshot.hpp>
-#include <movielens/training/train_options.hpp>
 
 /// \file
 /// \brief A training on the disk: all that it needs to go on as if nothing had happened.
@@ -26,8 +27,7 @@
 
 namespace movielens {
 
-/// Per gate, one permutation or one per selector.
-using Order = std::vector<std::vector<comet::Permutation>>;
+using comet::Index;
 
 /// \brief Where a training leaves checkpoints, and how often.
 struct Checkpoints {
@@ -47,7 +47,7 @@ struct Checkpoints {
 struct Progress {
   int epoch = 1;           ///< the one under way
   std::size_t batch = 0;   ///< batches of it that are done
-  Loss training;           ///< sum over them
+  TrainingLoss training;   ///< sum over them
   int best_epoch = 0;      ///< 0 before the first validation
   Figures validation;      ///< of the best epoch
   Order best_order;        ///< in the best epoch
@@ -57,21 +57,6 @@ struct Progress {
 
 [[nodiscard]] Json to_json(const Progress& progress);
 [[nodiscard]] Progress progress_from(const Json& json);
-[[nodiscard]] Json to_json(const Order& order);
-/// \throws std::invalid_argument or Json::exception for what is no order
-[[nodiscard]] Order order_from(const Json& json);
-
-template <class Gates>
-Order order_of(const Gates& gates) {
-  Order order;
-  for (const auto& gate : gates) order.push_back(gate.permutations());
-  return order;
-}
-
-template <class Gates>
-void set_order(Gates& gates, const Order& order) {
-  for (std::size_t i = 0; i < gates.size(); ++i) gates[i].set_permutations(order.at(i));
-}
 
 /// A model and what its local search learns, as one model for the optimizer.
 template <class Model, class Search>
@@ -88,13 +73,11 @@ struct Searched {
 };
 
 /// \brief A training as it is after some step.
-template <class Gate, class Search>
+template <class Model, class Search>
 struct TrainingState {
-  using S = typename Gate::Scalar;
-
-  Searched<TwoTaskModel<Gate>, Search> searched;
-  comet::Adam<S> adam;
-  Snapshot<S> best = {};
+  Searched<Model, Search> searched;
+  comet::Adam<typename Model::S> adam;
+  Snapshot<typename Model::S> best = {};
   Progress progress = {};
 };
 
@@ -102,10 +85,10 @@ struct TrainingState {
 [[nodiscard]] Json read_state(const comet::TensorFile& file, const Json& run);
 
 /// \param logs  how long the training's logs are
-template <class Gate, class Search>
-void save_checkpoint(const Checkpoints& checkpoints, const Json& logs,
-                     TrainingState<Gate, Search>& state) {
-  using S = typename Gate::Scalar;
+template <class Gates, class Model, class Search>
+void save_checkpoint(const Checkpoints& checkpoints, const Json& logs, const Gates& gates,
+                     TrainingState<Model, Search>& state) {
+  using S = typename Model::S;
   std::vector<comet::Tensor> tensors = comet::parameter_tensors(state.searched, "now.");
   state.adam.visit_state([&](const char* name, auto& values) {
     tensors.push_back(
@@ -119,7 +102,7 @@ void save_checkpoint(const Checkpoints& checkpoints, const Json& logs,
   Json json = {{"run", checkpoints.run},
                {"progress", to_json(state.progress)},
                {"steps", state.adam.num_steps()},
-               {"order", to_json(order_of(state.searched.model.mixture().gates()))},
+               {"order", to_json(order_of(gates))},
                {"logs", logs}};
   if constexpr (requires { search.step(); }) json["search_steps"] = search.step();
   if constexpr (requires { search.permutations(); })
@@ -129,14 +112,14 @@ void save_checkpoint(const Checkpoints& checkpoints, const Json& logs,
 
 /// \return how long the training's logs were
 /// \throws comet::FileError if the file is damaged or of another training
-template <class Gate, class Search>
-Json load_checkpoint(const Checkpoints& checkpoints, TrainingState<Gate, Search>& state) {
-  using S = typename Gate::Scalar;
+template <class Gates, class Model, class Search>
+Json load_checkpoint(const Checkpoints& checkpoints, Gates& gates,
+                     TrainingState<Model, Search>& state) {
+  using S = typename Model::S;
   const comet::TensorFile file(checkpoints.file);
   const Json json = read_state(file, checkpoints.run);
   auto& model = state.searched.model;
   auto& search = state.searched.search;
-  auto& gates = model.mixture().gates();
   try {
     state.progress = progress_from(json.at("progress"));
     comet::load_parameters(file, state.searched, "now.");

@@ -2,10 +2,10 @@
 #pragma once
 
 #include <chrono>
+#include <concepts>
 #include <cstddef>
 #include <cstdint>
 #include <filesystem>
-#include <span>
 #include <stdexcept>
 #include <string>
 #include <utility>
@@ -15,61 +15,34 @@
 #include <comet/local_search/train_with_local_search.hpp>
 #include <comet/optimizers/adam.hpp>
 
+#include <movielens/base/figures.hpp>
 #include <movielens/base/interrupt.hpp>
-#include <movielens/data/batches.hpp>
-#include <movielens/data/two_task.hpp>
-#include <movielens/model/model.hpp>
 #include <movielens/training/checkpoint.hpp>
-#include <movielens/training/evaluation.hpp>
+#include <movielens/training/reports.hpp>
 
 namespace movielens {
 
+/// \brief A model on its data: batches to learn from, and figures of what is held out.
+///
+/// `held_out_objective(rows)`, what a swap search minimises, is asked for with that search alone.
+template <class T>
+concept TrainingTask = requires(T& task, const T& seen, std::size_t batch, comet::RandomKey key) {
+  typename T::Model;
+  typename T::Scalar;
+  { task.model() } -> std::same_as<typename T::Model&>;
+  task.gates();                                         // of the mixture, one per task
+  { seen.num_batches() } -> std::same_as<std::size_t>;  // of an epoch
+  task.shuffle(key);                                    // for an epoch
+  { task.accumulate_gradients(batch, key) } -> std::same_as<TrainingLoss>;
+  { seen.experts_per_sample() } -> std::same_as<double>;  // of the last batch
+  { task.validate() } -> std::same_as<Figures>;
+  { task.test() } -> std::same_as<Figures>;
+};
+
 struct TrainerOptions {
   double learning_rate = 5e-4;
-  std::size_t batch_size = 512;
   int epochs = 100;
   int patience = 25;  ///< epochs without a better validation loss before the end
-  TaskWeights task_weights;
-};
-
-/// What is known after an epoch.
-struct EpochReport {
-  int epoch = 0;  ///< from 1
-  Loss training;  ///< mean over the batches, as they were trained
-  Figures validation = {};
-  double seconds = 0;  ///< training and validation
-  bool best = false;   ///< of all so far, by validation loss
-  Order permutations = {};
-};
-
-/// What is known after a training step.
-struct StepReport {
-  int epoch = 0;            ///< from 1
-  std::size_t batch = 0;    ///< of the epoch, from 1
-  std::size_t batches = 0;  ///< in an epoch
-  std::int64_t step = 0;    ///< from 1, through all epochs
-  Loss loss;
-  double experts_per_sample = 0;  ///< of the batch as it was trained, mean over the gates
-};
-
-struct TrainingResult {
-  int epochs = 0;
-  int best_epoch = 0;
-  double seconds = 0;            ///< all of it
-  double seconds_per_epoch = 0;  ///< mean
-  Figures validation;            ///< of the best epoch
-  Figures test;                  ///< with the weights of the best epoch
-};
-
-/// \brief Sees a training go on. The default looks away.
-class Observer {
- public:
-  virtual ~Observer() = default;
-  virtual void on_step(const StepReport& /*report*/) {}
-  virtual void on_epoch(const EpochReport& /*report*/) {}
-  /// \return what a checkpoint of now should remember for on_resume()
-  virtual Json on_checkpoint() { return {}; }
-  virtual void on_resume(const Json& /*remembered*/) {}
 };
 
 /// Seconds, from those that an earlier part of the training took on.
@@ -98,125 +71,141 @@ struct NoSearch {
   [[nodiscard]] double regularization() const { return 0; }
 };
 
-/// Of the workspace's last batch, mean over the gates.
-template <class Gate>
-double experts_per_sample(const typename TwoTaskModel<Gate>::Workspace& workspace) {
-  double sum = 0;
-  for (Index task = 0; task < Index(TwoTaskModel<Gate>::num_tasks); ++task) {
-    const auto& routing = workspace.mixture().routing(task);
-    sum += double(routing.num_entries()) / double(routing.num_samples());
-  }
-  return sum / double(TwoTaskModel<Gate>::num_tasks);
-}
-
 /// \brief Trains with Adam and early stopping, restores the best weights and tests them.
 ///
 /// Batches, dropout and noise are functions of (key, epoch, batch), so the result is the same bits
 /// for any number of threads, and for a training that was ended and goes on from a checkpoint.
-/// \param pool    not owned, may be null
-/// \param search  a PermutationStrategy for the model's gates; takes part until it has finished
-/// \throws std::invalid_argument if it diverges, whether a gate, a loss or Adam sees it first
-/// \throws Interrupted between two steps if an orderly end was asked for, after a checkpoint
-template <class Gate, class Search>
-TrainingResult train(TwoTaskModel<Gate>& model, const TwoTaskData& data,
-                     const TrainerOptions& options, RandomKey key, comet::ThreadPool* pool,
-                     Observer& observer, Search& search, const Checkpoints& checkpoints) {
-  using S = typename Gate::Scalar;
-  const auto row = [](std::span<const float> values) {
-    return Eigen::Map<const Matrix<S>>(values.data(), 1, Index(values.size()));
-  };
+template <TrainingTask Task, class Search>
+class Trainer {
+ public:
+  /// \param pool    may be null. Nothing is owned.
+  /// \param search  a PermutationStrategy for the task's gates; takes part until it has finished
+  Trainer(Task& task, Search& search, const TrainerOptions& options, comet::RandomKey key,
+          comet::ThreadPool* pool, Observer& observer, const Checkpoints& checkpoints)
+      : task_(task),
+        options_(options),
+        key_(key),
+        observer_(observer),
+        checkpoints_(checkpoints),
+        state_{.searched = {task.model(), search},
+               .adam = comet::Adam<typename Task::Scalar>({.learning_rate = options.learning_rate},
+                                                          pool)},
+        progress_(state_.progress) {}
 
-  typename TwoTaskModel<Gate>::Workspace workspace(pool);
-  Batches batches(data.train, options.batch_size);
-  Evaluator<Gate> validation(data.validation, options.batch_size);
-  auto& gates = model.mixture().gates();
-  TrainingState<Gate, Search> state{
-      .searched = {model, search},
-      .adam = comet::Adam<S>({.learning_rate = options.learning_rate}, pool)};
-  Progress& progress = state.progress;
-  if (checkpoints.resume && std::filesystem::exists(checkpoints.file))
-    observer.on_resume(load_checkpoint(checkpoints, state));
-  const Stopwatch stopwatch(progress.seconds);
-  const auto leave_checkpoint = [&] {
-    progress.seconds = stopwatch.seconds();
-    save_checkpoint(checkpoints, observer.on_checkpoint(), state);
-  };
-  const auto is_over = [&] {
-    const int done = progress.epoch - 1;
-    return done == options.epochs || done - progress.best_epoch >= options.patience;
-  };
-  while (!is_over()) {
-    const int epoch = progress.epoch;
-    const RandomKey epoch_key = key.fold(std::uint64_t(epoch));
-    batches.shuffle(epoch_key.fold(0));
-    while (progress.batch < batches.size()) {
-      const Batch batch = batches[progress.batch];
-      Loss loss;
-      comet::step_with_local_search(
-          search, gates,
-          [&] {
-            loss = model.accumulate_gradients(batch.user, batch.item, row(batch.watched),
-                                              row(batch.rating), options.task_weights,
-                                              epoch_key.fold(1).fold(progress.batch), workspace);
-            const double search_penalty = search.regularization();
-            loss.penalty += search_penalty;
-            loss.total += search_penalty;
-          },
-          [&] {
-            try {
-              state.adam.step(state.searched);
-            } catch (const std::runtime_error& error) {
-              throw std::invalid_argument(error.what());
-            }
-          });
-      progress.training += loss;
-      ++progress.batch;
-      observer.on_step({.epoch = epoch,
-                        .batch = progress.batch,
-                        .batches = batches.size(),
-                        .step = state.adam.num_steps(),
-                        .loss = loss,
-                        .experts_per_sample = experts_per_sample<Gate>(workspace)});
-      const bool is_interrupted = movielens::is_interrupted();
-      if (checkpoints.due_after_step(state.adam.num_steps()) ||
-          (is_interrupted && checkpoints.any()))
-        leave_checkpoint();
-      if (is_interrupted)
-        throw Interrupted(checkpoints.any() ? "the same command with --resume goes on from step " +
-                                                  std::to_string(state.adam.num_steps())
-                                            : "there is no checkpoint to go on from");
+  /// \throws std::invalid_argument if it diverges, whether a gate, a loss or Adam sees it first
+  /// \throws Interrupted between two steps if an orderly end was asked for, after a checkpoint
+  TrainingResult train() {
+    if (checkpoints_.resume && std::filesystem::exists(checkpoints_.file))
+      observer_.on_resume(load_checkpoint(checkpoints_, task_.gates(), state_));
+    stopwatch_ = Stopwatch(progress_.seconds);
+    while (!is_over()) {
+      train_epoch();
+      end_epoch();
+      if (checkpoints_.due_after_epoch() && !is_over()) leave_checkpoint();
     }
-    EpochReport report{.epoch = epoch, .training = progress.training};
-    report.training /= double(batches.size());
-    report.validation = validation.evaluate(model, options.task_weights, workspace);
-    report.permutations = order_of(gates);
-    report.best =
-        progress.best_epoch == 0 || report.validation.loss.total < progress.validation.loss.total;
-    if (report.best) {
-      progress.best_epoch = epoch;
-      progress.validation = report.validation;
-      progress.best_order = report.permutations;
-      state.best.take(model);
-    }
-    const double now = stopwatch.seconds();
-    report.seconds = now - std::exchange(progress.epoch_start, now);
-    observer.on_epoch(report);
-    ++progress.epoch;
-    progress.batch = 0;
-    progress.training = {};
-    if (checkpoints.due_after_epoch() && !is_over()) leave_checkpoint();
+    return finish();
   }
-  state.best.restore(model);
-  set_order(gates, progress.best_order);
-  TrainingResult result;
-  result.epochs = progress.epoch - 1;
-  result.best_epoch = progress.best_epoch;
-  result.validation = progress.validation;
-  result.seconds_per_epoch = progress.epoch_start / result.epochs;
-  result.test = Evaluator<Gate>(data.test, options.batch_size)
-                    .evaluate(model, options.task_weights, workspace);
-  result.seconds = stopwatch.seconds();
-  return result;
-}
+
+ private:
+  [[nodiscard]] bool is_over() const {
+    const int done = progress_.epoch - 1;
+    return done == options_.epochs || done - progress_.best_epoch >= options_.patience;
+  }
+
+  void leave_checkpoint() {
+    progress_.seconds = stopwatch_.seconds();
+    save_checkpoint(checkpoints_, observer_.on_checkpoint(), task_.gates(), state_);
+  }
+
+  /// What is left of it.
+  void train_epoch() {
+    const comet::RandomKey epoch_key = key_.fold(std::uint64_t(progress_.epoch));
+    task_.shuffle(epoch_key.fold(0));
+    while (progress_.batch < task_.num_batches()) {
+      const TrainingLoss loss = step(epoch_key.fold(1).fold(progress_.batch));
+      progress_.training += loss;
+      ++progress_.batch;
+      observer_.on_step({.epoch = progress_.epoch,
+                         .batch = progress_.batch,
+                         .batches = task_.num_batches(),
+                         .step = state_.adam.num_steps(),
+                         .loss = loss.total,
+                         .experts_per_sample = task_.experts_per_sample()});
+      heed_interrupts();
+    }
+  }
+
+  TrainingLoss step(comet::RandomKey key) {
+    TrainingLoss loss;
+    comet::step_with_local_search(
+        state_.searched.search, task_.gates(),
+        [&] {
+          loss = task_.accumulate_gradients(progress_.batch, key);
+          const double search_penalty = state_.searched.search.regularization();
+          loss.penalty += search_penalty;
+          loss.total += search_penalty;
+        },
+        [&] {
+          try {
+            state_.adam.step(state_.searched);
+          } catch (const std::runtime_error& error) {
+            throw std::invalid_argument(error.what());
+          }
+        });
+    return loss;
+  }
+
+  void heed_interrupts() {
+    const bool interrupted = is_interrupted();
+    if (checkpoints_.due_after_step(state_.adam.num_steps()) || (interrupted && checkpoints_.any()))
+      leave_checkpoint();
+    if (interrupted)
+      throw Interrupted(checkpoints_.any() ? "the same command with --resume goes on from step " +
+                                                 std::to_string(state_.adam.num_steps())
+                                           : "there is no checkpoint to go on from");
+  }
+
+  void end_epoch() {
+    EpochReport report{.epoch = progress_.epoch, .training = progress_.training};
+    report.training /= double(task_.num_batches());
+    report.validation = task_.validate();
+    report.permutations = order_of(task_.gates());
+    report.best = progress_.best_epoch == 0 || report.validation.loss < progress_.validation.loss;
+    if (report.best) {
+      progress_.best_epoch = report.epoch;
+      progress_.validation = report.validation;
+      progress_.best_order = report.permutations;
+      state_.best.take(task_.model());
+    }
+    const double now = stopwatch_.seconds();
+    report.seconds = now - std::exchange(progress_.epoch_start, now);
+    observer_.on_epoch(report);
+    ++progress_.epoch;
+    progress_.batch = 0;
+    progress_.training = {};
+  }
+
+  TrainingResult finish() {
+    state_.best.restore(task_.model());
+    set_order(task_.gates(), progress_.best_order);
+    TrainingResult result;
+    result.epochs = progress_.epoch - 1;
+    result.best_epoch = progress_.best_epoch;
+    result.validation = progress_.validation;
+    result.seconds_per_epoch = progress_.epoch_start / result.epochs;
+    result.test = task_.test();
+    result.seconds = stopwatch_.seconds();
+    return result;
+  }
+
+  Task& task_;
+  const TrainerOptions& options_;
+  comet::RandomKey key_;
+  Observer& observer_;
+  const Checkpoints& checkpoints_;
+  TrainingState<typename Task::Model, Search> state_;
+  Progress& progress_;
+  Stopwatch stopwatch_{0};
+};
 
 }  // namespace movielens

@@ -9,6 +9,7 @@
 
 #include <movielens/base/file_error.hpp>
 #include <movielens/base/nearest.hpp>
+#include <movielens/model/train_options.hpp>
 #include <movielens/study/search_space.hpp>
 
 #include <examples/movielens/temporary_directory.hpp>
@@ -21,9 +22,19 @@ using movielens::test::TemporaryDirectory;
 
 namespace {
 
+SearchSpace read(const std::filesystem::path& file) {
+  TrainOptions defaults;
+  return SearchSpace::read(file, table_of(defaults));
+}
+
 SearchSpace space_of(const std::string& text) {
   const TemporaryDirectory directory;
-  return SearchSpace::read(directory.write("space.json", text));
+  return read(directory.write("space.json", text));
+}
+
+TrainOptions sample(const SearchSpace& space, TrainOptions options, RandomKey key) {
+  table_of(options).set(space.sample(key));
+  return options;
 }
 
 }  // namespace
@@ -44,7 +55,7 @@ TEST_CASE("SearchSpace: every kind of value stays in its bounds and reaches them
   double dropout = 0;
   constexpr int trials = 400;
   for (int trial = 0; trial < trials; ++trial) {
-    const TrainOptions o = space.sample(base, RandomKey(3).fold(trial));
+    const TrainOptions o = sample(space, base, RandomKey(3).fold(trial));
     CHECK(o.gate == "dselect_k");
     CHECK(o.k == 3);
     CHECK(o.epochs == 17);
@@ -69,9 +80,9 @@ TEST_CASE("SearchSpace: every kind of value stays in its bounds and reaches them
 
 TEST_CASE("SearchSpace: rounding leads no draw beyond its bounds", "[movielens][search_space]") {
   for (const std::string bound : {"1e-3", "0.7", "3e-5", "123.456"}) {
-    const double gamma = space_of("{\"gamma\": {\"log_uniform\": [" + bound + ", " + bound + "]}}")
-                             .sample({}, RandomKey(1))
-                             .gamma;
+    const SearchSpace space =
+        space_of("{\"gamma\": {\"log_uniform\": [" + bound + ", " + bound + "]}}");
+    const double gamma = sample(space, {}, RandomKey(1)).gamma;
     CHECK(gamma == std::stod(bound));
   }
 }
@@ -81,14 +92,14 @@ TEST_CASE("SearchSpace: a trial is a function of seed and number, and of each op
   const std::string rate = R"("learning_rate": {"log_uniform": [1e-4, 1e-2]})";
   const SearchSpace a = space_of("{" + rate + R"(, "gamma": {"categorical": [1, 2, 3]}})");
   const SearchSpace b = space_of(R"({"gate": "top_k", )" + rate + "}");
-  const TrainOptions fifth = a.sample({}, RandomKey(1).fold(5));
-  for (int trial = 0; trial < 5; ++trial) (void)a.sample({}, RandomKey(1).fold(trial));
-  CHECK(to_json(a.sample({}, RandomKey(1).fold(5))) == to_json(fifth));
-  const TrainOptions other = b.sample({}, RandomKey(1).fold(5));
+  const TrainOptions fifth = sample(a, {}, RandomKey(1).fold(5));
+  for (int trial = 0; trial < 5; ++trial) (void)sample(a, {}, RandomKey(1).fold(trial));
+  CHECK(to_json(sample(a, {}, RandomKey(1).fold(5))) == to_json(fifth));
+  const TrainOptions other = sample(b, {}, RandomKey(1).fold(5));
   CHECK(other.learning_rate == fifth.learning_rate);
   CHECK(other.seed == fifth.seed);
-  CHECK(a.sample({}, RandomKey(2).fold(5)).learning_rate != fifth.learning_rate);
-  CHECK(a.sample({}, RandomKey(1).fold(6)).learning_rate != fifth.learning_rate);
+  CHECK(sample(a, {}, RandomKey(2).fold(5)).learning_rate != fifth.learning_rate);
+  CHECK(sample(a, {}, RandomKey(1).fold(6)).learning_rate != fifth.learning_rate);
 }
 
 TEST_CASE("SearchSpace: what is wrong is refused in one line that names the key",
@@ -96,8 +107,8 @@ TEST_CASE("SearchSpace: what is wrong is refused in one line that names the key"
   const TemporaryDirectory directory;
   const auto refused = [&](const std::string& text, const std::string& ending) {
     const auto file = directory.write("s.json", text);
-    CHECK_THROWS_AS(SearchSpace::read(file), movielens::FileError);
-    CHECK_THROWS_WITH(SearchSpace::read(file), file.string() + ": " + ending);
+    CHECK_THROWS_AS(read(file), movielens::FileError);
+    CHECK_THROWS_WITH(read(file), file.string() + ": " + ending);
   };
   const std::string kinds = ", expected one of categorical, uniform, log_uniform, integer";
   refused("{", "is not a JSON object");
@@ -133,13 +144,13 @@ TEST_CASE("SearchSpace: what is wrong is refused in one line that names the key"
 }
 
 TEST_CASE("SearchSpace: the paper's spaces", "[movielens][search_space]") {
-  const std::filesystem::path spaces =
-      std::filesystem::path(__FILE__).parent_path() / "../../../examples/movielens/search_spaces";
+  const std::filesystem::path spaces = std::filesystem::path(__FILE__).parent_path() /
+                                       "../../../../examples/movielens/search_spaces";
   int count = 0;
   for (const auto& entry : std::filesystem::directory_iterator(spaces)) {
     if (!entry.is_regular_file()) continue;
-    const SearchSpace space = SearchSpace::read(entry.path());
-    const TrainOptions o = space.sample({}, RandomKey(1).fold(0));
+    const SearchSpace space = read(entry.path());
+    const TrainOptions o = sample(space, {}, RandomKey(1).fold(0));
     CHECK(entry.path().stem().string().starts_with(o.gate));
     CHECK((o.learning_rate >= 5e-5 && o.learning_rate <= 5e-4));
     if (o.local_search != "none") CHECK(o.gamma == 10);

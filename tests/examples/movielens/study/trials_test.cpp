@@ -30,8 +30,8 @@ Trial trial_of(int number, double validation, double test, double experts) {
   trial.best_epoch = 2;
   trial.validation_loss = validation;
   trial.test_loss = test;
-  trial.test_auc = 0.8;
-  trial.test_mse = 0.9;
+  trial.test_measures = {{.name = "auc", .value = 0.8, .is_headline = true},
+                         {.name = "mse", .value = 0.9, .is_headline = true}};
   trial.experts_per_sample = experts;
   trial.seconds = 1.5;
   return trial;
@@ -106,7 +106,8 @@ TEST_CASE("summary_of: the best 5 % by validation loss, and the front", "[moviel
   CHECK(summary.pareto_front[1].number == 30);
   CHECK(summary.pareto_front[2].number == 20);
   CHECK(summary.varied == std::vector<std::string>{"gamma"});
-  CHECK_THAT(summary_text(summary), Catch::Contains("test loss 2.0000 +- 0.5774"));
+  CHECK_THAT(summary_text(summary),
+             Catch::Contains("test loss 2.0000 +- 0.5774, AUC 0.8000 +- 0.0000, MSE 0.9000"));
   CHECK_THAT(summary_markdown(summary), Catch::Contains("| trial | validation loss |"));
 
   const movielens::TrialSummary one = movielens::summary_of(std::vector{trials[0]});

@@ -1,10 +1,9 @@
 // SPDX-License-Identifier: MIT
-#include <movielens/training/model_file.hpp>
+#include <movielens/model/model_file.hpp>
 
 #include <stdexcept>
-#include <string_view>
 
-#include <movielens/base/parse_json.hpp>
+#include <movielens/base/json.hpp>
 
 namespace movielens {
 namespace {

@@ -7,9 +7,9 @@
 #include <string>
 #include <vector>
 
+#include <movielens/base/figures.hpp>
 #include <movielens/data/two_task.hpp>
-#include <movielens/training/evaluation.hpp>
-#include <movielens/training/model_file.hpp>
+#include <movielens/model/model_file.hpp>
 
 namespace movielens {
 
@@ -33,9 +33,5 @@ class Predictor {
 };
 
 [[nodiscard]] std::unique_ptr<Predictor> open_predictor(const ModelFile& file);
-
-// Each in a source file with its training, since both compile the whole model.
-std::unique_ptr<Predictor> open_feature_gate(const ModelFile& file);
-std::unique_ptr<Predictor> open_hash_gate(const ModelFile& file);
 
 }  // namespace movielens

@@ -3,7 +3,6 @@
 
 #include <concepts>
 #include <iomanip>
-#include <memory>
 #include <ostream>
 #include <span>
 #include <sstream>
@@ -16,8 +15,9 @@
 #include <comet/inference/explain.hpp>
 #include <comet/local_search/permuted_gate.hpp>
 
-#include <movielens/model/model_builder.hpp>
-#include <movielens/training/predictor.hpp>
+#include <movielens/model/evaluation.hpp>
+#include <movielens/model/model.hpp>
+#include <movielens/model/predictor.hpp>
 
 namespace movielens {
 
@@ -89,14 +89,5 @@ class GatePredictor : public Predictor {
   TwoTaskModel<Gate> model_;
   typename TwoTaskModel<Gate>::Workspace workspace_;
 };
-
-/// \param make_gate  callable with a key
-template <class MakeGate>
-std::unique_ptr<Predictor> open_gate(const ModelFile& file, MakeGate make_gate) {
-  auto model =
-      build_model(file.options(), file.model().num_users, file.model().num_items, make_gate);
-  using Gate = typename decltype(model)::GateType;
-  return std::make_unique<GatePredictor<Gate>>(file, std::move(model));
-}
 
 }  // namespace movielens

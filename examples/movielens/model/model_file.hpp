@@ -13,10 +13,10 @@
 #include <comet/core/types.hpp>
 #include <comet/io/safetensors.hpp>
 
+#include <movielens/base/order.hpp>
+#include <movielens/model/dataset.hpp>
 #include <movielens/model/model.hpp>
-#include <movielens/training/checkpoint.hpp>
-#include <movielens/training/run.hpp>
-#include <movielens/training/train_options.hpp>
+#include <movielens/model/train_options.hpp>
 
 namespace movielens {
 

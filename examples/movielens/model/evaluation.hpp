@@ -10,21 +10,13 @@
 #include <comet/losses/mean_squared_error.hpp>
 #include <comet/metrics/roc_auc.hpp>
 
+#include <movielens/base/figures.hpp>
+#include <movielens/base/gate_load.hpp>
 #include <movielens/data/batches.hpp>
 #include <movielens/data/two_task.hpp>
 #include <movielens/model/model.hpp>
-#include <movielens/training/gate_load.hpp>
 
 namespace movielens {
-
-/// \brief How good a model is on a split.
-struct Figures {
-  Loss loss;       ///< loss.rating is the MSE of the known ratings; there is no penalty
-  double auc = 0;  ///< of "watched"
-  double experts_per_sample = 0;  ///< mean over the gates
-  std::vector<double> experts_per_sample_by_task;
-  std::vector<std::vector<double>> load;  ///< per task and expert, share of the samples
-};
 
 /// \brief Predicts a whole split and scores it, in double precision: a split has many rows.
 template <class Gate>
@@ -66,12 +58,14 @@ class Evaluator {
                    typename TwoTaskModel<Gate>::Workspace& workspace) {
     const std::vector<GateLoad> loads = predict(model, workspace);
     Figures figures;
-    figures.loss.watched = comet::binary_cross_entropy<double>(logits_, watched_, unused_gradient_);
-    figures.loss.rating =
+    const double bce = comet::binary_cross_entropy<double>(logits_, watched_, unused_gradient_);
+    const double mse =
         comet::mean_squared_error<double>(stars_, rating_, watched_, unused_gradient_);
-    figures.loss.total =
-        weights.watched * figures.loss.watched + weights.rating * figures.loss.rating;
-    figures.auc = comet::roc_auc(logits(), std::span<const float>(rows_->watched));
+    figures.loss = weights.watched * bce + weights.rating * mse;
+    const double auc = comet::roc_auc(logits(), std::span<const float>(rows_->watched));
+    figures.measures = {{.name = "bce", .value = bce},
+                        {.name = "auc", .value = auc, .is_headline = true},
+                        {.name = "mse", .value = mse, .is_headline = true}};
     for (const GateLoad& load : loads) {
       figures.experts_per_sample_by_task.push_back(load.experts_per_sample());
       figures.load.push_back(load.share_per_expert());

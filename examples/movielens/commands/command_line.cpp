@@ -1,0 +1,62 @@
+// SPDX-License-Identifier: MIT
+#include <movielens/commands/command_line.hpp>
+
+#include <algorithm>
+#include <concepts>
+#include <stdexcept>
+#include <type_traits>
+#include <variant>
+
+#include <CLI/CLI.hpp>
+
+namespace movielens {
+
+CLI::Option* add_option(CLI::App& command, const Option& option) {
+  CLI::Option* added = std::visit(
+      [&](auto* place) {
+        using T = std::remove_pointer_t<decltype(place)>;
+        if constexpr (std::same_as<T, bool>) {
+          return command.add_flag(option.flag(), *place, option.help);
+        } else {
+          return command.add_option(option.flag(), *place, option.help)
+              ->type_name(option.type)
+              ->capture_default_str();
+        }
+      },
+      option.place);
+  if (option.length > 0)
+    added->delimiter(',')
+        ->expected(static_cast<int>(option.length))
+        ->multi_option_policy(CLI::MultiOptionPolicy::Throw);
+  if (!option.choices.empty()) added->check(CLI::IsMember(option.choices));
+  if (option.use == Option::Use::required) added->required();
+  return added;
+}
+
+void add_options(CLI::App& command, const OptionTable& table) {
+  for (const Option& option : table.options())
+    if (option.use != Option::Use::where_named) add_option(command, option);
+}
+
+void add_options(CLI::App& command, const OptionTable& table,
+                 const std::vector<std::string>& names) {
+  for (const std::string& name : names) add_option(command, table[name]);
+}
+
+void expect_at_least(const char* flag, int value, int least) {
+  if (value < least)
+    throw std::invalid_argument(std::string(flag) + " is " + std::to_string(value) +
+                                ", expected at least " + std::to_string(least));
+}
+
+void refuse_twice(const CLI::App& command, const Json& said, const std::string& file) {
+  for (const CLI::Option* given : command.get_options()) {
+    std::string name = given->get_single_name();
+    std::replace(name.begin(), name.end(), '-', '_');
+    if (given->count() > 0 && said.contains(name))
+      throw std::invalid_argument("--" + given->get_single_name() + " is given, and " + file +
+                                  " says it, too");
+  }
+}
+
+}  // namespace movielens

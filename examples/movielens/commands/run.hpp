@@ -1,0 +1,27 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+
+#include <optional>
+#include <vector>
+
+#include <movielens/base/console.hpp>
+#include <movielens/model/dataset.hpp>
+#include <movielens/model/train_options.hpp>
+#include <movielens/report/result_table.hpp>
+#include <movielens/training/run.hpp>
+
+namespace movielens {
+
+/// The measures of the two tasks in a table.
+[[nodiscard]] const std::vector<ResultColumn>& result_columns();
+
+/// The figures of a run that was done before with the same options on the same data.
+[[nodiscard]] std::optional<RunResult> finished_run(const TrainOptions& options,
+                                                    const Dataset& data);
+
+/// \brief Trains one model and writes what there is to write of it to options.out. With
+/// options.resume it goes on from the checkpoint there, or does nothing if the run is finished.
+/// \throws Interrupted if an orderly end was asked for
+RunResult run(const TrainOptions& options, const Dataset& data, const Console& console);
+
+}  // namespace movielens

@@ -1,0 +1,58 @@
+// SPDX-License-Identifier: MIT
+#include <movielens/model/recommendation.hpp>
+
+#include <algorithm>
+#include <numeric>
+#include <unordered_set>
+
+namespace movielens {
+namespace {
+
+/// The first `count` of 0..n-1 in an order.
+template <class Before>
+std::vector<std::size_t> first_of(std::size_t n, int count, Before before) {
+  std::vector<std::size_t> order(n);
+  std::iota(order.begin(), order.end(), std::size_t{0});
+  const auto end = order.begin() + std::min(std::ptrdiff_t(n), std::ptrdiff_t(count));
+  std::partial_sort(order.begin(), end, order.end(), before);
+  order.erase(end, order.end());
+  return order;
+}
+
+}  // namespace
+
+TwoTaskRows open_pairs(const ModelFile& file, std::int32_t user, const std::string& user_id,
+                       const Ratings& ratings) {
+  std::unordered_set<std::string> rated;
+  const auto found = std::find(ratings.user_ids.begin(), ratings.user_ids.end(), user_id);
+  if (found != ratings.user_ids.end())
+    for (const std::int32_t item : ratings.items_of(std::int32_t(found - ratings.user_ids.begin())))
+      rated.insert(ratings.item_ids[std::size_t(item)]);
+  TwoTaskRows rows;
+  for (std::size_t item = 0; item < file.item_ids().size(); ++item)
+    if (!rated.contains(file.item_ids()[item])) rows.item.push_back(std::int32_t(item));
+  rows.user.assign(rows.item.size(), user);
+  rows.watched.assign(rows.item.size(), 0.0F);
+  rows.rating.assign(rows.item.size(), 0.0F);
+  return rows;
+}
+
+std::vector<std::size_t> best_rows(const Predictions& predictions, int count) {
+  const std::vector<double>& stars = predictions.stars;
+  return first_of(stars.size(), count, [&](std::size_t a, std::size_t b) {
+    return stars[a] != stars[b] ? stars[a] > stars[b] : a < b;
+  });
+}
+
+std::vector<RatedOften> most_rated(const Ratings& ratings, int count) {
+  std::vector<int> times(std::size_t(ratings.num_items()), 0);
+  for (const std::int32_t item : ratings.item) ++times[std::size_t(item)];
+  std::vector<RatedOften> result;
+  for (const std::size_t item : first_of(times.size(), count, [&](std::size_t a, std::size_t b) {
+         return times[a] != times[b] ? times[a] > times[b] : a < b;
+       }))
+    result.push_back({.item = item, .count = times[item]});
+  return result;
+}
+
+}  // namespace movielens

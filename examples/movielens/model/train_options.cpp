@@ -1,0 +1,67 @@
+// SPDX-License-Identifier: MIT
+#include <movielens/model/train_options.hpp>
+
+namespace movielens {
+namespace {
+
+std::vector<Option> data_options(TrainOptions& o) {
+  return {Option("data", &o.data, "PATH",
+                 "ratings: a file, or a directory with ratings.csv, ratings.dat or u.data\n"
+                 "(MovieLens), BX-Book-Ratings.csv (Book-Crossing) or jester-data-1.csv")
+              .used(Option::Use::required)
+              .not_saved(),
+          Option("columns", &o.columns, "USER,ITEM,RATING",
+                 "of any other table: user, item and rating, by name or number")
+              .list_of(3)
+              .not_saved()};
+}
+
+Option expert_option(ModelOptions& o) {
+  return Option("experts", &o.num_experts, "N", "number of experts").must_be(a_size());
+}
+
+Option weight_option(TrainOptions& o) {
+  return Option("task_weights", &o.task_weights, "X,X", "of the losses of watched and of rating")
+      .list_of(2)
+      .must_be(not_negative());
+}
+
+std::vector<Option> model_options(ModelOptions& o) {
+  return {Option("embedding_dim", &o.embedding_dim, "N", "numbers per user and per movie")
+              .must_be(a_size()),
+          Option("expert_dim", &o.expert_dim, "N", "outputs of an expert").must_be(a_size()),
+          Option("head_dim", &o.head_dim, "N", "hidden units of a task's head").must_be(a_size()),
+          Option("dropout", &o.dropout, "X", "share of the experts' outputs dropped in training")
+              .must_be(expected("in [0, 1)", [](double x) { return x >= 0 && x < 1; }))};
+}
+
+}  // namespace
+
+OptionTable table_of(TrainOptions& o) {
+  return OptionTable({data_options(o),
+                      choice_options(o),
+                      {expert_option(o.model)},
+                      gate_options(o, o.model.num_experts),
+                      {weight_option(o)},
+                      schedule_options(o),
+                      model_options(o.model),
+                      run_options(o)});
+}
+
+void check(const TrainOptions& options) {
+  TrainOptions copy = options;
+  table_of(copy).check();
+}
+
+Json to_json(const TrainOptions& options) {
+  TrainOptions copy = options;
+  return table_of(copy).to_json();
+}
+
+TrainOptions options_from(const Json& json) {
+  TrainOptions options;
+  table_of(options).read(json);
+  return options;
+}
+
+}  // namespace movielens

@@ -1,0 +1,36 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include <movielens/base/common_options.hpp>
+#include <movielens/base/json.hpp>
+#include <movielens/base/option.hpp>
+#include <movielens/model/model_options.hpp>
+
+namespace movielens {
+
+/// \brief All that a training run is a function of, and where it goes.
+struct TrainOptions : CommonOptions {
+  std::string data;
+  std::vector<std::string> columns;  ///< user, item and rating, by name or number; else recognised
+  ModelOptions model;
+  std::vector<double> task_weights = {0.5, 0.5};
+};
+
+/// The one table of them.
+[[nodiscard]] OptionTable table_of(TrainOptions& options);
+
+/// Before anything is read or written.
+/// \throws std::invalid_argument naming the option, its value and its bound
+void check(const TrainOptions& options);
+
+/// Those that the figures depend on.
+[[nodiscard]] Json to_json(const TrainOptions& options);
+
+/// What to_json() was given, as far as it says.
+/// \throws Json::exception or std::invalid_argument if something is missing or of the wrong kind
+[[nodiscard]] TrainOptions options_from(const Json& json);
+
+}  // namespace movielens
