@@ -105,10 +105,10 @@ void route(benchmark::State& state, Index n) {
     gate.set_permutation(comet::Permutation::random(n, RandomKey(2)));
   comet::Matrix<S> x(features, batch);
   RandomKey(3).fill_uniform(x, -1.0, 1.0);
-  typename G::Workspace workspace;
+  comet::Pass pass(gate);
   comet::Routing<S> routing;
   for (auto _ : state) {
-    gate.route(x, routing, workspace);
+    gate.route(x, routing, pass);
     benchmark::DoNotOptimize(routing.weights().data());
   }
   state.SetItemsProcessed(state.iterations() * batch);
