@@ -70,7 +70,8 @@ class CometTables {
       : num_trees_(num_trees),
         gamma_(gamma),
         splits_(std::move(splits)),
-        leaves_(std::move(leaves)) {}
+        leaves_(std::move(leaves)),
+        shape_(num_experts()) {}
 
   /// Number of input features d.
   [[nodiscard]] Index input_dim() const noexcept { return leaves_.input_dim(); }
@@ -82,6 +83,8 @@ class CometTables {
   [[nodiscard]] Index num_trees() const noexcept { return num_trees_; }
   /// Width of the smooth-step.
   [[nodiscard]] S gamma() const noexcept { return gamma_; }
+  /// Of every tree.
+  [[nodiscard]] const portable::TreeShape& shape() const noexcept { return shape_; }
   /// Column q k + j is node q (heap order) of tree j.
   [[nodiscard]] const Hyperplanes<S>& splits() const noexcept { return splits_; }
   /// Column i k + j is leaf i (from left to right) of tree j.
@@ -99,10 +102,9 @@ class CometTables {
   /// Calls add(slot, weight); false if a logit overflows.
   template <class Add>
   [[nodiscard]] bool route_sample(const S* x, Scratch& scratch, Add add) const {
-    const portable::TreeShape shape(num_experts());
-    scratch.walk.resize(std::size_t(shape.num_levels * num_trees_));
+    scratch.walk.resize(std::size_t(shape_.num_levels * num_trees_));
     scratch.leaves.resize(std::size_t(leaves_.size()));
-    return portable::route_comet(*this, shape, x, scratch.walk.data(), scratch.leaves.data(), add);
+    return portable::route_comet(*this, x, scratch.walk.data(), scratch.leaves.data(), add);
   }
 
  private:
@@ -110,6 +112,7 @@ class CometTables {
   S gamma_;
   Hyperplanes<S> splits_;  // d x (n-1)k
   Hyperplanes<S> leaves_;  // d x n k
+  portable::TreeShape shape_;
 };
 
 /// \brief The numbers of a DSelect-k gate. A slot is code i, or, if has_slots(), code i of selector
@@ -129,7 +132,8 @@ class DSelectKTables {
         gamma_(gamma),
         has_slots_(has_slots),
         bits_(std::move(bits)),
-        mixture_(std::move(mixture)) {}
+        mixture_(std::move(mixture)),
+        shape_(Index(1) << num_bits()) {}
 
   /// Number of input features d.
   [[nodiscard]] Index input_dim() const noexcept { return bits_.input_dim(); }
@@ -145,6 +149,8 @@ class DSelectKTables {
   [[nodiscard]] bool has_slots() const noexcept { return has_slots_; }
   /// Width of the smooth-step.
   [[nodiscard]] S gamma() const noexcept { return gamma_; }
+  /// Of every tree.
+  [[nodiscard]] const portable::TreeShape& shape() const noexcept { return shape_; }
   /// Column j m + t is bit t of selector j, the most significant first.
   [[nodiscard]] const Hyperplanes<S>& bits() const noexcept { return bits_; }
   /// Column j is selector j.
@@ -176,6 +182,7 @@ class DSelectKTables {
   bool has_slots_;
   Hyperplanes<S> bits_;     // d x k m
   Hyperplanes<S> mixture_;  // d x k
+  portable::TreeShape shape_;
 };
 
 /// \brief The numbers of a gate that takes the k largest of n logits. A slot is a logit.

@@ -80,6 +80,7 @@ class CppWriter {
 #include <cstddef>
 #include <cstdint>
 #include <limits>
+#include <type_traits>
 
 #if defined(__FAST_MATH__) || (defined(__FINITE_MATH_ONLY__) && __FINITE_MATH_ONLY__)
 #error "this header promises exact sums: compile it without -ffast-math"
@@ -144,6 +145,11 @@ namespace )"
                                           : "Scalar ")
           << name << "() { return " << literal(value) << "; }\n";
   }
+  /// The member of the tables that knows the shape of their trees.
+  void shape(Index num_leaves) {
+    *this << "  static constexpr portable::TreeShape shape_{" << literal(num_leaves)
+          << "};\n  static constexpr const portable::TreeShape& shape() { return shape_; }\n";
+  }
   /// A member of the tables that evaluates one of some functions.
   void member(const std::string& name, const Hyperplanes<S>& planes) {
     *this << "  static Scalar " << name << "_logit(portable::Index"
@@ -168,7 +174,8 @@ namespace )"
              "inline Scalar dot(const Scalar* w, const Scalar* x, Scalar bias) {\n"
              "  return portable::dot<"
           << literal(lanes<S>) << ", " << literal(order.fused) << ", " << literal(order.last)
-          << ">(w, x, input_dim, bias);\n}\n\n";
+          << ">(w, x, std::integral_constant<int, input_dim>(),\n                         "
+             "bias);\n}\n\n";
   }
 
   /// Ends the tables and begins the function that every header ends with.

@@ -55,16 +55,16 @@ void emit_cpp(const FrozenCometGate<S>& frozen, std::ostream& out,
   cpp.planes("leaf", tables.leaves());
   cpp.array("std::int32_t", "expert_of_slot", frozen.labels());
   cpp << "\nstruct Tables {\n";
+  cpp.shape(tables.num_experts());
   cpp.member("num_trees", tables.num_trees());
   cpp.member("gamma", tables.gamma());
   cpp.member("split", tables.splits());
   cpp.member("leaf", tables.leaves());
   cpp.route();
   cpp << R"(  constexpr int k = detail::Tables::num_trees();
-  constexpr portable::TreeShape shape(num_experts);
-  portable::LiveList<1, Scalar> walk[shape.num_levels * k];
+  portable::LiveList<1, Scalar> walk[detail::Tables::shape().num_levels * k];
   portable::ReachedLeaf<Scalar> leaves[num_experts * k];
-  return portable::route_comet(detail::Tables(), shape, x, walk, leaves, add) ? row.size : -1;
+  return portable::route_comet(detail::Tables(), x, walk, leaves, add) ? row.size : -1;
 }
 
 )";
@@ -118,6 +118,7 @@ void emit_cpp(const FrozenDSelectKGate<S>& frozen, std::ostream& out,
                              : "// Slot i is code i.\n");
   cpp.array("std::int32_t", "expert_of_slot", frozen.labels());
   cpp << "\nstruct Tables {\n";
+  cpp.shape(tables.shape().num_leaves);
   cpp.member("num_experts", tables.num_experts());
   cpp.member("num_selectors", tables.num_selectors());
   cpp.member("num_bits", tables.num_bits());

@@ -114,7 +114,7 @@ class SoftTreeTile {
     std::fill_n(size_, count_, 0);
     portable::start_walk(lists_.data(), trees, count_);
     Walker<Source> walker{*this, source};
-    portable::walk(walker, shape_, lists_.data());
+    portable::walk(walker, lists_.data());
   }
 
   /// 0, or nan if a split's logit of the sample is: below such a node nothing is reached.
@@ -193,6 +193,7 @@ class SoftTreeTile {
     Source& source;
 
     [[nodiscard]] Index trees() const { return source.trees(); }
+    [[nodiscard]] const portable::TreeShape& shape() const { return tile.shape_; }
     [[nodiscard]] bool cuts(Index node, Index level) const { return source.cuts(node, level); }
 
     void split(Index node, Index level, List* at) {

@@ -62,8 +62,9 @@ S multiply_add(S a, S b, S c) {
 /// \brief w . x + bias in two rows of `lanes` partial sums, as a vector unit has them: the bits of
 /// a build whose registers hold so many numbers. \tparam fused  multiply and add with one rounding
 /// \tparam last   the sums are halved down to these: 1, or 4 that are added as neighbours
-template <int lanes, bool fused, int last, class S>
-S dot(const S* w, const S* x, Index size, S bias) {
+/// \tparam Size   a number, or a std::integral_constant where it is known to the compiler
+template <int lanes, bool fused, int last, class S, class Size>
+S dot(const S* w, const S* x, Size size, S bias) {
   S even[std::size_t(lanes)] = {};
   S odd[std::size_t(lanes)] = {};
   Index l = 0;

@@ -44,13 +44,13 @@ bool is_divisor(S sum) {
 template <class S, class Tables>
 struct CometSample {
   const Tables& tables;
-  const TreeShape& shape;
   const S* x;
   ReachedLeaf<S>* leaves;
   Index num_reached = 0;
   S sum = 0;  // nan if a split's logit is
 
   Index trees() const { return tables.num_trees(); }
+  const TreeShape& shape() const { return tables.shape(); }
   static constexpr bool cuts(Index, Index) { return false; }
   void split(Index node, Index, LiveList<1, S>* at) {
     for (Index j = 0; j < trees(); ++j) {
@@ -64,24 +64,24 @@ struct CometSample {
   void leaf(Index node, Index, LiveList<1, S>* at) {
     for (Index j = 0; j < trees(); ++j) {
       if (at[j].count == 0) continue;
-      const Index slot = shape.leaf(node) * trees() + j;
+      const Index slot = shape().leaf(node) * trees() + j;
       leaves[num_reached++] = {slot, at[j].reach[0], tables.leaf_logit(slot, x)};
     }
   }
 };
 
 /// \brief Routes one sample by COMET.
-/// \param tables  num_trees(), gamma(), split_logit(plane, x), leaf_logit(plane, x)
+/// \param tables  shape(), num_trees(), gamma(), split_logit(plane, x), leaf_logit(plane, x)
 /// \param root    num_levels x k places
 /// \param leaves  room for n k
 /// \param add     add(slot, weight) for each leaf that is reached, ascending
 /// \return false if a logit overflows
 template <class S, class Tables, class Add>
-bool route_comet(const Tables& tables, const TreeShape& shape, const S* x, LiveList<1, S>* root,
-                 ReachedLeaf<S>* leaves, Add add) {
-  CometSample<S, Tables> sample{tables, shape, x, leaves};
+bool route_comet(const Tables& tables, const S* x, LiveList<1, S>* root, ReachedLeaf<S>* leaves,
+                 Add add) {
+  CometSample<S, Tables> sample{tables, x, leaves};
   start_walk(root, sample.trees(), 1);
-  walk(sample, shape, root);
+  walk(sample, root);
   S largest = -std::numeric_limits<S>::infinity();
   exponentiate(leaves, sample.num_reached, &largest, &sample.sum);
   if (!is_divisor(sample.sum)) return false;
@@ -106,6 +106,7 @@ struct DSelectKSample {
   Add& add;
 
   Index trees() const { return tables.num_selectors(); }
+  const TreeShape& shape() const { return tables.shape(); }
   bool cuts(Index node, Index level) const {
     return is_beyond(node, level, tables.num_bits(), tables.num_experts());
   }
@@ -133,7 +134,8 @@ struct DSelectKSample {
 };
 
 /// \brief Routes one sample by DSelect-k.
-/// \param tables  num_experts(), num_selectors(), num_bits(), gamma(), bit_logit(plane, x),
+/// \param tables  shape(), num_experts(), num_selectors(), num_bits(), gamma(), bit_logit(plane,
+/// x),
 ///                mixture_logit(plane, x), has_slots(): whether weights come by selector
 /// \param root    (num_bits + 1) x k places
 /// \param share   k num_bits, scratch  \param mixture  k, scratch
@@ -157,7 +159,7 @@ bool route_dselect_k(const Tables& tables, const S* x, LiveList<1, S>* root, S* 
   softmax(mixture, k, mixture);
   DSelectKSample<S, Tables, Add> sample{tables, share, mixture, add};
   start_walk(root, k, 1);
-  walk(sample, TreeShape(Index(1) << tables.num_bits()), root);
+  walk(sample, root);
   return true;
 }
 

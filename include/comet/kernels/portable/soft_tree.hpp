@@ -36,6 +36,9 @@ struct LiveList {
   S reach[std::size_t(lanes)];            ///< the share of the sample that arrives, > 0
   S left[std::size_t(lanes)];             ///< the share that a split gives to its left child ...
   S right[std::size_t(lanes)];            ///< ... and to its right one
+
+  /// count, in words that make a condition out of a loop over at most one sample
+  std::int32_t size() const { return lanes == 1 ? std::int32_t(count != 0) : count; }
 };
 
 /// Puts `count` samples at the roots.
@@ -57,7 +60,8 @@ bool hand_down(const List* at, List* below, Index trees) {
   std::int32_t any = 0;
   for (Index j = 0; j < trees; ++j) {
     std::int32_t count = 0;
-    for (std::int32_t i = 0, end = at[j].count; i < end; ++i) {
+    const std::int32_t end = at[j].size();
+    for (std::int32_t i = 0; i < end; ++i) {
       below[j].lane[count] = at[j].lane[i];
       below[j].reach[count] = at[j].reach[i] * (at[j].*share)[i];
       count += below[j].reach[count] > 0;
@@ -71,12 +75,12 @@ bool hand_down(const List* at, List* below, Index trees) {
 /// \brief The walk of up to `lanes` samples down the trees of a soft-tree gate, all trees side by
 /// side, left subtrees first: leaves come out in ascending order. What nothing reaches is left out.
 ///
-/// \param tree  has trees(); split(node, level, at), which sets the shares of who is live there;
+/// \param tree  has trees(); shape(); split(node, level, at), which sets the shares of who is live
+/// there;
 ///              leaf(node, level, at); cuts(node, level): whether a subtree is left out anyway
 template <int lanes, class S, class Tree>
-void walk(Tree& tree, const TreeShape& shape, LiveList<lanes, S>* at, Index node = 0,
-          Index level = 0) {
-  if (shape.is_leaf(node)) {
+void walk(Tree& tree, LiveList<lanes, S>* at, Index node = 0, Index level = 0) {
+  if (tree.shape().is_leaf(node)) {
     tree.leaf(node, level, at);
     return;
   }
@@ -85,9 +89,9 @@ void walk(Tree& tree, const TreeShape& shape, LiveList<lanes, S>* at, Index node
   List* const below = at + tree.trees();
   const Index child = 2 * node + 1;
   if (!tree.cuts(child, level + 1) && hand_down<&List::left>(at, below, tree.trees()))
-    walk(tree, shape, below, child, level + 1);
+    walk(tree, below, child, level + 1);
   if (!tree.cuts(child + 1, level + 1) && hand_down<&List::right>(at, below, tree.trees()))
-    walk(tree, shape, below, child + 1, level + 1);
+    walk(tree, below, child + 1, level + 1);
 }
 
 }  // namespace comet::portable

@@ -44,8 +44,8 @@ S multiply_add(S a, S b, S c) {
     return a * b + c;
   }
 }
-template <int lanes, bool fused, int last, class S>
-S dot(const S* w, const S* x, Index size, S bias) {
+template <int lanes, bool fused, int last, class S, class Size>
+S dot(const S* w, const S* x, Size size, S bias) {
   S even[std::size_t(lanes)] = {};
   S odd[std::size_t(lanes)] = {};
   Index l = 0;
@@ -113,6 +113,7 @@ struct LiveList {
   S reach[std::size_t(lanes)];
   S left[std::size_t(lanes)];
   S right[std::size_t(lanes)];
+  std::int32_t size() const { return lanes == 1 ? std::int32_t(count != 0) : count; }
 };
 template <int lanes, class S>
 void start_walk(LiveList<lanes, S>* root, Index trees, int count) {
@@ -129,7 +130,8 @@ bool hand_down(const List* at, List* below, Index trees) {
   std::int32_t any = 0;
   for (Index j = 0; j < trees; ++j) {
     std::int32_t count = 0;
-    for (std::int32_t i = 0, end = at[j].count; i < end; ++i) {
+    const std::int32_t end = at[j].size();
+    for (std::int32_t i = 0; i < end; ++i) {
       below[j].lane[count] = at[j].lane[i];
       below[j].reach[count] = at[j].reach[i] * (at[j].*share)[i];
       count += below[j].reach[count] > 0;
@@ -140,9 +142,8 @@ bool hand_down(const List* at, List* below, Index trees) {
   return any != 0;
 }
 template <int lanes, class S, class Tree>
-void walk(Tree& tree, const TreeShape& shape, LiveList<lanes, S>* at, Index node = 0,
-          Index level = 0) {
-  if (shape.is_leaf(node)) {
+void walk(Tree& tree, LiveList<lanes, S>* at, Index node = 0, Index level = 0) {
+  if (tree.shape().is_leaf(node)) {
     tree.leaf(node, level, at);
     return;
   }
@@ -151,9 +152,9 @@ void walk(Tree& tree, const TreeShape& shape, LiveList<lanes, S>* at, Index node
   List* const below = at + tree.trees();
   const Index child = 2 * node + 1;
   if (!tree.cuts(child, level + 1) && hand_down<&List::left>(at, below, tree.trees()))
-    walk(tree, shape, below, child, level + 1);
+    walk(tree, below, child, level + 1);
   if (!tree.cuts(child + 1, level + 1) && hand_down<&List::right>(at, below, tree.trees()))
-    walk(tree, shape, below, child + 1, level + 1);
+    walk(tree, below, child + 1, level + 1);
 }
 template <class S>
 struct ReachedLeaf {
@@ -179,12 +180,12 @@ bool is_divisor(S sum) {
 template <class S, class Tables>
 struct CometSample {
   const Tables& tables;
-  const TreeShape& shape;
   const S* x;
   ReachedLeaf<S>* leaves;
   Index num_reached = 0;
   S sum = 0;
   Index trees() const { return tables.num_trees(); }
+  const TreeShape& shape() const { return tables.shape(); }
   static constexpr bool cuts(Index, Index) { return false; }
   void split(Index node, Index, LiveList<1, S>* at) {
     for (Index j = 0; j < trees(); ++j) {
@@ -198,17 +199,17 @@ struct CometSample {
   void leaf(Index node, Index, LiveList<1, S>* at) {
     for (Index j = 0; j < trees(); ++j) {
       if (at[j].count == 0) continue;
-      const Index slot = shape.leaf(node) * trees() + j;
+      const Index slot = shape().leaf(node) * trees() + j;
       leaves[num_reached++] = {slot, at[j].reach[0], tables.leaf_logit(slot, x)};
     }
   }
 };
 template <class S, class Tables, class Add>
-bool route_comet(const Tables& tables, const TreeShape& shape, const S* x, LiveList<1, S>* root,
-                 ReachedLeaf<S>* leaves, Add add) {
-  CometSample<S, Tables> sample{tables, shape, x, leaves};
+bool route_comet(const Tables& tables, const S* x, LiveList<1, S>* root, ReachedLeaf<S>* leaves,
+                 Add add) {
+  CometSample<S, Tables> sample{tables, x, leaves};
   start_walk(root, sample.trees(), 1);
-  walk(sample, shape, root);
+  walk(sample, root);
   S largest = -std::numeric_limits<S>::infinity();
   exponentiate(leaves, sample.num_reached, &largest, &sample.sum);
   if (!is_divisor(sample.sum)) return false;
@@ -228,6 +229,7 @@ struct DSelectKSample {
   const S* mixture;
   Add& add;
   Index trees() const { return tables.num_selectors(); }
+  const TreeShape& shape() const { return tables.shape(); }
   bool cuts(Index node, Index level) const {
     return is_beyond(node, level, tables.num_bits(), tables.num_experts());
   }
@@ -271,7 +273,7 @@ bool route_dselect_k(const Tables& tables, const S* x, LiveList<1, S>* root, S* 
   softmax(mixture, k, mixture);
   DSelectKSample<S, Tables, Add> sample{tables, share, mixture, add};
   start_walk(root, k, 1);
-  walk(sample, TreeShape(Index(1) << tables.num_bits()), root);
+  walk(sample, root);
   return true;
 }
 template <class S>
