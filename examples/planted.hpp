@@ -3,7 +3,7 @@
 
 #include <algorithm>
 #include <cmath>
-#include <span>
+#include <cstdint>
 #include <utility>
 #include <vector>
 
@@ -30,104 +30,80 @@ struct Data {
   Matrix<S> x;                    // d x B
   std::vector<std::int32_t> ids;  // for gates that look at ids
   Matrix<S> y;                    // m x B
+
+  [[nodiscard]] comet::Samples<S> samples() const { return {x, ids}; }
 };
 
-/// What a gate looks at.
-using Features = comet::ConstMatrixView<S>;
-using Ids = std::span<const std::int32_t>;
-
-// One type for all gates that look at the same thing: the training compiles twice, not five times.
-template <class In>
-using Gate = comet::AnyGate<S, In>;
-template <class In>
-using Layer = comet::MoeLayer<comet::PermutedGate<Gate<In>>, comet::DenseExpert<S>>;
+// One type for all gates: the training compiles once, not five times.
+using Gate = comet::AnyGate<S>;
+using Layer = comet::MoeLayer<comet::PermutedGate<Gate>, comet::DenseExpert<S>>;
 
 /// Makes a gate as a training run would start with.
-template <class In>
-using MakeGate = Gate<In> (*)(comet::RandomKey);
-
-template <class In>
-In input(const Data& data) {
-  if constexpr (std::same_as<In, Features>) {
-    return data.x;
-  } else {
-    return data.ids;
-  }
-}
+using MakeGate = Gate (*)(comet::RandomKey);
 
 /// A COMET gate or a DSelect-k gate.
 template <class G>
-Gate<Features> smooth_gate(comet::RandomKey key) {
-  return Gate<Features>(G({.input_dim = num_features,
-                           .num_experts = num_experts,
-                           .k = num_selected,
-                           .gamma = 1.0,
-                           .entropy = 0.01},
-                          key));
+Gate smooth_gate(comet::RandomKey key) {
+  return Gate(G({.input_dim = num_features,
+                 .num_experts = num_experts,
+                 .k = num_selected,
+                 .gamma = 1.0,
+                 .entropy = 0.01},
+                key));
 }
-inline Gate<Features> top_k_gate(comet::RandomKey key) {
-  return Gate<Features>(comet::TopKGate<S>(
+inline Gate top_k_gate(comet::RandomKey key) {
+  return Gate(comet::TopKGate<S>(
       {.input_dim = num_features, .num_experts = num_experts, .k = num_selected}, key));
 }
-inline Gate<Features> softmax_gate(comet::RandomKey key) {
-  return Gate<Features>(
-      comet::SoftmaxGate<S>({.input_dim = num_features, .num_experts = num_experts}, key));
+inline Gate softmax_gate(comet::RandomKey key) {
+  return Gate(comet::SoftmaxGate<S>({.input_dim = num_features, .num_experts = num_experts}, key));
 }
-inline Gate<Ids> hash_gate(comet::RandomKey key) {
-  return Gate<Ids>(comet::HashGate<S>({.num_ids = num_ids, .num_experts = num_experts}, key));
+inline Gate hash_gate(comet::RandomKey key) {
+  return Gate(comet::HashGate<S>({.num_experts = num_experts, .num_ids = num_ids}, key));
 }
 
 /// A gate with large random parameters: most of its splits and bits are decided.
-template <class In>
-Gate<In> decided_gate(MakeGate<In> make_gate, comet::RandomKey key) {
-  Gate<In> gate = make_gate(key);
+inline Gate decided_gate(MakeGate make_gate, comet::RandomKey key) {
+  Gate gate = make_gate(key);
   std::uint64_t tensor = 0;
-  gate.visit_parameters([&](const comet::ParameterName&, auto& values, auto&) {
+  comet::for_each_parameter(gate, [&](const comet::ParameterName&, auto& values) {
     key.fold(1).fold(tensor++).fill_uniform(values, -2.0, 2.0);
   });
   return gate;
 }
 
 inline std::vector<comet::DenseExpert<S>> random_experts(comet::RandomKey key) {
-  std::vector<comet::DenseExpert<S>> experts;
-  for (Index i = 0; i < num_experts; ++i)
-    experts.emplace_back(comet::DenseExpertOptions{.input_dim = num_features,
-                                                   .output_dim = num_outputs,
-                                                   .activation = comet::Activation::identity},
-                         key.fold(std::uint64_t(i)));
-  return experts;
+  return comet::make_experts<comet::DenseExpert<S>>(num_experts,
+                                                    {.input_dim = num_features,
+                                                     .output_dim = num_outputs,
+                                                     .activation = comet::Activation::identity},
+                                                    key);
 }
 
 /// The mixture that makes the data: a decided gate whose slots are in a random order.
-template <class In>
-Layer<In> make_truth(MakeGate<In> make_gate, comet::RandomKey key) {
-  comet::PermutedGate<Gate<In>> gate(decided_gate(make_gate, key.fold(0)));
+inline Layer make_truth(MakeGate make_gate, comet::RandomKey key) {
+  comet::PermutedGate gate(decided_gate(make_gate, key.fold(0)));
   gate.set_permutation(comet::Permutation::random(num_experts, key.fold(1)));
-  return Layer<In>({std::move(gate)}, random_experts(key.fold(2)));
+  return {{std::move(gate)}, random_experts(key.fold(2))};
 }
 
 /// The truth's experts and gate, but with the gate's slots in the order of the experts.
-template <class In>
-Layer<In> shuffled(const Layer<In>& truth) {
-  return Layer<In>({comet::PermutedGate<Gate<In>>(truth.gates()[0].gate())}, truth.experts());
+inline Layer shuffled(const Layer& truth) {
+  return {{comet::PermutedGate(truth.gates()[0].gate())}, truth.experts()};
 }
 
-template <class In>
-Layer<In> fresh(MakeGate<In> make_gate, comet::RandomKey key) {
-  return Layer<In>({comet::PermutedGate<Gate<In>>(make_gate(key.fold(0)))},
-                   random_experts(key.fold(1)));
+inline Layer fresh(MakeGate make_gate, comet::RandomKey key) {
+  return {{comet::PermutedGate(make_gate(key.fold(0)))}, random_experts(key.fold(1))};
 }
 
-template <class In>
-Matrix<S> predict(const Layer<In>& layer, const Data& data) {
-  typename Layer<In>::Workspace workspace;
+inline Matrix<S> predict(const Layer& layer, const Data& data) {
+  comet::Pass pass(layer);
   Matrix<S> y(num_outputs, data.x.cols());
-  layer.predict(data.x, input<In>(data), y, workspace);
+  layer.predict(data.samples(), y, pass);
   return y;
 }
 
-template <class In>
-Data make_data(const Layer<In>& truth, Index samples, comet::RandomKey key) {
+inline Data make_data(const Layer& truth, Index samples, comet::RandomKey key) {
   Data data{Matrix<S>(num_features, samples), std::vector<std::int32_t>(std::size_t(samples)), {}};
   key.fold(0).fill_uniform(data.x, -1.0, 1.0);
   for (std::size_t b = 0; b < data.ids.size(); ++b)
@@ -136,8 +112,7 @@ Data make_data(const Layer<In>& truth, Index samples, comet::RandomKey key) {
   return data;
 }
 
-template <class In>
-S loss(const Layer<In>& layer, const Data& data) {
+inline S loss(const Layer& layer, const Data& data) {
   return (predict(layer, data) - data.y).squaredNorm() / S(data.y.size());
 }
 
@@ -153,41 +128,38 @@ struct Training {
   double noise = 0.0;               ///< of the relaxed search
 };
 
-/// The layer's parameters and, where the search has some, its own.
-template <class In, class Strategy>
+/// The layer, or its gates alone, and the search.
+template <class Strategy>
 struct Model {
   using Scalar = S;
 
-  Layer<In>& layer;
+  Layer& layer;
   Strategy& search;
-  bool train_experts;
+  bool with_experts = true;
 
   template <class F>
-  void visit_parameters(F&& f) {
-    if (train_experts) comet::visit_parts("experts", layer.experts(), f);
-    comet::visit_parts("gates", layer.gates(), f);
-    if constexpr (requires { search.visit_parameters(f); }) search.visit_parameters(f);
+  void visit(F&& f) const {
+    if (with_experts) f("experts", layer.experts());
+    f("gates", layer.gates());
+    f("search", search);
   }
 };
 
-/// No search, behind the interface of one.
-struct NoSearch {
-  void prepare(auto&) {}
-  void backward(auto&) {}
-  void advance(auto&) {}
-  [[nodiscard]] bool finished() const { return true; }
-};
-
 /// Minimises the mean squared error on random batches of the data by Adam.
-template <class In, class Strategy>
-void train(Layer<In>& layer, const Data& data, const Training& training, Strategy& search,
+template <class Strategy>
+void train(Layer& layer, const Data& data, const Training& training, Strategy& search,
            comet::RandomKey key) {
-  Model<In, Strategy> model{layer, search, training.train_experts};
-  comet::Adam<S> adam({.learning_rate = training.learning_rate});
-  typename Layer<In>::Workspace workspace;
+  const Model<Strategy> whole{layer, search};
+  Model<Strategy> trained{layer, search, training.train_experts};
+  comet::Gradients gradients(whole);
+  const Index first = training.train_experts ? 0 : comet::count_tensors(layer.experts());
+  const auto of_trained = gradients.view().middle(first, gradients.size() - first);
+  auto of_search = gradients.view();
+  comet::Pass pass(layer, of_search.next(layer));
+  comet::Adam adam(trained, {.learning_rate = training.learning_rate});
   Data batch{Matrix<S>(num_features, batch_size), std::vector<std::int32_t>(batch_size),
              Matrix<S>(num_outputs, batch_size)};
-  Matrix<S> y(num_outputs, batch_size), none(0, 0);
+  Matrix<S> y(num_outputs, batch_size), dy(num_outputs, batch_size);
   comet::train_with_local_search(
       search, layer.gates(), training.steps,
       [&](Index step) {
@@ -198,26 +170,25 @@ void train(Layer<In>& layer, const Data& data, const Training& training, Strateg
           batch.y.col(b) = data.y.col(sample);
           batch.ids[std::size_t(b)] = data.ids[std::size_t(sample)];
         }
-        layer.forward(batch.x, input<In>(batch), y, step_key, workspace);
-        const Matrix<S> dy = (y - batch.y) * (S(2) / S(y.size()));
-        layer.backward(batch.x, input<In>(batch), dy, none, none, workspace);
+        layer.forward(batch.samples(), y, step_key, pass);
+        dy = (y - batch.y) * (S(2) / S(y.size()));
+        layer.backward(batch.samples(), dy, comet::no_gradient, pass);
+        search.backward(layer.gates(), pass.workspace.gates(), of_search);
       },
       [&](Index) {
-        adam.step(model);
-        if (!training.train_experts)
-          for (auto& expert : layer.experts()) comet::zero_gradients(expert);
+        adam.step(trained, of_trained);
+        gradients.set_zero();  // those of experts that stay as they are
       });
 }
 
 /// \param held_out  samples by which a swap search judges its moves
-template <class In>
-void train(Layer<In>& layer, const Data& data, const Data& held_out, const Training& training,
-           comet::RandomKey key) {
+inline void train(Layer& layer, const Data& data, const Data& held_out, const Training& training,
+                  comet::RandomKey key) {
   if (training.search == Search::none) {
-    NoSearch search;
+    comet::NoSearch search;
     train(layer, data, training, search, key);
   } else if (training.search == Search::relaxed) {
-    comet::PermutationSearch<S> search(
+    comet::PermutationSearch search(
         {.steps = training.search_steps, .annealing = training.annealing, .noise = training.noise},
         layer.gates(), key.fold(1u << 20));
     train(layer, data, training, search, key);
@@ -227,7 +198,7 @@ void train(Layer<In>& layer, const Data& data, const Data& held_out, const Train
     };
     comet::SwapSearch search(
         {.steps = training.search_steps, .interval = 25, .budget = 2000},
-        comet::MixtureObjective(layer.experts(), held_out.x, held_out.ids, mean_squared_error));
+        comet::MixtureObjective(layer.experts(), held_out.samples(), mean_squared_error));
     train(layer, data, training, search, key);
   }
 }

@@ -28,13 +28,8 @@ struct Strategy {
 /// The published schedule starts next to a hard permutation; the warm one near a uniform P.
 const std::vector<Strategy> strategies = {
     {"none", Search::none, {}},
-    {"relaxed, published", Search::relaxed, {}},
-    {"relaxed, warm",
-     Search::relaxed,
-     {.first_temperature = 0.1,
-      .last_temperature = 1e-3,
-      .first_iterations = 20,
-      .last_iterations = 20}},
+    {"relaxed, published", Search::relaxed, comet::Annealing::published()},
+    {"relaxed, warm", Search::relaxed, {}},
     {"swap", Search::swap, {}},
 };
 
@@ -52,8 +47,7 @@ double median(std::vector<double> values) {
   return (values[(values.size() - 1) / 2] + values[values.size() / 2]) / 2;
 }
 
-template <class In>
-void compare(const char* gate_name, MakeGate<In> make_gate, bool train_experts, int seeds,
+void compare(const char* gate_name, MakeGate make_gate, bool train_experts, int seeds,
              Index steps) {
   std::vector<std::vector<double>> losses(strategies.size());
   std::vector<int> found(strategies.size());

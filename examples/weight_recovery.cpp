@@ -43,8 +43,7 @@ struct Recovery {
 };
 
 /// Mean absolute difference of the parameters of every pair of experts: row true, column trained.
-template <class In>
-Matrix<double> distances(const Layer<In>& truth, const Layer<In>& trained) {
+Matrix<double> distances(const Layer& truth, const Layer& trained) {
   Matrix<double> result(num_experts, num_experts);
   for (Index i = 0; i < num_experts; ++i)
     for (Index l = 0; l < num_experts; ++l) {
@@ -57,17 +56,14 @@ Matrix<double> distances(const Layer<In>& truth, const Layer<In>& trained) {
   return result;
 }
 
-template <class In>
-Matrix<S> weights(const Layer<In>& layer, const Data& data) {
+Matrix<S> weights(const Layer& layer, const Data& data) {
   comet::Routing<S> routing;
-  typename comet::PermutedGate<Gate<In>>::Workspace workspace;
-  layer.gates()[0].route(input<In>(data), routing, workspace);
+  comet::Pass pass(layer.gates()[0]);
+  layer.gates()[0].route(data.samples(), routing, pass);
   return routing.dense(num_experts);
 }
 
-template <class In>
-void measure(const Layer<In>& truth, const Layer<In>& trained, const Data& test,
-             Recovery& recovery) {
+void measure(const Layer& truth, const Layer& trained, const Data& test, Recovery& recovery) {
   comet::AssignmentSolver solver;
   const comet::Assignment& match = solver.solve(distances(truth, trained));
   const Matrix<S> expected = weights(truth, test);
@@ -87,21 +83,15 @@ void measure(const Layer<In>& truth, const Layer<In>& trained, const Data& test,
   recovery.f1.add(2 * both / std::max(2 * both + only_found + only_expected, 1.0));
 }
 
-template <class In>
-void recover(const char* gate_name, MakeGate<In> make_gate, int seeds, Index steps) {
+void recover(const char* gate_name, MakeGate make_gate, int seeds, Index steps) {
   const struct {
     const char* name;
     Search search;
     comet::Annealing annealing;
   } strategies[] = {
       {"none", Search::none, {}},
-      {"relaxed, published", Search::relaxed, {}},
-      {"relaxed, warm",
-       Search::relaxed,
-       {.first_temperature = 0.1,
-        .last_temperature = 1e-3,
-        .first_iterations = 20,
-        .last_iterations = 20}},
+      {"relaxed, published", Search::relaxed, comet::Annealing::published()},
+      {"relaxed, warm", Search::relaxed, {}},
       {"swap", Search::swap, {}},
   };
   for (const auto& strategy : strategies) {
