@@ -1,4 +1,7 @@
 // SPDX-License-Identifier: MIT
+#include <algorithm>
+#include <cstdint>
+#include <limits>
 #include <set>
 #include <string>
 #include <vector>
@@ -56,23 +59,25 @@ TEMPLATE_TEST_CASE("COMET matches the reference", "[golden]", COMET_TEST_SCALARS
       return gate;
     };
     const Matrix<S> x = test::matrix<S>(c.at("params").at("x"));
-    typename CometGate<S>::Workspace workspace;
+    CHECK(test::relative_error(test::routed(make(0), x).dense(n), test::matrix(c.at("weights"))) <=
+          tolerance);
+    const CometGate<S> penalized = make(1);
+    Pass penalty(penalized);
     Routing<S> routing;
-    make(0).route(x, routing, workspace);
-    CHECK(test::relative_error(routing.dense(n), test::matrix(c.at("weights"))) <= tolerance);
-    make(1).forward(x, routing, RandomKey(0), workspace);
+    penalized.forward(x, routing, RandomKey(0), penalty);
     CHECK(test::relative_error(routing.dense(n), test::matrix(c.at("weights"))) <= tolerance);
     const auto regularizer = c.at("regularizer").get<double>();
-    CHECK(std::abs(double(make(1).regularization(workspace)) - regularizer) <=
+    CHECK(std::abs(double(penalized.regularization(penalty)) - regularizer) <=
           tolerance * std::max(1.0, regularizer));
 
-    CometGate<S> gate = make(c.at("regularizer_upstream").get<double>());
+    const CometGate<S> gate = make(c.at("regularizer_upstream").get<double>());
+    Pass pass(gate);
     Matrix<S> dx = Matrix<S>::Zero(x.rows(), x.cols());
-    test::add_gradients(gate, x, test::matrix<S>(c.at("upstream")), dx);
+    test::add_gradients(gate, x, test::matrix<S>(c.at("upstream")), dx, pass);
     CHECK(test::relative_error(dx, test::matrix(c.at("grads").at("x"))) <= tolerance);
     for (const std::string group : {"split", "leaf"})
       for (const std::string leaf : {"weight", "bias"}) {
-        const Matrix<S> actual = test::gradient(gate, group + "." + leaf);
+        const Matrix<S> actual = test::gradient(gate, pass, group + "." + leaf);
         const Matrix<double> expected = test::matrix(c.at("grads").at(group + "_" + leaf));
         CAPTURE(group, leaf);
         CHECK(test::relative_error(actual.reshaped(), expected.reshaped()) <= tolerance);
@@ -93,14 +98,17 @@ TEST_CASE("COMET's gradients agree with finite differences", "[gradient]") {
         parameter(gate, "leaf.weight") *= 20.0;
         test::WithInput model(gate, random_matrix<double>(3, 5, 2));
         const Matrix<double> upstream = random_matrix<double>(n, 5, 3);
+        Pass pass(gate);
         const auto loss = [&] {
-          CometGate<double>::Workspace workspace;
           Routing<double> routing;
-          gate.forward(model.x, routing, RandomKey(0), workspace);
-          return routing.dense(n).cwiseProduct(upstream).sum() + gate.regularization(workspace);
+          gate.forward(model.x, routing, RandomKey(0), pass);
+          return routing.dense(n).cwiseProduct(upstream).sum() + gate.regularization(pass);
         };
-        const auto result = testing::check_gradients(
-            model, loss, [&] { test::add_gradients(gate, model.x, upstream, model.dx); });
+        const auto result =
+            testing::check_gradients(model, loss, [&](GradientView<double> gradients) {
+              pass.borrow(model.of_part(gradients));
+              test::add_gradients(gate, model.x, upstream, model.of_input(gradients), pass);
+            });
         INFO(result.where << ": " << result.analytic << " against " << result.numeric);
         CHECK(result.largest_error <= 1e-6);
         CHECK(result.num_checked == 4 * (n - 1) * k + 4 * n * k + 15);
@@ -116,14 +124,11 @@ TEMPLATE_TEST_CASE("COMET's rows obey the laws of a gate, for any n, k and B", "
         CAPTURE(n, k, num_samples);
         CometGate<S> gate({.input_dim = 4, .num_experts = n, .k = k}, RandomKey(9));
         const Matrix<S> x = random_matrix<S>(4, num_samples, 10);
-        typename CometGate<S>::Workspace workspace;
-        Routing<S> routing;
-        gate.route(x, routing, workspace);
+        const Routing<S> routing = test::routed(gate, x);
         test::check_rows(routing, n, num_samples, n);
         CHECK(routing.num_entries() == n * num_samples);  // every expert is live at the start
         saturate(gate);
-        gate.route(x, routing, workspace);
-        test::check_rows(routing, n, num_samples, k);
+        test::check_rows(test::routed(gate, x), n, num_samples, k);
         CHECK(gate.max_active() == n);
       }
 }
@@ -143,9 +148,7 @@ TEST_CASE("COMET's experts are numbered from left to right") {
       auto bias = parameter(gate, "split.bias");
       bias.setZero();
       for (const Turn& turn : paths[expert]) bias(turn.node, 0) = turn.direction;
-      CometGate<double>::Workspace workspace;
-      Routing<double> routing;
-      gate.route(Matrix<double>::Ones(1, 1), routing, workspace);
+      const Routing<double> routing = test::routed(gate, Matrix<double>::Ones(1, 1));
       REQUIRE(routing.num_entries() == 1);
       CHECK(routing.experts()[0] == ExpertId(expert));
       CHECK(routing.weights()[0] == 1.0);
@@ -170,9 +173,7 @@ TEST_CASE("trees of COMET that choose the same expert share one entry") {
   CometGate<double> gate({.input_dim = 2, .num_experts = 4, .k = 3}, RandomKey(4));
   parameter(gate, "split.weight").setZero();
   parameter(gate, "split.bias").setConstant(9);  // all to the left
-  CometGate<double>::Workspace workspace;
-  Routing<double> routing;
-  gate.route(random_matrix<double>(2, 5, 1), routing, workspace);
+  const Routing<double> routing = test::routed(gate, random_matrix<double>(2, 5, 1));
   REQUIRE(routing.num_entries() == 5);
   for (const ExpertId e : routing.experts()) CHECK(e == 0);
   for (const double w : routing.weights()) CHECK(std::abs(w - 1) < 1e-15);
@@ -182,14 +183,12 @@ TEST_CASE("what a sample does not reach in COMET has exactly no gradient") {
   CometGate<double> gate({.input_dim = 3, .num_experts = 8, .k = 1, .entropy = 1.0}, RandomKey(4));
   saturate(gate);
   const Matrix<double> x = random_matrix<double>(3, 1, 1);
-  CometGate<double>::Workspace workspace;
-  Routing<double> routing;
-  gate.route(x, routing, workspace);
-  REQUIRE(routing.num_entries() == 1);
+  REQUIRE(test::routed(gate, x).num_entries() == 1);
+  Pass pass(gate);
   Matrix<double> dx = Matrix<double>::Zero(3, 1);
-  test::add_gradients(gate, x, Matrix<double>::Ones(8, 1), dx);
-  CHECK(test::gradient(gate, "split.weight").isZero(0));
-  CHECK(test::gradient(gate, "split.bias").isZero(0));
+  test::add_gradients(gate, x, Matrix<double>::Ones(8, 1), dx, pass);
+  CHECK(test::gradient(gate, pass, "split.weight").isZero(0));
+  CHECK(test::gradient(gate, pass, "split.bias").isZero(0));
   CHECK(dx.isZero(0));
 }
 
@@ -201,7 +200,7 @@ TEMPLATE_TEST_CASE("COMET routes a sample alone as in a batch, bit by bit", "",
       CAPTURE(d, steep);
       CometGate<S> gate({.input_dim = d, .num_experts = 11, .k = 3}, RandomKey(2));
       parameter(gate, "split.weight") *= S(steep);
-      test::check_batch_invariance(gate, random_matrix<S>(d, 67, 3));
+      test::check_laws(gate, {.num_samples = 67, .differences = false});
     }
 }
 
@@ -209,26 +208,75 @@ TEST_CASE("COMET computes the same bits for any number of threads") {
   CometGate<float> gate({.input_dim = 64, .num_experts = 16, .k = 2, .entropy = 0.1}, RandomKey(6));
   parameter(gate, "split.weight") *= 10.0F;
   // 64 * 1000 * (2 trees * 2 * 5 levels) multiply-adds are more than the threshold of 2^20.
-  test::check_thread_invariance(gate, random_matrix<float>(64, 1000, 7));
+  test::check_laws(gate, {.num_threaded_samples = 1000, .differences = false});
 }
 
 TEMPLATE_TEST_CASE("COMET keeps forward and backward together", "", COMET_TEST_SCALARS) {
   using S = TestType;
   const CometGate<S> gate({.input_dim = 4, .num_experts = 6, .k = 2, .entropy = 0.1}, RandomKey(3));
-  test::check_training_protocol(gate, random_matrix<S>(4, 9, 4));
+  test::check_laws(gate, {.num_samples = 9});
 }
 
 TEST_CASE("COMET trains on an empty batch without a complaint") {
-  CometGate<double> gate({.input_dim = 4, .num_experts = 6, .entropy = 1.0}, RandomKey(3));
-  CometGate<double>::Workspace workspace;
+  const CometGate<double> gate({.input_dim = 4, .num_experts = 6, .entropy = 1.0}, RandomKey(3));
+  Pass pass(gate);
   Routing<double> routing;
   const Matrix<double> x(4, 0);
-  gate.forward(x, routing, RandomKey(0), workspace);
+  gate.forward(x, routing, RandomKey(0), pass);
   CHECK(routing.num_samples() == 0);
-  CHECK(gate.regularization(workspace) == 0.0);
+  CHECK(gate.regularization(pass) == 0.0);
   Matrix<double> dx(4, 0);
-  gate.backward(x, routing, {}, dx, workspace);
-  for (const double g : test::gradients_of(gate)) CHECK(g == 0.0);
+  gate.backward(x, routing, {}, dx, pass);
+  for (const double g : test::gradients_of(gate, pass)) CHECK(g == 0.0);
+}
+
+TEMPLATE_TEST_CASE("padding in a batch changes no bit of COMET's training, and is not looked at",
+                   "", COMET_TEST_SCALARS) {
+  using S = TestType;
+  const Index num_samples = 70;  // more than a tile
+  CometGate<S> gate({.input_dim = 5, .num_experts = 7, .k = 2, .entropy = 0.3}, RandomKey(3));
+  parameter(gate, "split.weight") *= S(40);
+  Matrix<S> x = random_matrix<S>(5, num_samples, 4);
+  std::vector<std::uint8_t> mask;
+  Matrix<S> live(5, 0);
+  for (Index b = 0; b < num_samples; ++b) {
+    mask.push_back(b % 3 != 1);
+    if (mask.back() == 0) {
+      x.col(b).setConstant(std::numeric_limits<S>::quiet_NaN());
+    } else {
+      live.conservativeResize(5, live.cols() + 1);
+      live.rightCols(1) = x.col(b);
+    }
+  }
+  Pass padded(gate), alone(gate);
+  Routing<S> routing, expected;
+  gate.forward(Samples<S>(x, {}, mask), routing, RandomKey(1), padded);
+  gate.forward(live, expected, RandomKey(1), alone);
+  REQUIRE(routing.num_samples() == num_samples);
+  CHECK(std::ranges::equal(routing.experts(), expected.experts()));
+  CHECK(std::ranges::equal(routing.weights(), expected.weights()));
+  for (Index b = 0; b < num_samples; ++b)
+    CHECK(routing.experts(b).empty() == (mask[std::size_t(b)] == 0));
+  CHECK(gate.regularization(padded) == gate.regularization(alone));
+
+  const std::vector<S> dweights(routing.weights().begin(), routing.weights().end());
+  Matrix<S> dx = Matrix<S>::Zero(5, num_samples), expected_dx = Matrix<S>::Zero(5, live.cols());
+  gate.backward(Samples<S>(x, {}, mask), routing, dweights, dx, padded);
+  gate.backward(live, expected, dweights, expected_dx, alone);
+  CHECK(test::same_bits(test::gradients_of(gate, padded), test::gradients_of(gate, alone)));
+  for (Index b = 0, i = 0; b < num_samples; ++b) {
+    if (mask[std::size_t(b)] == 0) {
+      CHECK(dx.col(b).isZero(0));
+    } else {
+      CHECK(test::same_bits(dx.col(b), expected_dx.col(i++)));
+    }
+  }
+
+  const std::vector<std::uint8_t> nobody(std::size_t(num_samples), 0);
+  gate.forward(Samples<S>(x, {}, nobody), routing, RandomKey(1), padded);
+  CHECK(routing.num_samples() == num_samples);
+  CHECK(routing.num_entries() == 0);
+  CHECK(gate.regularization(padded) == S(0));
 }
 
 TEST_CASE("COMET refuses what it cannot work with") {
@@ -249,37 +297,56 @@ TEST_CASE("COMET refuses what it cannot work with") {
   CHECK_THROWS_WITH(make({.input_dim = 3, .num_experts = -4}),
                     "comet::CometGate: num_experts is -4, expected at least 1");
   Gate gate = make({.input_dim = 3, .num_experts = 4});
-  CHECK_THROWS_WITH(gate.set_gamma(-2),
-                    "comet::CometGate::set_gamma: gamma is -2, expected a finite number > 0");
-  CHECK_THROWS_WITH(gate.set_entropy(std::nan("")),
-                    "comet::CometGate::set_entropy: entropy is nan, expected a finite number >= 0");
+  CHECK_THROWS_WITH(gate.anneal({.gamma = -2}),
+                    "comet::CometGate::anneal: gamma is -2, expected a finite number > 0");
+  CHECK_THROWS_WITH(gate.anneal({.gamma = 5, .entropy = std::nan("")}),
+                    "comet::CometGate::anneal: entropy is nan, expected a finite number >= 0");
   CHECK(gate.options().gamma == 1.0);
-  gate.set_gamma(3);
-  gate.set_entropy(2);
+  gate.anneal({.gamma = 3});
+  CHECK(gate.options().entropy == 0.0);
+  gate.anneal({.entropy = 2});
   CHECK(gate.options().gamma == 3.0);
   CHECK(gate.options().entropy == 2.0);
-  test::check_input_errors(gate, "CometGate");
+  Pass pass(gate);
+  Routing<double> routing;
+  for (const bool training : {false, true}) {
+    const auto run = [&](const Matrix<double>& x) {
+      if (training) {
+        gate.forward(x, routing, RandomKey(1), pass);
+      } else {
+        gate.route(x, routing, pass);
+      }
+    };
+    const std::string where =
+        training ? "comet::CometGate::forward: " : "comet::CometGate::route: ";
+    CHECK_THROWS_WITH(run(Matrix<double>::Zero(4, 2)),
+                      where + "x.rows() is 4, expected input_dim = 3");
+    Matrix<double> bad = Matrix<double>::Zero(3, 3);
+    bad(2, 2) = std::nan("");
+    CHECK_THROWS_WITH(run(bad), where + "x(2, 2) is nan, expected a finite number");
+    bad(2, 2) = -std::numeric_limits<double>::infinity();
+    CHECK_THROWS_WITH(run(bad), where + "x(2, 2) is -inf, expected a finite number");
+    CHECK_THROWS_AS(run(bad), NotFinite);
+  }
 }
 
 TEST_CASE("COMET reports a parameter that is not finite") {
   const double nan = std::nan("");
   const double infinity = std::numeric_limits<double>::infinity();
-  CometGate<double>::Workspace workspace;
-  Routing<double> routing;
   const Matrix<double> x = random_matrix<double>(3, 2, 1);
   const CometGate<double> good({.input_dim = 3, .num_experts = 4, .k = 2}, RandomKey(0));
   for (const std::string name : {"split.weight", "split.bias", "leaf.weight", "leaf.bias"}) {
     CAPTURE(name);
     CometGate<double> gate = good;
     parameter(gate, name)(0, 0) = nan;
-    CHECK_THROWS_WITH(gate.route(x, routing, workspace),
+    CHECK_THROWS_WITH(test::routed(gate, x),
                       "comet::CometGate::route: the logits of sample 0 overflow or a parameter is "
                       "not finite");
-    CHECK_NOTHROW(good.route(x, routing, workspace));
+    CHECK_NOTHROW(test::routed(good, x));
   }
   CometGate<double> gate = good;
   parameter(gate, "leaf.bias")(1, 0) = infinity;
-  CHECK_THROWS_AS(gate.route(x, routing, workspace), std::invalid_argument);
+  CHECK_THROWS_AS(test::routed(gate, x), NotFinite);
 }
 
 TEST_CASE("COMET starts as documented, from its key alone") {
