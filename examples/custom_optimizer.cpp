@@ -35,7 +35,7 @@ int main() {
       CometGate<double>({.input_dim = 2, .num_experts = 4}, RandomKey(1).fold(0)),
       make_experts<DenseExpert<double>>(
           4, {.input_dim = 2, .output_dim = 1, .activation = Activation::identity}, RandomKey(2)));
-  static_assert(Optimizer<Lion, decltype(layer)>);
+  static_assert(ModelOptimizer<Lion, decltype(layer)>);
   Pass pass(layer);
 
   Matrix<double> x(2, 256), y(1, 256), dy(1, 256);

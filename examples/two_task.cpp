@@ -71,7 +71,8 @@ Rows read_ratings(const char* file, Index& num_users, Index& num_items) {
   return rows;
 }
 
-/// Users like one of two kinds of items, and items are good or bad for everyone.
+/// Some items are watched more than others, users prefer one of two kinds of them, and some are
+/// better than others for everyone.
 Rows make_up_ratings(Index num_users, Index num_items, Index count, RandomKey key) {
   Rows rows;
   std::set<std::pair<Index, Index>> taken;
@@ -79,7 +80,8 @@ Rows make_up_ratings(Index num_users, Index num_items, Index count, RandomKey ke
     const auto user = Index(key.fold(0).index(std::uint64_t(n), std::uint64_t(num_users)));
     const auto item = Index(key.fold(1).index(std::uint64_t(n), std::uint64_t(num_items)));
     const bool alike = user % 2 == item % 2;
-    if (key.fold(2).uniform(std::uint64_t(n)) > (alike ? 0.9 : 0.1)) continue;
+    const double appeal = std::pow(key.fold(4).uniform(std::uint64_t(item)), 2);
+    if (key.fold(2).uniform(std::uint64_t(n)) > appeal * (alike ? 1.0 : 0.3)) continue;
     if (!taken.insert({user, item}).second) continue;
     const double quality = key.fold(3).uniform(std::uint64_t(item), -1.0, 1.0);
     rows.add(std::int32_t(user), std::int32_t(item), 1, S(3 + quality + (alike ? 0.8 : -0.8)));
@@ -149,6 +151,11 @@ struct Loss {
   double watched = 0, stars = 0;
 };
 
+/// Columns of one task.
+auto part(auto& matrix, std::size_t task) {
+  return matrix.middleCols(Index(task) * matrix.cols() / 2, matrix.cols() / 2);
+}
+
 /// Runs the model on batches; everything that changes is here, the model is const.
 class Runner {
  public:
@@ -190,11 +197,6 @@ class Runner {
   }
 
  private:
-  /// Columns of one task.
-  static auto part(auto& matrix, std::size_t task) {
-    return matrix.middleCols(Index(task) * matrix.cols() / 2, matrix.cols() / 2);
-  }
-
   void backward(const Matrix<S>& x, const Matrix<S>& mixed, const Matrix<S>& hidden,
                 const Matrix<S>& out, const Matrix<S>& dout) {
     Matrix<S> dhidden = Matrix<S>::Zero(hidden.rows(), hidden.cols());

@@ -86,17 +86,19 @@ std::uint64_t fingerprint(const Samples<S>& samples) {
 /// \par Cost     experts: their cost() per active pair, twice that backward; scratch: (d + m)
 ///               scalars per active pair, twice that in training
 /// \par Threads  const; one Pass per calling thread, whose pool spreads a call over its threads
-/// \tparam G     a Gate; to train, a TrainableGate or a gate without parameters
-/// \tparam E     an Expert
+/// \tparam G     a RoutingGate; to train, a TrainableGate or a gate without parameters
+/// \tparam E     a TrainableExpert
 /// \see docs/math.md, equation (1)
 template <class G, class E>
 class MoeLayer {
-  static_assert(Gate<G>,
-                "comet::MoeLayer: the first argument is not a Gate: it needs Scalar, Workspace, "
+  static_assert(RoutingGate<G>,
+                "comet::MoeLayer: the first argument is not a gate (concept RoutingGate): it needs "
+                "Scalar, Workspace, "
                 "num_experts(), max_active() and route(samples, routing, pass) const; "
                 "see core/concepts.hpp");
-  static_assert(Expert<E>,
-                "comet::MoeLayer: the second argument is not an Expert: it needs Scalar, "
+  static_assert(TrainableExpert<E>,
+                "comet::MoeLayer: the second argument is not an expert (concept TrainableExpert): "
+                "it needs Scalar, "
                 "input_dim(), output_dim(), cache_dim(), cost(), predict, forward, visit and a "
                 "backward pass; see core/concepts.hpp");
   static_assert(std::same_as<typename G::Scalar, typename E::Scalar>,

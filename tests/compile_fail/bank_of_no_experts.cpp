@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// expect: comet::ExpertBank: the argument is not an Expert
+// expect: comet::ExpertBank: the argument is not an expert
 #include <comet/experts/bank.hpp>
 #include <comet/layers/dense.hpp>
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// expect: comet::MoeLayer: the first argument is not a Gate
+// expect: comet::MoeLayer: the first argument is not a gate
 #include <comet/experts/dense.hpp>
 #include <comet/moe_layer.hpp>
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// expect: comet::MoeLayer: the second argument is not an Expert
+// expect: comet::MoeLayer: the second argument is not an expert
 #include <comet/gates/comet.hpp>
 #include <comet/layers/dense.hpp>
 #include <comet/moe_layer.hpp>

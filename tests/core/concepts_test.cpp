@@ -31,11 +31,11 @@ constexpr bool shipped_types_fit() {
   static_assert(Parametric<Embedding<S>>);
   using Layer = MoeLayer<CometGate<S>, DenseExpert<S>>;
   static_assert(Parametric<Layer>);
-  static_assert(Optimizer<Adam<S>, Layer>);
-  static_assert(Optimizer<Adam<S>, Dense<S>>);
-  static_assert(!Gate<DenseExpert<S>>);
-  static_assert(!Expert<CometGate<S>>);
-  static_assert(!Expert<Dense<S>>);
+  static_assert(ModelOptimizer<Adam<S>, Layer>);
+  static_assert(ModelOptimizer<Adam<S>, Dense<S>>);
+  static_assert(!RoutingGate<DenseExpert<S>>);
+  static_assert(!TrainableExpert<CometGate<S>>);
+  static_assert(!TrainableExpert<Dense<S>>);
   static_assert(std::copyable<Layer> && std::copyable<Adam<S>>);
   static_assert(std::is_nothrow_move_constructible_v<Routing<S>>);
   return true;
@@ -62,7 +62,7 @@ struct LeastGate {
     }
   }
 };
-static_assert(Gate<LeastGate>);
+static_assert(RoutingGate<LeastGate>);
 static_assert(!Parametric<LeastGate>);
 static_assert(!TrainableGate<LeastGate>);
 static_assert(capabilities_of<LeastGate> == GateCapabilities{});
@@ -91,17 +91,17 @@ static_assert(TrainableGate<LeastTrainableGate> && !Parametric<LeastTrainableGat
 struct RouteIsNotConst : LeastGate {
   void route(const Samples<float>&, Routing<float>&, Pass<RouteIsNotConst>&) {}
 };
-static_assert(!Gate<RouteIsNotConst>);
+static_assert(!RoutingGate<RouteIsNotConst>);
 
 struct NoMaxActive : LeastOf<NoMaxActive> {
   Index max_active() const = delete;
 };
-static_assert(!Gate<NoMaxActive>);
+static_assert(!RoutingGate<NoMaxActive>);
 
 struct CannotBeCopied : LeastOf<CannotBeCopied> {
   CannotBeCopied(const CannotBeCopied&) = delete;
 };
-static_assert(!Gate<CannotBeCopied>);
+static_assert(!RoutingGate<CannotBeCopied>);
 
 struct WorkspaceNeedsArguments : LeastGate {
   struct Workspace {
@@ -109,20 +109,20 @@ struct WorkspaceNeedsArguments : LeastGate {
   };
   void route(const Samples<float>&, Routing<float>&, Pass<WorkspaceNeedsArguments>&) const {}
 };
-static_assert(!Gate<WorkspaceNeedsArguments>);
+static_assert(!RoutingGate<WorkspaceNeedsArguments>);
 
 struct RoutesInDouble : LeastGate {
   void route(const Samples<float>&, Routing<double>&, Pass<RoutesInDouble>&) const {}
 };
-static_assert(!Gate<RoutesInDouble>);
+static_assert(!RoutingGate<RoutesInDouble>);
 
 struct AnotherPass : LeastGate {};  // its route() wants that of a LeastGate
-static_assert(!Gate<AnotherPass>);
+static_assert(!RoutingGate<AnotherPass>);
 
 struct NoRegularization : LeastTrainable<NoRegularization> {
   float regularization(const Pass<NoRegularization>&) const = delete;
 };
-static_assert(Gate<NoRegularization> && !TrainableGate<NoRegularization>);
+static_assert(RoutingGate<NoRegularization> && !TrainableGate<NoRegularization>);
 
 struct ForwardIsNotConst : LeastTrainable<ForwardIsNotConst> {
   void forward(const Samples<float>&, Routing<float>&, RandomKey, Pass<ForwardIsNotConst>&) {}
@@ -189,31 +189,31 @@ struct LeastExpert {
   template <class F>
   void visit(F&&) const {}
 };
-static_assert(WholeBackwardExpert<LeastExpert> && Expert<LeastExpert>);
+static_assert(WholeBackwardExpert<LeastExpert> && TrainableExpert<LeastExpert>);
 static_assert(!SplitBackwardExpert<LeastExpert>);
 
 struct NoBackward : LeastExpert {
   void backward() = delete;
 };
-static_assert(ExpertFunction<NoBackward> && !Expert<NoBackward>);
+static_assert(ExpertFunction<NoBackward> && !TrainableExpert<NoBackward>);
 
 struct PredictIsNotConst : LeastExpert {
   void predict(const ConstMatrixView<float>&, MatrixView<float>, MatrixView<float>) {}
 };
-static_assert(!Expert<PredictIsNotConst>);
+static_assert(!TrainableExpert<PredictIsNotConst>);
 
 struct NoCacheDim : LeastExpert {
   Index cache_dim() const = delete;
 };
-static_assert(!Expert<NoCacheDim>);
+static_assert(!TrainableExpert<NoCacheDim>);
 
 struct NoCost : LeastExpert {
   double cost() const = delete;
 };
-static_assert(!Expert<NoCost>);
+static_assert(!TrainableExpert<NoCost>);
 
 struct NotAnOptimizer {};
-static_assert(!Optimizer<NotAnOptimizer, Dense<float>>);
+static_assert(!ModelOptimizer<NotAnOptimizer, Dense<float>>);
 
 }  // namespace
 

@@ -25,7 +25,7 @@ using comet::Routing;
 using comet::Samples;
 namespace test = comet::test;
 
-static_assert(comet::Gate<HashGate<float>>);
+static_assert(comet::RoutingGate<HashGate<float>>);
 static_assert(!comet::Parametric<HashGate<float>>);
 
 TEMPLATE_TEST_CASE("the hash gate matches the golden numbers", "", COMET_TEST_SCALARS) {

@@ -18,8 +18,8 @@ using namespace comet;
 using comet::test::parameter;
 using comet::test::random_matrix;
 
-static_assert(Gate<FrozenCometGate<float>> && !Parametric<FrozenCometGate<float>>);
-static_assert(Gate<FrozenTopKGate<double>> && Gate<FrozenDSelectKGate<double>>);
+static_assert(RoutingGate<FrozenCometGate<float>> && !Parametric<FrozenCometGate<float>>);
+static_assert(RoutingGate<FrozenTopKGate<double>> && RoutingGate<FrozenDSelectKGate<double>>);
 
 namespace {
 

@@ -44,7 +44,7 @@ struct Model {
   }
 };
 
-static_assert(Optimizer<Adam<double>, Model<double>>);
+static_assert(ModelOptimizer<Adam<double>, Model<double>>);
 static_assert(Stateful<Adam<double>>);
 
 /// One parameter by the formula of the paper, in plain scalars.

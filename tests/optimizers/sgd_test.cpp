@@ -29,7 +29,7 @@ struct TwoTensors {
   }
 };
 
-static_assert(comet::Optimizer<Sgd<double>, TwoTensors>);
+static_assert(comet::ModelOptimizer<Sgd<double>, TwoTensors>);
 static_assert(comet::Stateful<Sgd<double>>);
 
 }  // namespace

@@ -30,7 +30,7 @@ namespace comet {
 /// has at most max_active() entries, experts ascending; a masked sample has an empty row. Checked
 /// by testing/gate_laws.hpp.
 template <class G>
-concept Gate = std::copyable<G> && std::floating_point<typename G::Scalar> &&
+concept RoutingGate = std::copyable<G> && std::floating_point<typename G::Scalar> &&
     std::default_initializable<typename G::Workspace> &&
     requires(const G gate, const Samples<typename G::Scalar>& samples,
              Routing<typename G::Scalar>& routing, Pass<G>& pass) {
@@ -46,7 +46,7 @@ concept Gate = std::copyable<G> && std::floating_point<typename G::Scalar> &&
 /// pass.gradients(gate) and to dx (d x B, or no_gradient). regularization() is the penalty of the
 /// last forward(); backward() includes its gradient.
 template <class G>
-concept TrainableGate = Gate<G> &&
+concept TrainableGate = RoutingGate<G> &&
     requires(const G gate, const Samples<typename G::Scalar>& samples,
              Routing<typename G::Scalar>& routing, Pass<G>& pass, RandomKey key,
              std::span<const typename G::Scalar> dweights, MatrixView<typename G::Scalar> dx) {
@@ -58,7 +58,7 @@ concept TrainableGate = Gate<G> &&
 /// \brief Has selectors: its weight is a sum over trees or selectors, and it can hand them out one
 /// by one. Slot i k + j is expert i of selector j; summing an expert's k slots gives route().
 template <class G>
-concept SelectorGate = Gate<G> &&
+concept SelectorGate = RoutingGate<G> &&
     requires(const G gate, const Samples<typename G::Scalar>& samples,
              Routing<typename G::Scalar>& routing, Pass<G>& pass, RandomKey key) {
   { gate.num_selectors() } -> std::convertible_to<Index>;
@@ -124,11 +124,11 @@ concept SplitBackwardExpert = ExpertFunction<E> &&
 
 /// \brief What a layer takes as an expert: either form of the backward pass.
 template <class E>
-concept Expert = WholeBackwardExpert<E> || SplitBackwardExpert<E>;
+concept TrainableExpert = WholeBackwardExpert<E> || SplitBackwardExpert<E>;
 
 /// \brief Changes a model's parameters by its gradients and sets the gradients to zero.
 template <class O, class Model>
-concept Optimizer = requires(O optimizer, Model model,
+concept ModelOptimizer = requires(O optimizer, Model model,
                              GradientView<typename Model::Scalar> gradients) {
   optimizer.step(model, gradients);
 };

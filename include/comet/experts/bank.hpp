@@ -34,11 +34,12 @@ namespace comet {
 /// \par Cost     cost() multiply-adds per column, for most experts twice that backward; scratch:
 ///               cache_dim() scalars per column
 /// \par Threads  const; one Pass per calling thread, whose pool spreads a call
-/// \tparam E     an Expert
+/// \tparam E     a TrainableExpert
 template <class E>
 class ExpertBank {
-  static_assert(Expert<E>,
-                "comet::ExpertBank: the argument is not an Expert: it needs Scalar, input_dim(), "
+  static_assert(TrainableExpert<E>,
+                "comet::ExpertBank: the argument is not an expert (concept TrainableExpert): it "
+                "needs Scalar, input_dim(), "
                 "output_dim(), cache_dim(), cost(), predict, forward, visit and a backward pass; "
                 "see core/concepts.hpp");
 

@@ -30,7 +30,7 @@ struct GateAnnealing {
 /// \brief Anneals: is soft at first and can be made to decide while it trains, by a narrower
 /// smooth-step or a stronger penalty on entropy.
 template <class G>
-concept AnnealableGate = Gate<G> && requires(G gate, const GateAnnealing& settings) {
+concept AnnealableGate = RoutingGate<G> && requires(G gate, const GateAnnealing& settings) {
   gate.anneal(settings);
 };
 
@@ -38,14 +38,14 @@ concept AnnealableGate = Gate<G> && requires(G gate, const GateAnnealing& settin
 /// permutation of its experts, or one per selector, into the result; none leaves experts as they
 /// are.
 template <class G>
-concept FreezableGate = Gate<G> &&
+concept FreezableGate = RoutingGate<G> &&
     requires(const G gate, std::span<const Permutation> permutations) {
   gate.freeze(permutations);
 };
 
 /// \brief Explains: says of one sample why it goes where it goes. Permutations as for freeze().
 template <class G>
-concept ExplainableGate = Gate<G> &&
+concept ExplainableGate = RoutingGate<G> &&
     requires(const G gate, const ConstMatrixView<typename G::Scalar>& x,
              std::span<const Permutation> permutations, const ExplainNames& names) {
   gate.explain(x, permutations, names);
@@ -54,7 +54,7 @@ concept ExplainableGate = Gate<G> &&
 /// \brief Is told the load: at the end of a step, the number of samples that each expert had in it,
 /// to steer the next one by.
 template <class G>
-concept LoadedGate = Gate<G> && requires(G gate, std::span<const Index> load) {
+concept LoadedGate = RoutingGate<G> && requires(G gate, std::span<const Index> load) {
   gate.end_of_step(load);
 };
 
@@ -80,7 +80,7 @@ struct GateCapabilities {
 
 /// \brief What a type of gate can do. For a gate whose kind is chosen at run time, and for wrappers
 /// of one, ask capabilities(gate).
-template <Gate G>
+template <RoutingGate G>
 inline constexpr GateCapabilities capabilities_of = {.trains = TrainableGate<G>,
                                                      .selectors = SelectorGate<G>,
                                                      .anneals = AnnealableGate<G>,
@@ -89,7 +89,7 @@ inline constexpr GateCapabilities capabilities_of = {.trains = TrainableGate<G>,
                                                      .loads = LoadedGate<G>};
 
 /// \brief What a gate can do: known from its type, unless the gate knows better.
-template <Gate G>
+template <RoutingGate G>
 [[nodiscard]] constexpr GateCapabilities capabilities(const G& gate) {
   if constexpr (requires { GateCapabilities(gate.capabilities()); }) {
     return gate.capabilities();
@@ -99,7 +99,7 @@ template <Gate G>
 }
 
 /// \brief What a gate's kind is called, e.g. "top_k"; empty for one that has not been given a name.
-template <Gate G>
+template <RoutingGate G>
 [[nodiscard]] constexpr std::string_view gate_name(const G& gate) {
   if constexpr (requires { std::string_view(gate.name()); }) {
     return gate.name();
@@ -112,7 +112,7 @@ template <Gate G>
 
 /// \brief Number of features that a gate looks at; 0 for one that looks at ids alone, or at
 /// nothing.
-template <Gate G>
+template <RoutingGate G>
 [[nodiscard]] constexpr Index gate_input_dim(const G& gate) {
   if constexpr (requires { Index(gate.input_dim()); }) {
     return gate.input_dim();
@@ -133,7 +133,7 @@ namespace detail {
 /// \brief Sets gamma, the strength of the entropy penalty, or both.
 /// \throws std::invalid_argument if a number is outside its bounds, or by a gate chosen at run time
 /// that has nothing to anneal
-template <Gate G>
+template <RoutingGate G>
 void anneal(G& gate, const GateAnnealing& settings) {
   static_assert(AnnealableGate<G>,
                 "comet::anneal: this gate has no gamma and no entropy penalty to anneal");
@@ -143,7 +143,7 @@ void anneal(G& gate, const GateAnnealing& settings) {
 /// \brief Tells a gate the load of the step that ends.
 /// \param load  n numbers: the samples that each expert had
 /// \throws std::invalid_argument by a gate chosen at run time that does not take it
-template <Gate G>
+template <RoutingGate G>
 void end_of_step(G& gate, std::span<const Index> load) {
   static_assert(LoadedGate<G>, "comet::end_of_step: this gate has no use for the load of a step");
   if constexpr (LoadedGate<G>) gate.end_of_step(load);

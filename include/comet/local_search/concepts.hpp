@@ -24,12 +24,12 @@ namespace comet {
 /// selectors or one for each, or for a while by soft ones; gate() is the one that speaks of slots.
 /// \see PermutedGate
 template <class G>
-concept RelabelledGate = Gate<G> &&
+concept RelabelledGate = RoutingGate<G> &&
     requires(G gate, const G& constant, std::vector<Permutation> permutations,
              std::span<const Matrix<double>> soft, MatrixView<double> gradient,
              const Pass<G>& pass) {
   { constant.permutations() } -> std::convertible_to<const std::vector<Permutation>&>;
-  requires Gate<std::remove_cvref_t<decltype(constant.gate())>>;
+  requires RoutingGate<std::remove_cvref_t<decltype(constant.gate())>>;
   { constant.num_selectors() } -> std::convertible_to<Index>;
   gate.set_permutations(permutations);
   gate.set_soft(soft, std::span<const Permutation>(permutations));

@@ -25,7 +25,7 @@ namespace comet {
 /// y(:, b) += g(i, b) (f_candidate(i)(x_b) - f_current(i)(x_b)).
 ///
 /// \par Cost  start(): n d m multiply-adds per sample; memory n m scalars per sample
-/// \tparam E     an Expert
+/// \tparam E     a TrainableExpert
 /// \tparam Loss  callable: the loss of the mixtures of all tasks, an m x (T B) matrix
 template <class E, class Loss>
 class MixtureObjective {

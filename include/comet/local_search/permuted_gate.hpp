@@ -34,13 +34,15 @@ namespace comet {
 /// \par Cost     hard: the gate's, plus O(entries log entries) per sample; soft: plus n^2
 ///               multiply-adds per sample
 /// \par Threads  const in route(), forward() and backward(); those of the pass are the gate's
-/// \tparam G     a Gate; the wrapper is trainable whether or not the gate is, so that a search can
+/// \tparam G     a RoutingGate; the wrapper is trainable whether or not the gate is, so that a
+/// search can
 ///               learn P for a gate without parameters
 /// \see PermutationSearch, SwapSearch, train_with_local_search
 template <class G>
 class PermutedGate {
-  static_assert(Gate<G>,
-                "comet::PermutedGate: the argument is not a Gate: it needs Scalar, Workspace, "
+  static_assert(RoutingGate<G>,
+                "comet::PermutedGate: the argument is not a gate (concept RoutingGate): it needs "
+                "Scalar, Workspace, "
                 "num_experts(), max_active() and route(samples, routing, pass) const; see "
                 "core/concepts.hpp");
 
