@@ -4,6 +4,7 @@
 #include <string>
 #include <vector>
 
+#include <comet/core/make_experts.hpp>
 #include <comet/experts/dense.hpp>
 #include <comet/gates/comet.hpp>
 #include <comet/io/safetensors.hpp>

@@ -77,7 +77,7 @@ class PermutedGate {
 
   /// The gate inside.
   [[nodiscard]] const G& gate() const noexcept { return gate_; }
-  /// The gate inside.
+  /// Likewise.
   [[nodiscard]] G& gate() noexcept { return gate_; }
   /// Number of experts n.
   [[nodiscard]] Index num_experts() const { return gate_.num_experts(); }
@@ -174,8 +174,7 @@ class PermutedGate {
   /// \brief As the gate does. \see AnnealableGate
   void anneal(const GateAnnealing& settings) requires AnnealableGate<G> { gate_.anneal(settings); }
   /// \brief As the gate does, with the permutations in the result, and those given behind them.
-  /// \throws std::invalid_argument while the permutation is soft
-  /// \see FreezableGate
+  /// \throws std::invalid_argument while the permutation is soft \see FreezableGate
   [[nodiscard]] auto freeze(std::span<const Permutation> then = {}) const requires
       FreezableGate<G> {
     refuse_soft("freeze");
@@ -207,7 +206,7 @@ class PermutedGate {
     if constexpr (Stateful<G>) gate_.visit_state(f);
     f("permutations", labels_.numbers());
   }
-  /// \brief The same of a gate that is not to be changed.
+  /// The same.
   template <class F>
   void visit_state(F&& f) const {
     if constexpr (Stateful<G>) gate_.visit_state(f);
