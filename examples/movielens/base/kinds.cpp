@@ -3,16 +3,24 @@
 
 #include <algorithm>
 #include <stdexcept>
+#include <type_traits>
+
+#include <comet/gates/all.hpp>
 
 namespace movielens {
 
 const std::vector<GateKind>& gate_kinds() {
-  static const std::vector<GateKind> kinds = {
-      {.name = "comet", .has_k = true, .is_smooth = true},
-      {.name = "dselect_k", .has_k = true, .is_smooth = true},
-      {.name = "top_k", .has_k = true},
-      {.name = "hash", .has_table = true},
-      {.name = "softmax"}};
+  static const std::vector<GateKind> kinds = [] {
+    std::vector<GateKind> list;
+    comet::GateFamily<float>::for_each([&]<class G>(std::type_identity<G>) {
+      constexpr bool takes_one_or_all =
+          G::name == comet::HashGate<float>::name || G::name == comet::SoftmaxGate<float>::name;
+      list.push_back({.name = std::string(G::name),
+                      .has_k = !takes_one_or_all,
+                      .is_smooth = comet::AnnealableGate<G>});
+    });
+    return list;
+  }();
   return kinds;
 }
 

@@ -5,8 +5,8 @@
 #include <vector>
 
 /// \file
-/// \brief The gates and the local searches that a program offers, each once: its name, and which
-/// options it heeds.
+/// \brief The gates and the local searches that a program offers, and which options they heed. The
+/// gates are those of the library.
 
 namespace movielens {
 
@@ -14,7 +14,6 @@ struct GateKind {
   std::string name;
   bool has_k = false;      ///< experts per sample
   bool is_smooth = false;  ///< gamma and entropy
-  bool has_table = false;  ///< looks at ids, not at features
 };
 
 [[nodiscard]] const std::vector<GateKind>& gate_kinds();

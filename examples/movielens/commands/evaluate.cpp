@@ -33,7 +33,8 @@ void evaluate(const EvaluateOptions& o, const Console& console) {
   const TwoTaskRows& rows = o.split == "train"        ? data.rows.train
                             : o.split == "validation" ? data.rows.validation
                                                       : data.rows.test;
-  const Assessment assessment = assess(*open_predictor(file), rows);
+  Predictor predictor(file);
+  const Assessment assessment = assess(predictor, rows);
   if (o.json) {
     Json json = {{"model", o.model},
                  {"source", data.source},

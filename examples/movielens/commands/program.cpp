@@ -10,6 +10,8 @@
 
 #include <CLI/CLI.hpp>
 
+#include <comet/core/errors.hpp>
+
 #include <movielens/base/file_error.hpp>
 #include <movielens/base/interrupt.hpp>
 #include <movielens/commands/commands.hpp>
@@ -63,6 +65,8 @@ int run(int argc, const char* const* argv, const Console& console) {
   } catch (const Interrupted& error) {
     return fail(console, interrupted, error.what());
   } catch (const std::invalid_argument& error) {
+    return fail(console, bad_input, error.what());
+  } catch (const comet::NotFinite& error) {  // it diverged: by its options
     return fail(console, bad_input, error.what());
   } catch (const std::bad_alloc&) {
     return fail(console, bad_input, "not enough memory for a model or a data set of this size");

@@ -63,8 +63,8 @@ void recommend(const RecommendOptions& o, const Console& console) {
   const TwoTaskRows rows = open_pairs(file, user, o.user, ratings);
   if (rows.size() == 0)
     throw std::invalid_argument("--user is " + o.user + ", who has rated everything");
-  const auto predictor = open_predictor(file);
-  const Predictions predictions = predictor->predict(rows);
+  Predictor predictor(file);
+  const Predictions predictions = predictor.predict(rows);
   const auto best = best_rows(predictions, o.top);
   console.out << "stars  watched  title\n";
   for (const std::size_t row : best) {
@@ -74,7 +74,7 @@ void recommend(const RecommendOptions& o, const Console& console) {
                 << title_of(titles, id) << '\n';
     if (!o.why) continue;
     std::ostringstream reasons;
-    predictor->explain(user, rows.item[row], reasons);
+    predictor.explain(user, rows.item[row], reasons);
     std::istringstream lines(reasons.str());
     for (std::string line; std::getline(lines, line);) console.out << "    " << line << '\n';
   }
@@ -93,7 +93,7 @@ void add_recommend(CLI::App& program, const Console& console) {
   command->add_option("--user", o->user, "as in the ratings")->type_name("ID")->required();
   command->add_option("--top", o->top, "how many titles")->type_name("N")->capture_default_str();
   command->add_flag("--why", o->why,
-                    "with the experts that spoke and, for comet, the way through each tree");
+                    "with the experts that spoke and, for gates that can tell, what was compared");
   command->callback([o, console] { recommend(*o, console); });
 }
 

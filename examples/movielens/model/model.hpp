@@ -1,20 +1,25 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
-#include <concepts>
+#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <span>
 #include <utility>
 #include <vector>
 
-#include <comet/core/parameters.hpp>
+#include <comet/core/buffer.hpp>
+#include <comet/core/gradients.hpp>
+#include <comet/core/make_experts.hpp>
+#include <comet/core/pass.hpp>
 #include <comet/core/random.hpp>
-#include <comet/core/thread_pool.hpp>
+#include <comet/core/samples.hpp>
 #include <comet/core/types.hpp>
 #include <comet/experts/dense.hpp>
+#include <comet/gates/any.hpp>
 #include <comet/layers/dense.hpp>
 #include <comet/layers/embedding.hpp>
+#include <comet/local_search/permuted_gate.hpp>
 #include <comet/losses/binary_cross_entropy.hpp>
 #include <comet/losses/mean_squared_error.hpp>
 #include <comet/moe_layer.hpp>
@@ -41,13 +46,18 @@ struct Loss {
 ///     user embedding | item embedding -> x -> mixture of dense ReLU experts, one gate per task
 ///     task 0: dense ReLU -> logit of "watched";  task 1: dense ReLU -> rating in stars
 ///
-/// \par Threads  predict() is const; one Workspace per thread
-template <class Gate>
+/// Gates see x and the number of the movie. Every gate is wrapped in a PermutedGate: without a
+/// search it keeps the identity, which costs a look-up per entry.
+///
+/// \par Threads  const while it runs; one Pass per thread
+/// \tparam S     float or double
+template <class S>
 class TwoTaskModel {
  public:
-  using GateType = Gate;
-  using S = typename Gate::Scalar;
+  using Scalar = S;
+  using Gate = comet::PermutedGate<comet::AnyGate<S>>;
   using Mixture = comet::MoeLayer<Gate, comet::DenseExpert<S>>;
+  using Pass = comet::Pass<TwoTaskModel>;
   class Workspace;
 
   static constexpr std::size_t num_tasks = 2;
@@ -56,97 +66,59 @@ class TwoTaskModel {
   TwoTaskModel(const ModelOptions& options, std::vector<Gate> gates, RandomKey key)
       : users_({.num_ids = options.num_users, .output_dim = options.embedding_dim}, key.fold(0)),
         items_({.num_ids = options.num_items, .output_dim = options.embedding_dim}, key.fold(1)),
-        mixture_(std::move(gates), make_experts(options, key.fold(2))) {
+        mixture_(std::move(gates),
+                 comet::make_experts<comet::DenseExpert<S>>(options.num_experts,
+                                                            {.input_dim = 2 * options.embedding_dim,
+                                                             .output_dim = options.expert_dim,
+                                                             .dropout = options.dropout},
+                                                            key.fold(2))) {
     for (std::size_t task = 0; task < num_tasks; ++task)
       heads_.emplace_back(options, key.fold(3).fold(task));
   }
 
   [[nodiscard]] const Mixture& mixture() const noexcept { return mixture_; }
-  [[nodiscard]] Mixture& mixture() noexcept { return mixture_; }
+  /// One per task.
+  [[nodiscard]] const std::vector<Gate>& gates() const noexcept { return mixture_.gates(); }
+  [[nodiscard]] std::vector<Gate>& gates() noexcept { return mixture_.gates(); }
 
   /// \brief Logits of "watched" in the first B columns, ratings in the other B.
-  /// \return 1 x 2B, valid until the workspace is used again
+  /// \return 1 x 2B, valid until the pass is used again
   ConstMatrixView<S> predict(std::span<const std::int32_t> users,
-                             std::span<const std::int32_t> items, Workspace& workspace) const {
-    embed(users, items, workspace);
-    if constexpr (looks_at_features) {
-      mixture_.predict(workspace.x(), workspace.mixed(), workspace.mixture_);
-    } else {
-      mixture_.predict(workspace.x(), items, workspace.mixed(), workspace.mixture_);
-    }
-    apply_heads(workspace);
-    return workspace.outputs();
-  }
+                             std::span<const std::int32_t> items, Pass& pass) const;
 
-  /// \brief Adds the gradients of the loss of a training batch and returns the loss.
+  /// \brief Adds the gradients of the loss of a training batch to those of the pass and returns the
+  /// loss.
   /// \param watched, rating  1 x B; the rating counts where watched is 1
   /// \param key              of this step: dropout and noise are drawn from it
+  /// \throws comet::NotFinite if it diverges
   Loss accumulate_gradients(std::span<const std::int32_t> users,
-                            std::span<const std::int32_t> items, ConstMatrixView<S> watched,
-                            ConstMatrixView<S> rating, const TaskWeights& weights, RandomKey key,
-                            Workspace& workspace) {
-    embed(users, items, workspace);
-    if constexpr (looks_at_features) {
-      mixture_.forward(workspace.x(), workspace.mixed(), key, workspace.mixture_);
-    } else {
-      mixture_.forward(workspace.x(), items, workspace.mixed(), key, workspace.mixture_);
-    }
-    apply_heads(workspace);
-
-    const Index samples = workspace.samples_;
-    Loss loss = evaluate_losses(watched, rating, weights, workspace);
-    loss.penalty = double(mixture_.regularization(workspace.mixture_));
-    loss.total += loss.penalty;
-    auto doutputs = workspace.doutputs();
-    doutputs.leftCols(samples) *= S(weights.watched);
-    doutputs.rightCols(samples) *= S(weights.rating);
-
-    workspace.dx().setZero();
-    apply_heads_backward(workspace);
-    if constexpr (looks_at_features) {
-      mixture_.backward(workspace.x(), workspace.dmixed(), workspace.dx(), workspace.mixture_);
-    } else {
-      Matrix<S> none;
-      mixture_.backward(workspace.x(), items, workspace.dmixed(), workspace.dx(), none,
-                        workspace.mixture_);
-    }
-    users_.backward(users, workspace.dx().topRows(users_.output_dim()));
-    items_.backward(items, workspace.dx().bottomRows(items_.output_dim()));
-    return loss;
-  }
+                            std::span<const std::int32_t> items, const ConstMatrixView<S>& watched,
+                            const ConstMatrixView<S>& rating, const TaskWeights& weights,
+                            RandomKey key, Pass& pass) const;
 
   /// What experts and gates see of some samples: 2 embedding_dim x B.
   [[nodiscard]] Matrix<S> features(std::span<const std::int32_t> users,
                                    std::span<const std::int32_t> items) const {
     Matrix<S> x(mixture_.input_dim(), Index(users.size()));
-    users_.forward(users, x.topRows(users_.output_dim()));
-    items_.forward(items, x.bottomRows(items_.output_dim()));
+    embed(users, items, x);
     return x;
   }
 
   /// The loss, without penalty, that the heads make of given mixtures (expert_dim x 2B).
-  [[nodiscard]] double loss_of_mixtures(ConstMatrixView<S> mixtures, ConstMatrixView<S> watched,
-                                        ConstMatrixView<S> rating, const TaskWeights& weights,
-                                        Workspace& workspace) const {
-    workspace.resize(*this, watched.cols());
-    workspace.mixed() = mixtures;
-    apply_heads(workspace);
-    const Loss loss = evaluate_losses(watched, rating, weights, workspace);
-    return loss.total;
-  }
+  [[nodiscard]] double loss_of_mixtures(const ConstMatrixView<S>& mixtures,
+                                        const ConstMatrixView<S>& watched,
+                                        const ConstMatrixView<S>& rating,
+                                        const TaskWeights& weights, Pass& pass) const;
 
   template <class F>
-  void visit_parameters(F&& f) {
-    comet::visit_part("user_embedding", users_, f);
-    comet::visit_part("item_embedding", items_, f);
-    mixture_.visit_parameters(f);
-    comet::visit_parts("heads", heads_, f);
+  void visit(F&& f) const {
+    f("user_embedding", users_);
+    f("item_embedding", items_);
+    mixture_.visit(f);
+    f("heads", heads_);
   }
 
  private:
-  /// Or at the movie's number, as a hash gate does.
-  static constexpr bool looks_at_features = std::same_as<typename Gate::Input, ConstMatrixView<S>>;
-
   struct Head {
     comet::Dense<S> hidden;
     comet::Dense<S> output;
@@ -159,76 +131,37 @@ class TwoTaskModel {
           output({.input_dim = options.head_dim, .output_dim = 1}, key.fold(1)) {}
 
     template <class F>
-    void visit_parameters(F&& f) {
-      comet::visit_part("hidden", hidden, f);
-      comet::visit_part("output", output, f);
+    void visit(F&& f) const {
+      f("hidden", hidden);
+      f("output", output);
     }
   };
 
-  static std::vector<comet::DenseExpert<S>> make_experts(const ModelOptions& options,
-                                                         RandomKey key) {
-    std::vector<comet::DenseExpert<S>> experts;
-    for (Index i = 0; i < options.num_experts; ++i)
-      experts.emplace_back(comet::DenseExpertOptions{.input_dim = 2 * options.embedding_dim,
-                                                     .output_dim = options.expert_dim,
-                                                     .dropout = options.dropout},
-                           key.fold(std::uint64_t(i)));
-    return experts;
+  /// The columns of a task.
+  template <class M>
+  static auto of_task(M&& matrix, std::size_t task) {
+    const Index samples = matrix.cols() / Index(num_tasks);
+    return matrix.middleCols(Index(task) * samples, samples);
   }
 
   void embed(std::span<const std::int32_t> users, std::span<const std::int32_t> items,
-             Workspace& workspace) const {
-    workspace.resize(*this, Index(users.size()));
-    users_.forward(users, workspace.x().topRows(users_.output_dim()));
-    items_.forward(items, workspace.x().bottomRows(items_.output_dim()));
+             MatrixView<S> x) const {
+    users_.forward(users, x.topRows(users_.output_dim()));
+    items_.forward(items, x.bottomRows(items_.output_dim()));
   }
-
-  void apply_heads(Workspace& workspace) const {
-    for (std::size_t task = 0; task < num_tasks; ++task) {
-      const Index first = Index(task) * workspace.samples_;
-      const auto columns = [&](auto&& matrix) {
-        return matrix.middleCols(first, workspace.samples_);
-      };
-      const Head& head = heads_[task];
-      head.hidden.forward(columns(workspace.mixed()), columns(workspace.hidden()),
-                          workspace.head_[task]);
-      head.output.forward(columns(workspace.hidden()), columns(workspace.outputs()),
-                          workspace.head_[task]);
-    }
-  }
-
-  /// The losses of the workspace's outputs, and their gradients.
-  Loss evaluate_losses(ConstMatrixView<S> watched, ConstMatrixView<S> rating,
-                       const TaskWeights& weights, Workspace& workspace) const {
-    const Index samples = workspace.samples_;
-    auto outputs = workspace.outputs();
-    auto doutputs = workspace.doutputs();
-    Loss loss;
-    loss.watched = double(comet::binary_cross_entropy<S>(outputs.leftCols(samples), watched,
-                                                         doutputs.leftCols(samples)));
-    loss.rating = double(comet::mean_squared_error<S>(outputs.rightCols(samples), rating, watched,
-                                                      doutputs.rightCols(samples)));
-    loss.total = weights.watched * loss.watched + weights.rating * loss.rating;
-    return loss;
-  }
-
-  void apply_heads_backward(Workspace& workspace) {
-    workspace.dhidden().setZero();
-    workspace.dmixed().setZero();
-    for (std::size_t task = 0; task < num_tasks; ++task) {
-      const Index first = Index(task) * workspace.samples_;
-      const auto columns = [&](auto&& matrix) {
-        return matrix.middleCols(first, workspace.samples_);
-      };
-      Head& head = heads_[task];
-      head.output.backward(columns(workspace.hidden()), columns(workspace.outputs()),
-                           columns(workspace.doutputs()), columns(workspace.dhidden()),
-                           workspace.head_[task]);
-      head.hidden.backward(columns(workspace.mixed()), columns(workspace.hidden()),
-                           columns(workspace.dhidden()), columns(workspace.dmixed()),
-                           workspace.head_[task]);
-    }
-  }
+  [[nodiscard]] static Workspace& start(Pass& pass);
+  /// A batch as the mixture sees it.
+  [[nodiscard]] comet::Samples<S> embedded(std::span<const std::int32_t> users,
+                                           std::span<const std::int32_t> items,
+                                           Workspace& ws) const;
+  /// Where the parts add their gradients.
+  void share_gradients(Pass& pass) const;
+  void apply_heads(const ConstMatrixView<S>& mixed, Workspace& ws) const;
+  void apply_heads_backward(Workspace& ws) const;
+  /// Of the outputs. \param gradient  of theirs, 1 x 2B, or no_gradient
+  static Loss evaluate_losses(const ConstMatrixView<S>& outputs, const ConstMatrixView<S>& watched,
+                              const ConstMatrixView<S>& rating, const TaskWeights& weights,
+                              MatrixView<S> gradient);
 
   comet::Embedding<S> users_;
   comet::Embedding<S> items_;
@@ -237,51 +170,154 @@ class TwoTaskModel {
 };
 
 /// \brief Scratch of a TwoTaskModel; grows to the largest batch seen.
-template <class Gate>
-class TwoTaskModel<Gate>::Workspace {
+template <class S>
+class TwoTaskModel<S>::Workspace {
  public:
-  /// \param pool  not owned, may be null
-  explicit Workspace(comet::ThreadPool* pool = nullptr)
-      : mixture_(pool), head_(num_tasks, typename comet::Dense<S>::Workspace(pool)) {}
-
-  /// Routings of the last batch.
-  [[nodiscard]] const typename Mixture::Workspace& mixture() const noexcept { return mixture_; }
+  /// Routings of the last batch, and the passes of the gates.
+  [[nodiscard]] const typename Mixture::Workspace& mixture() const noexcept {
+    return mixture_.workspace;
+  }
 
  private:
   friend class TwoTaskModel;
 
-  void resize(const TwoTaskModel& model, Index samples) {
-    samples_ = samples;
-    if (samples <= x_.cols()) return;
-    const Index features = model.mixture_.input_dim();
-    const Index expert_dim = model.mixture_.output_dim();
-    const Index head_dim = model.heads_.front().hidden.output_dim();
-    x_.resize(features, samples);
-    dx_.resize(features, samples);
-    mixed_.resize(expert_dim, 2 * samples);
-    dmixed_.resize(expert_dim, 2 * samples);
-    hidden_.resize(head_dim, 2 * samples);
-    dhidden_.resize(head_dim, 2 * samples);
-    outputs_.resize(1, 2 * samples);
-    doutputs_.resize(1, 2 * samples);
-  }
+  struct HeadPass {
+    comet::Pass<comet::Dense<S>> hidden, output;
+  };
 
-  auto x() { return x_.leftCols(samples_); }
-  auto dx() { return dx_.leftCols(samples_); }
-  auto mixed() { return mixed_.leftCols(2 * samples_); }
-  auto dmixed() { return dmixed_.leftCols(2 * samples_); }
-  auto hidden() { return hidden_.leftCols(2 * samples_); }
-  auto dhidden() { return dhidden_.leftCols(2 * samples_); }
-  auto outputs() { return outputs_.leftCols(2 * samples_); }
-  auto doutputs() { return doutputs_.leftCols(2 * samples_); }
-
-  Index samples_ = 0;             // B of the current batch
-  Matrix<S> x_, dx_;              // 2 embedding_dim x B
-  Matrix<S> mixed_, dmixed_;      // expert_dim x 2B: task by task
-  Matrix<S> hidden_, dhidden_;    // head_dim x 2B
-  Matrix<S> outputs_, doutputs_;  // 1 x 2B
-  typename Mixture::Workspace mixture_;
-  std::vector<typename comet::Dense<S>::Workspace> head_;
+  comet::Buffer<S> x_, dx_;              // 2 embedding_dim x B
+  comet::Buffer<S> mixed_, dmixed_;      // expert_dim x 2B: task by task
+  comet::Buffer<S> hidden_, dhidden_;    // head_dim x 2B
+  comet::Buffer<S> outputs_, doutputs_;  // 1 x 2B
+  comet::Pass<comet::Embedding<S>> users_, items_;
+  comet::Pass<Mixture> mixture_;
+  std::array<HeadPass, num_tasks> heads_;
 };
+
+template <class S>
+typename TwoTaskModel<S>::Workspace& TwoTaskModel<S>::start(Pass& pass) {
+  Workspace& ws = pass.workspace;
+  ws.mixture_.pool = pass.pool;
+  for (auto& head : ws.heads_) head.hidden.pool = head.output.pool = pass.pool;
+  return ws;
+}
+
+template <class S>
+comet::Samples<S> TwoTaskModel<S>::embedded(std::span<const std::int32_t> users,
+                                            std::span<const std::int32_t> items,
+                                            Workspace& ws) const {
+  auto x = ws.x_.shape(mixture_.input_dim(), Index(users.size()));
+  embed(users, items, x);
+  return comet::Samples<S>(x, items);
+}
+
+template <class S>
+ConstMatrixView<S> TwoTaskModel<S>::predict(std::span<const std::int32_t> users,
+                                            std::span<const std::int32_t> items, Pass& pass) const {
+  Workspace& ws = start(pass);
+  auto mixed = ws.mixed_.shape(mixture_.output_dim(), 2 * Index(users.size()));
+  mixture_.predict(embedded(users, items, ws), mixed, ws.mixture_);
+  apply_heads(mixed, ws);
+  return ws.outputs_.matrix();
+}
+
+template <class S>
+Loss TwoTaskModel<S>::accumulate_gradients(std::span<const std::int32_t> users,
+                                           std::span<const std::int32_t> items,
+                                           const ConstMatrixView<S>& watched,
+                                           const ConstMatrixView<S>& rating,
+                                           const TaskWeights& weights, RandomKey key,
+                                           Pass& pass) const {
+  Workspace& ws = start(pass);
+  const comet::Samples<S> samples = embedded(users, items, ws);
+  auto mixed = ws.mixed_.shape(mixture_.output_dim(), 2 * samples.size());
+  mixture_.forward(samples, mixed, key, ws.mixture_);
+  apply_heads(mixed, ws);
+
+  auto doutputs = ws.doutputs_.shape(1, mixed.cols());
+  Loss loss = evaluate_losses(ws.outputs_.matrix(), watched, rating, weights, doutputs);
+  loss.penalty = double(mixture_.regularization(ws.mixture_));
+  loss.total += loss.penalty;
+  of_task(doutputs, 0) *= S(weights.watched);
+  of_task(doutputs, 1) *= S(weights.rating);
+
+  share_gradients(pass);
+  apply_heads_backward(ws);
+  auto dx = ws.dx_.shape(samples.dim(), samples.size());
+  dx.setZero();
+  mixture_.backward(samples, ws.dmixed_.matrix(), dx, ws.mixture_);
+  users_.backward(users, dx.topRows(users_.output_dim()), ws.users_);
+  items_.backward(items, dx.bottomRows(items_.output_dim()), ws.items_);
+  return loss;
+}
+
+template <class S>
+double TwoTaskModel<S>::loss_of_mixtures(const ConstMatrixView<S>& mixtures,
+                                         const ConstMatrixView<S>& watched,
+                                         const ConstMatrixView<S>& rating,
+                                         const TaskWeights& weights, Pass& pass) const {
+  Workspace& ws = start(pass);
+  apply_heads(mixtures, ws);
+  return evaluate_losses(ws.outputs_.matrix(), watched, rating, weights, comet::no_gradient).total;
+}
+
+template <class S>
+void TwoTaskModel<S>::share_gradients(Pass& pass) const {
+  Workspace& ws = pass.workspace;
+  comet::GradientView<S> rest = pass.gradients(*this);
+  ws.users_.borrow(rest.next(users_));
+  ws.items_.borrow(rest.next(items_));
+  ws.mixture_.borrow(rest.next(mixture_));
+  for (std::size_t task = 0; task < num_tasks; ++task) {
+    ws.heads_[task].hidden.borrow(rest.next(heads_[task].hidden));
+    ws.heads_[task].output.borrow(rest.next(heads_[task].output));
+  }
+}
+
+template <class S>
+void TwoTaskModel<S>::apply_heads(const ConstMatrixView<S>& mixed, Workspace& ws) const {
+  auto hidden = ws.hidden_.shape(heads_.front().hidden.output_dim(), mixed.cols());
+  auto outputs = ws.outputs_.shape(1, mixed.cols());
+  for (std::size_t task = 0; task < num_tasks; ++task) {
+    heads_[task].hidden.predict(of_task(mixed, task), of_task(hidden, task),
+                                ws.heads_[task].hidden);
+    heads_[task].output.predict(of_task(hidden, task), of_task(outputs, task),
+                                ws.heads_[task].output);
+  }
+}
+
+template <class S>
+void TwoTaskModel<S>::apply_heads_backward(Workspace& ws) const {
+  const auto mixed = ws.mixed_.matrix();
+  const auto hidden = ws.hidden_.matrix();
+  auto dhidden = ws.dhidden_.shape(hidden.rows(), hidden.cols());
+  auto dmixed = ws.dmixed_.shape(mixed.rows(), mixed.cols());
+  dhidden.setZero();
+  dmixed.setZero();
+  for (std::size_t task = 0; task < num_tasks; ++task) {
+    heads_[task].output.backward(of_task(hidden, task), of_task(ws.outputs_.matrix(), task),
+                                 of_task(ws.doutputs_.matrix(), task), of_task(dhidden, task),
+                                 ws.heads_[task].output);
+    heads_[task].hidden.backward(of_task(mixed, task), of_task(hidden, task),
+                                 of_task(dhidden, task), of_task(dmixed, task),
+                                 ws.heads_[task].hidden);
+  }
+}
+
+template <class S>
+Loss TwoTaskModel<S>::evaluate_losses(const ConstMatrixView<S>& outputs,
+                                      const ConstMatrixView<S>& watched,
+                                      const ConstMatrixView<S>& rating, const TaskWeights& weights,
+                                      MatrixView<S> gradient) {
+  Loss loss;
+  loss.watched = comet::binary_cross_entropy(of_task(outputs, 0), watched, of_task(gradient, 0));
+  loss.rating =
+      comet::mean_squared_error(of_task(outputs, 1), rating, watched, of_task(gradient, 1));
+  loss.total = weights.watched * loss.watched + weights.rating * loss.rating;
+  return loss;
+}
+
+/// The program's.
+using Model = TwoTaskModel<float>;
 
 }  // namespace movielens

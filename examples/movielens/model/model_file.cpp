@@ -1,15 +1,31 @@
 // SPDX-License-Identifier: MIT
 #include <movielens/model/model_file.hpp>
 
+#include <cstddef>
+#include <cstdint>
+#include <set>
+#include <span>
 #include <stdexcept>
+#include <utility>
+
+#include <comet/gates/any.hpp>
+#include <comet/gates/hash.hpp>
 
 #include <movielens/base/json.hpp>
 
 namespace movielens {
 namespace {
 
-constexpr const char* description_key = "movielens_model";
+using Hash = comet::HashGate<float>;
 
+constexpr const char* description_key = "movielens_model";
+constexpr const char* user_ids_name = "user_ids";
+constexpr const char* item_ids_name = "item_ids";
+
+/// Of the gate of a task that is a table.
+std::string table_name(std::size_t task) { return "gates." + std::to_string(task) + ".table"; }
+
+/// Ids as bytes, one per line, since they may be any text; and back.
 std::vector<std::string> ids_of(const comet::TensorFile& file, const char* name) {
   const auto bytes = file.values<std::uint8_t>(name);
   std::vector<std::string> ids;
@@ -23,10 +39,6 @@ std::vector<std::string> ids_of(const comet::TensorFile& file, const char* name)
   }
   return ids;
 }
-
-}  // namespace
-
-namespace detail {
 
 std::vector<std::uint8_t> bytes_of(const std::vector<std::string>& ids) {
   std::vector<std::uint8_t> bytes;
@@ -46,7 +58,7 @@ comet::Metadata describe(const TrainOptions& options, const Dataset& data, const
   return {{description_key, description.dump()}};
 }
 
-}  // namespace detail
+}  // namespace
 
 void check_ids(const ModelFile& file, const std::vector<std::string>& user_ids,
                const std::vector<std::string>& item_ids, const std::string& source) {
@@ -70,8 +82,8 @@ ModelFile::ModelFile(const std::filesystem::path& path) : file_(path) {
   } catch (const std::invalid_argument& error) {
     file_.refuse(std::string("its description of the model is damaged: ") + error.what());
   }
-  user_ids_ = ids_of(file_, detail::user_ids_name);
-  item_ids_ = ids_of(file_, detail::item_ids_name);
+  user_ids_ = ids_of(file_, user_ids_name);
+  item_ids_ = ids_of(file_, item_ids_name);
   check_sizes();
 }
 
@@ -89,6 +101,36 @@ void ModelFile::check_sizes() const {
     check_shape("experts." + std::to_string(i) + ".weight", m.expert_dim, 2 * m.embedding_dim);
   if (Index(user_ids_.size()) != m.num_users || Index(item_ids_.size()) != m.num_items)
     file_.refuse("has not one id for each user and each item");
+}
+
+void ModelFile::load(Model& model) const {
+  auto& gates = model.gates();
+  std::set<std::string> others = {user_ids_name, item_ids_name};
+  for (std::size_t task = 0; task < gates.size(); ++task) others.insert(table_name(task));
+  comet::load_parameters(file_, model, "", others);
+  try {
+    for (std::size_t task = 0; task < gates.size(); ++task)
+      if (Hash* const hash = gates[task].gate().get_if<Hash>(); hash != nullptr)
+        *hash = Hash(file_.values<comet::ExpertId>(table_name(task)), hash->num_experts());
+    set_order(gates, order_);
+  } catch (const std::logic_error& error) {
+    file_.refuse(std::string("does not fit the model: ") + error.what());
+  }
+}
+
+void save_model(const std::filesystem::path& path, const Model& model, const TrainOptions& options,
+                const Dataset& data) {
+  const auto& gates = model.gates();
+  std::vector<comet::Tensor> tensors = comet::parameter_tensors(model);
+  for (std::size_t task = 0; task < gates.size(); ++task)
+    if (const Hash* const hash = gates[task].gate().get_if<Hash>(); hash != nullptr)
+      tensors.push_back(
+          comet::make_tensor<comet::ExpertId>(table_name(task), {hash->num_ids()}, hash->table()));
+  const auto users = bytes_of(data.user_ids);
+  const auto items = bytes_of(data.item_ids);
+  tensors.push_back(comet::make_tensor<std::uint8_t>(user_ids_name, {Index(users.size())}, users));
+  tensors.push_back(comet::make_tensor<std::uint8_t>(item_ids_name, {Index(items.size())}, items));
+  comet::save_tensors(path, std::move(tensors), describe(options, data, order_of(gates)));
 }
 
 }  // namespace movielens

@@ -1,16 +1,10 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
-#include <cstdint>
 #include <filesystem>
-#include <set>
-#include <stdexcept>
 #include <string>
-#include <type_traits>
-#include <utility>
 #include <vector>
 
-#include <comet/core/types.hpp>
 #include <comet/io/safetensors.hpp>
 
 #include <movielens/base/order.hpp>
@@ -39,7 +33,6 @@ class ModelFile {
   [[nodiscard]] const std::vector<std::string>& item_ids() const noexcept { return item_ids_; }
 
   /// \brief Makes a model this one. \throws comet::FileError if their sizes or gates differ
-  template <class Model>
   void load(Model& model) const;
 
  private:
@@ -56,65 +49,8 @@ class ModelFile {
 void check_ids(const ModelFile& file, const std::vector<std::string>& user_ids,
                const std::vector<std::string>& item_ids, const std::string& source);
 
-namespace detail {
-
-/// Of the gate of a task that is a table.
-inline std::string table_name(std::size_t task) {
-  return "gates." + std::to_string(task) + ".table";
-}
-
-/// Ids as bytes, one per line, since they may be any text, and back.
-std::vector<std::uint8_t> bytes_of(const std::vector<std::string>& ids);
-
-inline constexpr const char* user_ids_name = "user_ids";
-inline constexpr const char* item_ids_name = "item_ids";
-
-comet::Metadata describe(const TrainOptions& options, const Dataset& data, const Order& order);
-
-template <class Gate>
-concept HasTable = requires(const Gate& gate) {
-  gate.gate().table();
-};
-
-}  // namespace detail
-
 /// \throws comet::FileError if the file cannot be written
-template <class Gate>
-void save_model(const std::filesystem::path& path, TwoTaskModel<Gate>& model,
-                const TrainOptions& options, const Dataset& data) {
-  const auto& gates = model.mixture().gates();
-  std::vector<comet::Tensor> tensors = comet::parameter_tensors(model);
-  if constexpr (detail::HasTable<Gate>)
-    for (std::size_t task = 0; task < gates.size(); ++task)
-      tensors.push_back(comet::make_tensor<comet::ExpertId>(
-          detail::table_name(task), {gates[task].gate().num_ids()}, gates[task].gate().table()));
-  const auto users = detail::bytes_of(data.user_ids);
-  const auto items = detail::bytes_of(data.item_ids);
-  tensors.push_back(
-      comet::make_tensor<std::uint8_t>(detail::user_ids_name, {Index(users.size())}, users));
-  tensors.push_back(
-      comet::make_tensor<std::uint8_t>(detail::item_ids_name, {Index(items.size())}, items));
-  comet::save_tensors(path, std::move(tensors), detail::describe(options, data, order_of(gates)));
-}
-
-template <class Model>
-void ModelFile::load(Model& model) const {
-  auto& gates = model.mixture().gates();
-  using Gate = std::remove_cvref_t<decltype(gates.front())>;
-  std::set<std::string> others = {detail::user_ids_name, detail::item_ids_name};
-  for (std::size_t task = 0; task < gates.size(); ++task) others.insert(detail::table_name(task));
-  comet::load_parameters(file_, model, "", others);
-  try {
-    if constexpr (detail::HasTable<Gate>) {
-      using Table = std::remove_cvref_t<decltype(gates.front().gate())>;
-      for (std::size_t task = 0; task < gates.size(); ++task)
-        gates[task] = Gate(Table(file_.values<comet::ExpertId>(detail::table_name(task)),
-                                 gates[task].num_experts()));
-    }
-    set_order(gates, order_);
-  } catch (const std::logic_error& error) {
-    file_.refuse(std::string("does not fit the model: ") + error.what());
-  }
-}
+void save_model(const std::filesystem::path& path, const Model& model, const TrainOptions& options,
+                const Dataset& data);
 
 }  // namespace movielens

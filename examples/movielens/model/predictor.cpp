@@ -1,26 +1,75 @@
 // SPDX-License-Identifier: MIT
 #include <movielens/model/predictor.hpp>
 
-#include <cstdint>
-#include <utility>
-#include <vector>
+#include <cstddef>
+#include <iomanip>
+#include <span>
+#include <sstream>
 
-#include <movielens/model/gate_predictor.hpp>
-#include <movielens/model/gates.hpp>
-#include <movielens/model/model_builder.hpp>
+#include <comet/gates/capabilities.hpp>
+#include <comet/inference/explain.hpp>
+
+#include <movielens/model/build_model.hpp>
+#include <movielens/model/evaluation.hpp>
 
 namespace movielens {
+namespace {
 
-std::unique_ptr<Predictor> open_predictor(const ModelFile& file) {
+constexpr std::size_t batch_size = 512;
+
+Model loaded(const ModelFile& file) {
   // A gate's table is in the file; until it is loaded, every item is as frequent as the others.
   const std::vector<std::int64_t> frequency(std::size_t(file.model().num_items), 0);
-  return with_gate_maker(
-      file.options(), frequency, [&](auto make_gate) -> std::unique_ptr<Predictor> {
-        auto model =
-            build_model(file.options(), file.model().num_users, file.model().num_items, make_gate);
-        using Gate = typename decltype(model)::GateType;
-        return std::make_unique<GatePredictor<Gate>>(file, std::move(model));
-      });
+  Model model = build_model(file.options(), file.model().num_users, frequency);
+  file.load(model);
+  return model;
+}
+
+Predictions predictions_of(const Evaluator& evaluator) {
+  const auto list = [](std::span<const double> values) {
+    return std::vector<double>(values.begin(), values.end());
+  };
+  return {.logits = list(evaluator.logits()), .stars = list(evaluator.stars())};
+}
+
+}  // namespace
+
+Predictor::Predictor(const ModelFile& file)
+    : weights_{.watched = file.options().task_weights[0], .rating = file.options().task_weights[1]},
+      model_(loaded(file)),
+      pass_(model_, &pool_) {}
+
+Predictions Predictor::predict(const TwoTaskRows& rows) {
+  Evaluator evaluator(rows, batch_size);
+  evaluator.predict(model_, pass_);
+  return predictions_of(evaluator);
+}
+
+Figures Predictor::evaluate(const TwoTaskRows& rows, Predictions& predictions) {
+  Evaluator evaluator(rows, batch_size);
+  Figures figures = evaluator.evaluate(model_, weights_, pass_);
+  predictions = predictions_of(evaluator);
+  return figures;
+}
+
+void Predictor::explain(std::int32_t user, std::int32_t item, std::ostream& out) {
+  const std::int32_t users[] = {user};
+  const std::int32_t items[] = {item};
+  (void)model_.predict(users, items, pass_);
+  const char* tasks[] = {"watched", "stars"};
+  for (std::size_t task = 0; task < Model::num_tasks; ++task) {
+    const auto& routing = pass_.workspace.mixture().routing(Index(task));
+    const Model::Gate& gate = model_.gates()[task];
+    std::ostringstream text;
+    text << std::setprecision(3);
+    text << tasks[task] << ':';
+    for (std::size_t i = 0; i < routing.experts().size(); ++i)
+      text << (i > 0 ? "," : "") << " expert " << routing.experts()[i] << " with weight "
+           << routing.weights()[i];
+    text << '\n';
+    if (gate.capabilities().explains) text << comet::explain(gate, model_.features(users, items));
+    out << text.str();
+  }
 }
 
 }  // namespace movielens

@@ -2,13 +2,14 @@
 #pragma once
 
 #include <cstdint>
-#include <memory>
 #include <ostream>
-#include <string>
 #include <vector>
+
+#include <comet/core/thread_pool.hpp>
 
 #include <movielens/base/figures.hpp>
 #include <movielens/data/two_task.hpp>
+#include <movielens/model/model.hpp>
 #include <movielens/model/model_file.hpp>
 
 namespace movielens {
@@ -19,19 +20,23 @@ struct Predictions {
   std::vector<double> stars;
 };
 
-/// \brief A trained model, whatever its gates.
+/// \brief A trained model, to be asked.
 class Predictor {
  public:
-  virtual ~Predictor() = default;
+  explicit Predictor(const ModelFile& file);
 
-  [[nodiscard]] virtual Predictions predict(const TwoTaskRows& rows) = 0;
+  [[nodiscard]] Predictions predict(const TwoTaskRows& rows);
   /// The figures of a split, and what they are made of.
-  [[nodiscard]] virtual Figures evaluate(const TwoTaskRows& rows, Predictions& predictions) = 0;
-  /// Writes, per task, the experts that a pair was sent to with their weights, and for COMET gates
-  /// the path through the splits of each tree.
-  virtual void explain(std::int32_t user, std::int32_t item, std::ostream& out) = 0;
-};
+  [[nodiscard]] Figures evaluate(const TwoTaskRows& rows, Predictions& predictions);
+  /// Writes, per task, the experts that a pair was sent to with their weights and, for gates that
+  /// can tell, what was compared.
+  void explain(std::int32_t user, std::int32_t item, std::ostream& out);
 
-[[nodiscard]] std::unique_ptr<Predictor> open_predictor(const ModelFile& file);
+ private:
+  TaskWeights weights_;
+  comet::ThreadPool pool_;
+  Model model_;
+  Model::Pass pass_;
+};
 
 }  // namespace movielens

@@ -4,9 +4,9 @@
 #include <algorithm>
 #include <limits>
 #include <ostream>
-#include <stdexcept>
 #include <thread>
 
+#include <comet/core/errors.hpp>
 #include <comet/core/random.hpp>
 
 #include <movielens/base/file_error.hpp>
@@ -144,7 +144,7 @@ Trial Tuner::train(const Job& job, const std::filesystem::path& out) const {
     for (const Measure& measure : result.test.measures)
       if (measure.is_headline) trial.test_measures.push_back(measure);
     trial.seconds = result.seconds;
-  } catch (const std::invalid_argument& error) {
+  } catch (const comet::NotFinite& error) {
     trial.failure = error.what();  // it diverged; the others go on
     trial.validation_loss = std::numeric_limits<double>::infinity();
   }

@@ -31,7 +31,7 @@ class Trainee {
   /// \throws std::invalid_argument for those that a training cannot have
   [[nodiscard]] virtual Json options_with(const Json& changes) const = 0;
   /// \param out  the directory of the training
-  /// \throws std::invalid_argument if it diverges
+  /// \throws comet::NotFinite if it diverges
   [[nodiscard]] virtual TrainingResult train(const Json& changes,
                                              const std::filesystem::path& out) const = 0;
 };

@@ -4,17 +4,7 @@
 #include <movielens/base/json.hpp>
 
 namespace movielens {
-
-Json to_json(const Progress& p) {
-  return {{"epoch", p.epoch},
-          {"batch", p.batch},
-          {"training", to_json(p.training)},
-          {"best_epoch", p.best_epoch},
-          {"validation", to_json(p.validation)},
-          {"best_order", to_json(p.best_order)},
-          {"seconds", p.seconds},
-          {"epoch_start", p.epoch_start}};
-}
+namespace {
 
 Progress progress_from(const Json& json) {
   return {.epoch = json.at("epoch"),
@@ -22,12 +12,23 @@ Progress progress_from(const Json& json) {
           .training = training_loss_from(json.at("training")),
           .best_epoch = json.at("best_epoch"),
           .validation = figures_from(json.at("validation")),
-          .best_order = order_from(json.at("best_order")),
           .seconds = json.at("seconds"),
           .epoch_start = json.at("epoch_start")};
 }
 
-Json read_state(const comet::TensorFile& file, const Json& run) {
+}  // namespace
+
+Json to_json(const Progress& p) {
+  return {{"epoch", p.epoch},
+          {"batch", p.batch},
+          {"training", to_json(p.training)},
+          {"best_epoch", p.best_epoch},
+          {"validation", to_json(p.validation)},
+          {"seconds", p.seconds},
+          {"epoch_start", p.epoch_start}};
+}
+
+Json read_progress(const comet::TensorFile& file, const Json& run, Progress& progress) {
   const auto found = file.metadata().find("training");
   const Json state = found == file.metadata().end() ? Json() : parse_json(found->second);
   if (!state.is_object() || !state.contains("run") || !state["run"].is_object())
@@ -38,7 +39,12 @@ Json read_state(const comet::TensorFile& file, const Json& run) {
       file.refuse("is of a training with another " + name + ": " +
                   (saved.contains(name) ? saved[name].dump() : "none") + " there, " + value.dump() +
                   " here");
-  return state;
+  try {
+    progress = progress_from(state.at("progress"));
+    return state.at("logs");
+  } catch (const Json::exception&) {
+    file.refuse("its description of the training is damaged");
+  }
 }
 
 }  // namespace movielens

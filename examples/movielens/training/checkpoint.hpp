@@ -4,20 +4,13 @@
 #include <cstdint>
 #include <filesystem>
 #include <optional>
-#include <string>
-#include <utility>
 #include <vector>
 
-#include <comet/core/concepts.hpp>
-#include <comet/core/parameters.hpp>
-#include <comet/core/types.hpp>
 #include <comet/io/safetensors.hpp>
 #include <comet/optimizers/adam.hpp>
 
 #include <movielens/base/figures.hpp>
 #include <movielens/base/json.hpp>
-#include <movielens/base/order.hpp>
-#include <movielens/training/snapshot.hpp>
 
 /// \file
 /// \brief A training on the disk: all that it needs to go on as if nothing had happened.
@@ -26,8 +19,6 @@
 /// random generator to keep.
 
 namespace movielens {
-
-using comet::Index;
 
 /// \brief Where a training leaves checkpoints, and how often.
 struct Checkpoints {
@@ -50,25 +41,23 @@ struct Progress {
   TrainingLoss training;   ///< sum over them
   int best_epoch = 0;      ///< 0 before the first validation
   Figures validation;      ///< of the best epoch
-  Order best_order;        ///< in the best epoch
   double seconds = 0;      ///< so far
   double epoch_start = 0;  ///< seconds when the epoch began
 };
 
 [[nodiscard]] Json to_json(const Progress& progress);
-[[nodiscard]] Progress progress_from(const Json& json);
 
-/// A model and what its local search learns, as one model for the optimizer.
+/// A model and what its local search learns, as one model for the optimizer. Neither is owned.
 template <class Model, class Search>
 struct Searched {
-  using Scalar = typename Model::S;
+  using Scalar = typename Model::Scalar;
   Model& model;
   Search& search;
 
   template <class F>
-  void visit_parameters(F&& f) {
-    model.visit_parameters(f);
-    if constexpr (comet::Parametric<Search>) comet::visit_part("search", search, f);
+  void visit(F&& f) const {
+    model.visit(f);
+    f("search", search);
   }
 };
 
@@ -76,75 +65,50 @@ struct Searched {
 template <class Model, class Search>
 struct TrainingState {
   Searched<Model, Search> searched;
-  comet::Adam<typename Model::S> adam;
-  Snapshot<typename Model::S> best = {};
+  comet::Adam<typename Model::Scalar> adam;
+  std::optional<Model> best = {};  ///< none before the first validation
   Progress progress = {};
 };
 
-/// Reads a checkpoint. \throws comet::FileError if it is of a training with another `run`
-[[nodiscard]] Json read_state(const comet::TensorFile& file, const Json& run);
+/// \brief Reads what a checkpoint says besides tensors. \return how long the training's logs were
+/// \throws comet::FileError if it is damaged, or of a training with another `run`
+[[nodiscard]] Json read_progress(const comet::TensorFile& file, const Json& run,
+                                 Progress& progress);
 
 /// \param logs  how long the training's logs are
-template <class Gates, class Model, class Search>
-void save_checkpoint(const Checkpoints& checkpoints, const Json& logs, const Gates& gates,
-                     TrainingState<Model, Search>& state) {
-  using S = typename Model::S;
-  std::vector<comet::Tensor> tensors = comet::parameter_tensors(state.searched, "now.");
-  state.adam.visit_state([&](const char* name, auto& values) {
-    tensors.push_back(
-        comet::make_tensor<S>(std::string("adam.") + name, {Index(values.size())}, values));
-  });
-  if (state.progress.best_epoch > 0) {
-    const auto best = state.best.tensors(state.searched.model, "best.");
-    tensors.insert(tensors.end(), best.begin(), best.end());
+template <class Model, class Search>
+void save_checkpoint(const Checkpoints& checkpoints, const Json& logs,
+                     const TrainingState<Model, Search>& state) {
+  std::vector<std::vector<comet::Tensor>> parts = {
+      comet::parameter_tensors(state.searched, "now."),
+      comet::state_tensors(state.searched.model.gates(), "gates."),
+      comet::state_tensors(state.searched.search, "search."),
+      comet::state_tensors(state.adam, "adam.")};
+  if (state.best) {
+    parts.push_back(comet::parameter_tensors(*state.best, "best."));
+    parts.push_back(comet::state_tensors(state.best->gates(), "best_gates."));
   }
-  auto& search = state.searched.search;
-  Json json = {{"run", checkpoints.run},
-               {"progress", to_json(state.progress)},
-               {"steps", state.adam.num_steps()},
-               {"order", to_json(order_of(gates))},
-               {"logs", logs}};
-  if constexpr (requires { search.step(); }) json["search_steps"] = search.step();
-  if constexpr (requires { search.permutations(); })
-    json["search_order"] = to_json(Order{search.permutations()});
-  comet::save_tensors(checkpoints.file, std::move(tensors), {{"training", json.dump()}});
+  const Json json = {
+      {"run", checkpoints.run}, {"progress", to_json(state.progress)}, {"logs", logs}};
+  comet::save_tensors(checkpoints.file, comet::joined(parts), {{"training", json.dump()}});
 }
 
 /// \return how long the training's logs were
 /// \throws comet::FileError if the file is damaged or of another training
-template <class Gates, class Model, class Search>
-Json load_checkpoint(const Checkpoints& checkpoints, Gates& gates,
-                     TrainingState<Model, Search>& state) {
-  using S = typename Model::S;
+template <class Model, class Search>
+Json load_checkpoint(const Checkpoints& checkpoints, TrainingState<Model, Search>& state) {
   const comet::TensorFile file(checkpoints.file);
-  const Json json = read_state(file, checkpoints.run);
-  auto& model = state.searched.model;
-  auto& search = state.searched.search;
-  try {
-    state.progress = progress_from(json.at("progress"));
-    comet::load_parameters(file, state.searched, "now.");
-    const Index count = comet::count_parameters(state.searched);
-    state.adam.set_num_steps(json.at("steps"));
-    state.adam.visit_state([&](const char* name, auto& values) {
-      const std::vector<S> saved = file.values<S>(std::string("adam.") + name);
-      if (Index(saved.size()) != count)
-        file.refuse(std::string("tensor \"adam.") + name + "\" is not of the model's size");
-      values.assign(saved.begin(), saved.end());
-    });
-    if (state.progress.best_epoch > 0) state.best.load(file, model, "best.");
-    set_order(gates, order_from(json.at("order")));
-    if constexpr (requires { search.restore(Index(0)); }) {
-      search.restore(json.at("search_steps").get<Index>());
-    } else if constexpr (requires { search.permutations(); }) {
-      search.restore(json.at("search_steps").get<Index>(),
-                     order_from(json.at("search_order")).at(0), gates);
-    }
-    return json.at("logs");
-  } catch (const Json::exception&) {
-    file.refuse("its description of the training is damaged");
-  } catch (const std::logic_error&) {
-    file.refuse("its description of the training is damaged");
+  Json logs = read_progress(file, checkpoints.run, state.progress);
+  comet::load_parameters(file, state.searched, "now.");
+  comet::load_state(file, state.searched.model.gates(), "gates.");
+  comet::load_state(file, state.searched.search, "search.");
+  comet::load_state(file, state.adam, "adam.");
+  if (state.progress.best_epoch > 0) {
+    state.best = state.searched.model;
+    comet::load_parameters(file, *state.best, "best.");
+    comet::load_state(file, state.best->gates(), "best_gates.");
   }
+  return logs;
 }
 
 }  // namespace movielens

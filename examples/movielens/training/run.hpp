@@ -10,6 +10,7 @@
 #include <comet/core/random.hpp>
 #include <comet/core/thread_pool.hpp>
 #include <comet/core/types.hpp>
+#include <comet/local_search/no_search.hpp>
 #include <comet/local_search/permutation_search.hpp>
 #include <comet/local_search/swap_search.hpp>
 
@@ -74,11 +75,10 @@ TrainingResult with_local_search(Task& task, const CommonOptions& o, Use use) {
   switch (local_search_of(o.local_search)) {
     case LocalSearch::relaxed: {
       const comet::RandomKey key(static_cast<std::uint64_t>(o.seed));
-      comet::PermutationSearch<typename Task::Scalar> search(
-          {.steps = steps,
-           .annealing = {.first_temperature = o.search_temperatures[0],
-                         .last_temperature = o.search_temperatures[1]}},
-          task.gates(), key.fold(places::search));
+      comet::PermutationSearch search({.steps = steps,
+                                       .annealing = {.first_temperature = o.search_temperatures[0],
+                                                     .last_temperature = o.search_temperatures[1]}},
+                                      task.model().gates(), key.fold(places::search));
       return use(search);
     }
     case LocalSearch::swap: {
@@ -92,7 +92,7 @@ TrainingResult with_local_search(Task& task, const CommonOptions& o, Use use) {
       return use(search);
     }
     default: {
-      NoSearch search;
+      comet::NoSearch search;
       return use(search);
     }
   }

@@ -6,10 +6,10 @@
 #include <cstddef>
 #include <cstdint>
 #include <filesystem>
-#include <stdexcept>
 #include <string>
 #include <utility>
 
+#include <comet/core/gradients.hpp>
 #include <comet/core/random.hpp>
 #include <comet/core/thread_pool.hpp>
 #include <comet/local_search/train_with_local_search.hpp>
@@ -26,14 +26,14 @@ namespace movielens {
 ///
 /// `held_out_objective(rows)`, what a swap search minimises, is asked for with that search alone.
 template <class T>
-concept TrainingTask = requires(T& task, const T& seen, std::size_t batch, comet::RandomKey key) {
-  typename T::Model;
-  typename T::Scalar;
+concept TrainingTask = requires(T& task, const T& seen, std::size_t batch, comet::RandomKey key,
+                                comet::GradientView<typename T::Model::Scalar> gradients) {
   { task.model() } -> std::same_as<typename T::Model&>;
-  task.gates();                                         // of the mixture, one per task
+  task.model().gates();                                 // of the mixture, one per task
+  seen.gate_passes();                                   // theirs, with the last batch
   { seen.num_batches() } -> std::same_as<std::size_t>;  // of an epoch
   task.shuffle(key);                                    // for an epoch
-  { task.accumulate_gradients(batch, key) } -> std::same_as<TrainingLoss>;
+  { task.accumulate_gradients(batch, key, gradients) } -> std::same_as<TrainingLoss>;
   { seen.experts_per_sample() } -> std::same_as<double>;  // of the last batch
   { task.validate() } -> std::same_as<Figures>;
   { task.test() } -> std::same_as<Figures>;
@@ -59,18 +59,6 @@ class Stopwatch {
   Clock::time_point start_;
 };
 
-/// \brief The local search of a training without one.
-struct NoSearch {
-  template <class Gates>
-  void prepare(Gates&) {}
-  template <class Gates>
-  void backward(Gates&) {}
-  template <class Gates>
-  void advance(Gates&) {}
-  [[nodiscard]] bool finished() const { return true; }
-  [[nodiscard]] double regularization() const { return 0; }
-};
-
 /// \brief Trains with Adam and early stopping, restores the best weights and tests them.
 ///
 /// Batches, dropout and noise are functions of (key, epoch, batch), so the result is the same bits
@@ -87,16 +75,15 @@ class Trainer {
         key_(key),
         observer_(observer),
         checkpoints_(checkpoints),
-        state_{.searched = {task.model(), search},
-               .adam = comet::Adam<typename Task::Scalar>({.learning_rate = options.learning_rate},
-                                                          pool)},
+        state_(start(task, search, options, pool)),
+        gradients_(state_.searched),
         progress_(state_.progress) {}
 
-  /// \throws std::invalid_argument if it diverges, whether a gate, a loss or Adam sees it first
+  /// \throws comet::NotFinite if it diverges, whether a gate, a loss or Adam sees it first
   /// \throws Interrupted between two steps if an orderly end was asked for, after a checkpoint
   TrainingResult train() {
     if (checkpoints_.resume && std::filesystem::exists(checkpoints_.file))
-      observer_.on_resume(load_checkpoint(checkpoints_, task_.gates(), state_));
+      observer_.on_resume(load_checkpoint(checkpoints_, state_));
     stopwatch_ = Stopwatch(progress_.seconds);
     while (!is_over()) {
       train_epoch();
@@ -107,6 +94,17 @@ class Trainer {
   }
 
  private:
+  using Model = typename Task::Model;
+  using Scalar = typename Model::Scalar;
+  using State = TrainingState<Model, Search>;
+
+  static State start(Task& task, Search& search, const TrainerOptions& options,
+                     comet::ThreadPool* pool) {
+    const Searched<Model, Search> searched{task.model(), search};
+    return {.searched = searched,
+            .adam = comet::Adam(searched, {.learning_rate = options.learning_rate}, pool)};
+  }
+
   [[nodiscard]] bool is_over() const {
     const int done = progress_.epoch - 1;
     return done == options_.epochs || done - progress_.best_epoch >= options_.patience;
@@ -114,7 +112,7 @@ class Trainer {
 
   void leave_checkpoint() {
     progress_.seconds = stopwatch_.seconds();
-    save_checkpoint(checkpoints_, observer_.on_checkpoint(), task_.gates(), state_);
+    save_checkpoint(checkpoints_, observer_.on_checkpoint(), state_);
   }
 
   /// What is left of it.
@@ -137,21 +135,18 @@ class Trainer {
 
   TrainingLoss step(comet::RandomKey key) {
     TrainingLoss loss;
+    auto& [model, search] = state_.searched;
     comet::step_with_local_search(
-        state_.searched.search, task_.gates(),
+        search, model.gates(),
         [&] {
-          loss = task_.accumulate_gradients(progress_.batch, key);
-          const double search_penalty = state_.searched.search.regularization();
+          comet::GradientView<Scalar> rest = gradients_;
+          loss = task_.accumulate_gradients(progress_.batch, key, rest.next(model));
+          search.backward(model.gates(), task_.gate_passes(), rest);
+          const double search_penalty = search.regularization();
           loss.penalty += search_penalty;
           loss.total += search_penalty;
         },
-        [&] {
-          try {
-            state_.adam.step(state_.searched);
-          } catch (const std::runtime_error& error) {
-            throw std::invalid_argument(error.what());
-          }
-        });
+        [&] { state_.adam.step(state_.searched, gradients_); });
     return loss;
   }
 
@@ -169,13 +164,12 @@ class Trainer {
     EpochReport report{.epoch = progress_.epoch, .training = progress_.training};
     report.training /= double(task_.num_batches());
     report.validation = task_.validate();
-    report.permutations = order_of(task_.gates());
+    report.permutations = order_of(task_.model().gates());
     report.best = progress_.best_epoch == 0 || report.validation.loss < progress_.validation.loss;
     if (report.best) {
       progress_.best_epoch = report.epoch;
       progress_.validation = report.validation;
-      progress_.best_order = report.permutations;
-      state_.best.take(task_.model());
+      state_.best = task_.model();
     }
     const double now = stopwatch_.seconds();
     report.seconds = now - std::exchange(progress_.epoch_start, now);
@@ -186,8 +180,7 @@ class Trainer {
   }
 
   TrainingResult finish() {
-    state_.best.restore(task_.model());
-    set_order(task_.gates(), progress_.best_order);
+    task_.model() = *state_.best;
     TrainingResult result;
     result.epochs = progress_.epoch - 1;
     result.best_epoch = progress_.best_epoch;
@@ -203,7 +196,8 @@ class Trainer {
   comet::RandomKey key_;
   Observer& observer_;
   const Checkpoints& checkpoints_;
-  TrainingState<typename Task::Model, Search> state_;
+  State state_;
+  comet::Gradients<Scalar> gradients_;  // of model and search
   Progress& progress_;
   Stopwatch stopwatch_{0};
 };

@@ -1,0 +1,45 @@
+// SPDX-License-Identifier: MIT
+#include <movielens/model/build_model.hpp>
+
+#include <cstddef>
+#include <utility>
+#include <vector>
+
+#include <comet/gates/hash.hpp>
+#include <comet/gates/make_gate.hpp>
+
+#include <movielens/base/kinds.hpp>
+#include <movielens/base/places.hpp>
+
+namespace movielens {
+namespace {
+
+comet::AnyGate<float> make_gate(const TrainOptions& o, std::span<const std::int64_t> item_frequency,
+                                RandomKey key) {
+  using Hash = comet::HashGate<float>;
+  if (o.gate == Hash::name)
+    return comet::AnyGate<float>(Hash::balanced(item_frequency, o.model.num_experts));
+  comet::GateOptions options{
+      .input_dim = 2 * o.model.embedding_dim, .num_experts = o.model.num_experts, .k = o.k};
+  if (gate_kind(o.gate).is_smooth) {
+    options.gamma = o.gamma;
+    options.entropy = o.entropy;
+  }
+  return comet::make_gate<float>(o.gate, options, key);
+}
+
+}  // namespace
+
+Model build_model(const TrainOptions& o, Index num_users,
+                  std::span<const std::int64_t> item_frequency) {
+  const RandomKey key(static_cast<std::uint64_t>(o.seed));
+  ModelOptions options = o.model;
+  options.num_users = num_users;
+  options.num_items = Index(item_frequency.size());
+  std::vector<Model::Gate> gates;
+  for (std::size_t task = 0; task < Model::num_tasks; ++task)
+    gates.emplace_back(make_gate(o, item_frequency, key.fold(places::gates).fold(task)));
+  return Model(options, std::move(gates), key.fold(places::model));
+}
+
+}  // namespace movielens

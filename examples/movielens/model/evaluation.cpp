@@ -1,0 +1,63 @@
+// SPDX-License-Identifier: MIT
+#include <movielens/model/evaluation.hpp>
+
+#include <numeric>
+
+#include <comet/losses/binary_cross_entropy.hpp>
+#include <comet/losses/mean_squared_error.hpp>
+#include <comet/metrics/roc_auc.hpp>
+
+namespace movielens {
+namespace {
+
+Matrix<double> row_of(const std::vector<float>& values) {
+  return Eigen::Map<const Matrix<float>>(values.data(), 1, Index(values.size())).cast<double>();
+}
+
+}  // namespace
+
+Evaluator::Evaluator(const TwoTaskRows& rows, std::size_t batch_size)
+    : rows_(&rows),
+      batches_(rows, batch_size),
+      logits_(1, Index(rows.size())),
+      stars_(1, Index(rows.size())),
+      watched_(row_of(rows.watched)),
+      rating_(row_of(rows.rating)) {}
+
+std::vector<GateLoad> Evaluator::predict(const Model& model, Model::Pass& pass) {
+  std::vector<GateLoad> loads(Model::num_tasks, GateLoad(model.mixture().num_experts()));
+  Index first = 0;
+  for (std::size_t b = 0; b < batches_.size(); ++b) {
+    const Batch batch = batches_[b];
+    const Index samples = Index(batch.size());
+    const auto outputs = model.predict(batch.user, batch.item, pass);
+    logits_.middleCols(first, samples) = outputs.leftCols(samples).cast<double>();
+    stars_.middleCols(first, samples) = outputs.rightCols(samples).cast<double>();
+    for (std::size_t task = 0; task < loads.size(); ++task)
+      loads[task].add(pass.workspace.mixture().routing(Index(task)));
+    first += samples;
+  }
+  return loads;
+}
+
+Figures Evaluator::evaluate(const Model& model, const TaskWeights& weights, Model::Pass& pass) {
+  const std::vector<GateLoad> loads = predict(model, pass);
+  Figures figures;
+  const double bce = comet::binary_cross_entropy(logits_, watched_, comet::no_gradient);
+  const double mse = comet::mean_squared_error(stars_, rating_, watched_, comet::no_gradient);
+  figures.loss = weights.watched * bce + weights.rating * mse;
+  const double auc = comet::roc_auc(logits(), std::span<const float>(rows_->watched));
+  figures.measures = {{.name = "bce", .value = bce},
+                      {.name = "auc", .value = auc, .is_headline = true},
+                      {.name = "mse", .value = mse, .is_headline = true}};
+  for (const GateLoad& load : loads) {
+    figures.experts_per_sample_by_task.push_back(load.experts_per_sample());
+    figures.load.push_back(load.share_per_expert());
+  }
+  figures.experts_per_sample = std::accumulate(figures.experts_per_sample_by_task.begin(),
+                                               figures.experts_per_sample_by_task.end(), 0.0) /
+                               double(loads.size());
+  return figures;
+}
+
+}  // namespace movielens
