@@ -36,6 +36,8 @@ class ParameterName {
   /// `group.rest`.
   ParameterName(std::string_view group, const ParameterName& rest) noexcept
       : part_(group), rest_(&rest) {}
+  /// `group.number`.
+  ParameterName(std::string_view group, Index number) noexcept : part_(group), number_(number) {}
   /// `group.number.rest`.
   ParameterName(std::string_view group, Index number, const ParameterName& rest) noexcept
       : part_(group), number_(number), rest_(&rest) {}
@@ -113,7 +115,8 @@ struct AnyChildVisitor {
 /// \brief Is made of parameters: visit(f) calls f(name, child) once per child, in the same order
 /// every time. A child is a Parameter, a part, or a range of parts.
 template <class P>
-concept Parametric = requires(const P& part, detail::AnyChildVisitor f) {
+concept Parametric =
+    !detail::is_parameter<P> && requires(const P& part, detail::AnyChildVisitor f) {
   part.visit(f);
 };
 
@@ -128,14 +131,21 @@ void for_each_parameter(Part& part, F&& f) {
       // visit() is const; what a part that is not const is made of may be changed.
       using Here = std::conditional_t<std::is_const_v<Part>, const Child, Child>;
       auto& child = const_cast<Here&>(constant);
+      static_assert(!detail::EigenDense<Child> || detail::is_parameter<Child>,
+                    "comet: visit() calls f(name, child) with a Parameter, a part or a range of "
+                    "parts; a plain matrix is none of them");
       if constexpr (detail::is_parameter<Child>) {
         f(name, child);
       } else if constexpr (std::ranges::range<Child>) {
         Index number = 0;
         for (auto& each : child) {
-          for_each_parameter(each, [&](const ParameterName& rest, auto& parameter) {
-            f(ParameterName(name.head(), number, rest), parameter);
-          });
+          if constexpr (detail::is_parameter<std::remove_cvref_t<decltype(each)>>) {
+            f(ParameterName(name.head(), number), each);
+          } else {
+            for_each_parameter(each, [&](const ParameterName& rest, auto& parameter) {
+              f(ParameterName(name.head(), number, rest), parameter);
+            });
+          }
           ++number;
         }
       } else {
@@ -167,6 +177,15 @@ template <class Model>
   return count;
 }
 
+namespace detail {
+
+struct AnyStateVisitor {
+  template <class Values>
+  void operator()(const ParameterName&, Values) const {}
+};
+
+}  // namespace detail
+
 /// \brief Has state that training changes and that is no parameter: moments, counts, permutations.
 ///
 /// visit_state(f) calls f(name, values), values being a std::span of float, double, std::int32_t or
@@ -174,7 +193,8 @@ template <class Model>
 /// there calls restored(), which takes them over, or throws std::invalid_argument if they cannot be
 /// the state of such a part. io/safetensors.hpp saves and loads anything of this kind.
 template <class T>
-concept Stateful = requires(T part, void (*f)(const ParameterName&, std::span<double>)) {
+concept Stateful = requires(T part, detail::AnyStateVisitor f) {
+  part.visit_state(f);
   part.restored();
 };
 
