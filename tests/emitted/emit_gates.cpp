@@ -3,7 +3,6 @@
 // to.
 #include <cstdint>
 #include <fstream>
-#include <locale>
 #include <string>
 #include <type_traits>
 #include <vector>
@@ -16,6 +15,7 @@
 #include <comet/gates/top_k.hpp>
 #include <comet/inference/emit_cpp.hpp>
 #include <comet/inference/freeze.hpp>
+#include <support/locale.hpp>
 
 using namespace comet;
 
@@ -25,13 +25,6 @@ constexpr Index d = 43;  // whole and broken packets, for every size of packet
 constexpr Index samples = 40;
 
 std::string checks;
-
-/// Points between thousands, a comma before decimals.
-struct Punctuation : std::numpunct<char> {
-  [[nodiscard]] char do_thousands_sep() const override { return '.'; }
-  [[nodiscard]] char do_decimal_point() const override { return ','; }
-  [[nodiscard]] std::string do_grouping() const override { return "\3"; }
-};
 
 template <class G>
 void write(const std::string& name, const G& gate, std::ostream& out,
@@ -83,7 +76,7 @@ G scattered(G gate) {
 int main(int argc, char** argv) {
   if (argc != 2) return 2;
   // A program's locale is no business of what compilers read.
-  std::locale::global(std::locale(std::locale::classic(), new Punctuation));
+  const test::GroupingLocale grouping;
   std::ofstream out(argv[1]);
   using Comet = CometGateOptions;
   using DSelect = DSelectKGateOptions;

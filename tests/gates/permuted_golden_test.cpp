@@ -71,48 +71,74 @@ bool set(PermutedGate<G>& gate, const std::vector<Matrix<double>>& matrices) {
   return all_hard;
 }
 
-/// Weights and gradients of a case; returns whether its permutations were hard.
+/// Weights of a case and the gradient by x. \return the pass with the gradients by parameters
 template <class G>
-void check(PermutedGate<G>& gate, const Json& c) {
+[[nodiscard]] Pass<PermutedGate<G>> check(const PermutedGate<G>& gate, const Json& c) {
   using S = typename G::Scalar;
   const Matrix<S> x = test::matrix<S>(c.at("params").at("x"));
-  typename PermutedGate<G>::Workspace workspace;
+  Pass pass(gate);
   Routing<S> routing;
-  gate.forward(x, routing, RandomKey(0), workspace);
+  gate.forward(x, routing, RandomKey(0), pass);
   CHECK_NOTHROW(routing.validate("test", gate.num_experts(), x.cols()));
   CHECK(test::relative_error(routing.dense(gate.num_experts()), test::matrix(c.at("weights"))) <=
         tolerance<S>);
   const double regularizer = c.at("regularizer_upstream").template get<double>() *
                              c.at("regularizer").template get<double>();
-  CHECK(double(gate.regularization(workspace)) ==
+  CHECK(double(gate.regularization(pass)) ==
         Approx(regularizer).epsilon(tolerance<S>).margin(1e-6));
 
   const std::vector<S> dweights = test::entries(routing, test::matrix<S>(c.at("upstream")));
   Matrix<S> dx = Matrix<S>::Zero(x.rows(), x.cols());
-  gate.backward(x, routing, std::span<const S>(dweights), dx, workspace);
+  gate.backward(x, routing, dweights, dx, pass);
   CHECK(test::relative_error(dx, test::matrix(c.at("grads").at("x"))) <= tolerance<S>);
+  return pass;
 }
 
 template <class G>
-void check_gradient(PermutedGate<G>& gate, const std::string& name, const Json& expected) {
+void check_gradient(const PermutedGate<G>& gate, Pass<PermutedGate<G>>& pass,
+                    const std::string& name, const Json& expected) {
   INFO(name);
-  CHECK(test::relative_error(test::gradient(gate, name), test::matrix(expected)) <=
+  CHECK(test::relative_error(test::gradient(gate, pass, name), test::matrix(expected)) <=
         tolerance<typename G::Scalar>);
 }
 
 /// A Top-k gate in whose forward pass the noise is given.
 template <class S>
-class ReplayedTopK : public TopKGate<S> {
+class ReplayedTopK {
  public:
-  ReplayedTopK(TopKGate<S> gate, Matrix<S> noise)
-      : TopKGate<S>(std::move(gate)), noise_(std::move(noise)) {}
+  using Scalar = S;
+  struct Workspace {
+    Pass<TopKGate<S>> inner;
+  };
 
-  void forward(const ConstMatrixView<S>& x, Routing<S>& routing, RandomKey /*key*/,
-               typename TopKGate<S>::Workspace& workspace) const {
-    TopKGate<S>::forward(x, noise_, routing, workspace);
+  ReplayedTopK(TopKGate<S> gate, Matrix<S> noise)
+      : gate_(std::move(gate)), noise_(std::move(noise)) {}
+
+  [[nodiscard]] Index num_experts() const { return gate_.num_experts(); }
+  [[nodiscard]] Index max_active() const { return gate_.max_active(); }
+
+  void route(const Samples<S>& samples, Routing<S>& routing, Pass<ReplayedTopK>& pass) const {
+    gate_.route(samples, routing, pass.workspace.inner);
+  }
+  void forward(const Samples<S>& samples, Routing<S>& routing, RandomKey /*key*/,
+               Pass<ReplayedTopK>& pass) const {
+    gate_.forward(samples, noise_, routing, pass.workspace.inner);
+  }
+  void backward(const Samples<S>& samples, const Routing<S>& routing, std::span<const S> dweights,
+                MatrixView<S> dx, Pass<ReplayedTopK>& pass) const {
+    pass.workspace.inner.borrow(pass.gradients(*this));
+    gate_.backward(samples, routing, dweights, dx, pass.workspace.inner);
+  }
+  [[nodiscard]] S regularization(const Pass<ReplayedTopK>& pass) const {
+    return gate_.regularization(pass.workspace.inner);
+  }
+  template <class F>
+  void visit(F&& f) const {
+    gate_.visit(f);
   }
 
  private:
+  TopKGate<S> gate_;
   Matrix<S> noise_;  // n x B
 };
 
@@ -139,16 +165,16 @@ TEMPLATE_TEST_CASE("COMET with a permutation per tree matches the reference", "[
     const bool all_hard = set(gate, permutation_matrices(c.at("permutation")));
     ++(all_hard ? hard_cases : soft_cases);
     CAPTURE(gate.num_experts(), gate.num_selectors(), all_hard);
-    check(gate, c);
+    auto pass = check(gate, c);
     const Json& grads = c.at("grads");
     const auto column = [](const Json& tensor) {
       const Json& data = tensor.at("data");
       return Json{{"shape", Json::array({data.size()})}, {"data", data}};
     };
-    check_gradient(gate, "split.weight", grads.at("split_weight"));
-    check_gradient(gate, "split.bias", column(grads.at("split_bias")));
-    check_gradient(gate, "leaf.weight", grads.at("leaf_weight"));
-    check_gradient(gate, "leaf.bias", column(grads.at("leaf_bias")));
+    check_gradient(gate, pass, "split.weight", grads.at("split_weight"));
+    check_gradient(gate, pass, "split.bias", column(grads.at("split_bias")));
+    check_gradient(gate, pass, "leaf.weight", grads.at("leaf_weight"));
+    check_gradient(gate, pass, "leaf.bias", column(grads.at("leaf_bias")));
   }
   CHECK(hard_cases == 14);
   CHECK(soft_cases == 14);
@@ -176,11 +202,11 @@ TEMPLATE_TEST_CASE("DSelect-k with a permutation per selector matches the refere
     const bool all_hard = set(gate, permutation_matrices(c.at("permutation")));
     ++(all_hard ? hard_cases : soft_cases);
     CAPTURE(gate.num_experts(), gate.num_selectors(), all_hard);
-    check(gate, c);
-    check_gradient(gate, "bit.weight", grads.at("z_weight"));
-    check_gradient(gate, "bit.bias", grads.at("z_bias"));
-    check_gradient(gate, "mixture.weight", grads.at("w_weight"));
-    check_gradient(gate, "mixture.bias", grads.at("w_bias"));
+    auto pass = check(gate, c);
+    check_gradient(gate, pass, "bit.weight", grads.at("z_weight"));
+    check_gradient(gate, pass, "bit.bias", grads.at("z_bias"));
+    check_gradient(gate, pass, "mixture.weight", grads.at("w_weight"));
+    check_gradient(gate, pass, "mixture.bias", grads.at("w_bias"));
   }
   CHECK(hard_cases == 14);
   CHECK(soft_cases == 14);
@@ -209,10 +235,10 @@ TEMPLATE_TEST_CASE("Top-k with the mean of permutations matches the reference", 
       const bool all_hard = set(gate, p);
       ++(all_hard ? hard_cases : soft_cases);
       CAPTURE(gate.num_experts(), all_hard, noisy);
-      check(gate, c);
-      check_gradient(gate, "weight", grads.at("weight"));
-      check_gradient(gate, "bias", grads.at("bias"));
-      if (noisy) check_gradient(gate, "noise.weight", grads.at("noise_weight"));
+      auto pass = check(gate, c);
+      check_gradient(gate, pass, "weight", grads.at("weight"));
+      check_gradient(gate, pass, "bias", grads.at("bias"));
+      if (noisy) check_gradient(gate, pass, "noise.weight", grads.at("noise_weight"));
     };
     if (noisy) {
       run(PermutedGate(ReplayedTopK<S>(inner, test::matrix<S>(c.at("noise")))));
@@ -239,12 +265,13 @@ TEMPLATE_TEST_CASE("Hash with a permutation matches the reference", "[golden]",
     CAPTURE(n, all_hard);
     std::vector<std::int32_t> ids(std::size_t(gate.gate().num_ids()));
     for (std::size_t b = 0; b < ids.size(); ++b) ids[b] = std::int32_t(b);
-    typename PermutedGate<HashGate<S>>::Workspace workspace;
+    Pass pass(gate);
     Routing<S> routing;
-    gate.forward(ids, routing, RandomKey(0), workspace);
+    const Matrix<S> none(0, Index(ids.size()));
+    gate.forward(Samples<S>(none, ids), routing, RandomKey(0), pass);
     CHECK(test::relative_error(routing.dense(n), test::matrix(c.at("weights"))) <= tolerance<S>);
     if (!all_hard) continue;
-    gate.route(ids, routing, workspace);
+    gate.route(Samples<S>(none, ids), routing, pass);
     CHECK(test::relative_error(routing.dense(n), test::matrix(c.at("weights"))) == 0);
   }
   CHECK(hard_cases == 7);

@@ -2,11 +2,18 @@
 // That emitted headers compile and route to the same bits is tested in tests/emitted.
 #include <support/catch.hpp>
 
+#include <limits>
 #include <sstream>
 #include <string>
 
+#include <comet/gates/comet.hpp>
+#include <comet/gates/dselect_k.hpp>
+#include <comet/gates/hash.hpp>
+#include <comet/gates/top_k.hpp>
 #include <comet/inference/emit_cpp.hpp>
 #include <comet/inference/freeze.hpp>
+#include <comet/local_search/permuted_gate.hpp>
+#include <support/locale.hpp>
 #include <support/model.hpp>
 
 using namespace comet;
@@ -21,8 +28,8 @@ TEST_CASE("numbers are written exactly and experts are those after the permutati
   const std::string text = out.str();
   CHECK_THAT(text, Catch::Contains("namespace engine::router {"));
   CHECK_THAT(text, Catch::Contains("split_weight[] = {\n    0x1.99999ap-4f,};"));
-  CHECK_THAT(text, Catch::Contains("gamma = 0x1p-1f;"));
-  CHECK_THAT(text, Catch::Contains("expert_of_leaf[] = {\n    1, 0,};"));
+  CHECK_THAT(text, Catch::Contains("gamma() { return 0x1p-1f; }"));
+  CHECK_THAT(text, Catch::Contains("expert_of_slot[] = {\n    1, 0,};"));
   CHECK_THAT(text, !Catch::Contains("comet/"));
 }
 
@@ -33,5 +40,40 @@ TEST_CASE("a name that is no namespace is refused before anything is written") {
     CHECK_THROWS_WITH(
         emit_cpp(gate, out, {.name = name}),
         "comet::emit_cpp: name is \"" + std::string(name) + "\", expected a C++ namespace");
+  CHECK(out.str().empty());
+}
+
+TEST_CASE("numbers that cannot be told apart by decimals are written as they are") {
+  TopKGate<double> gate({.input_dim = 4, .num_experts = 1, .k = 1}, RandomKey(1));
+  test::parameter(gate, "weight") << -0.0, std::numeric_limits<double>::denorm_min(),
+      -std::numeric_limits<double>::max(), 1.0;
+  std::ostringstream out;
+  emit_cpp(freeze(gate), out);
+  CHECK_THAT(out.str(),
+             Catch::Contains("expert_weight[] = {\n    -0x0p+0, 0x0.0000000000001p-1022, "
+                             "-0x1.fffffffffffffp+1023, 0x1p+0,};"));
+}
+
+TEST_CASE("an emitted header is the same in every locale") {
+  const auto emit = [] {
+    std::ostringstream out;
+    const CometGate<double> gate({.input_dim = 1200, .num_experts = 3, .gamma = 1.5}, RandomKey(1));
+    emit_cpp(freeze(gate), out);
+    emit_cpp(freeze(DSelectKGate<float>({.input_dim = 1200, .num_experts = 3}, RandomKey(1))), out);
+    emit_cpp(freeze(TopKGate<float>({.input_dim = 2, .num_experts = 1200}, RandomKey(1))), out);
+    emit_cpp(HashGate<double>({.num_experts = 1500, .num_ids = 1500}, RandomKey(1)), out);
+    return out.str();
+  };
+  const std::string expected = emit();
+  CHECK_THAT(expected, Catch::Contains("input_dim = 1200;"));
+  CHECK_THAT(expected, Catch::Contains("num_ids = 1500;"));
+  const test::GroupingLocale grouping;
+  CHECK(emit() == expected);
+}
+
+TEST_CASE("a Hash gate without a table has nothing to be written") {
+  std::ostringstream out;
+  CHECK_THROWS_WITH(emit_cpp(HashGate<float>({.num_experts = 3}, RandomKey(1)), out),
+                    "comet::emit_cpp: the Hash gate's num_ids is 0, expected at least 1");
   CHECK(out.str().empty());
 }

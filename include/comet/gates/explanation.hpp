@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
+#include <algorithm>
 #include <string>
 #include <vector>
 
@@ -77,6 +78,13 @@ struct Explanation {
                    ///< has the same experts taken
   ExplainNames names = {};  ///< What features and experts are called.
 
+  /// Whether a child of a node has nodes here. DSelect-k loses what it sends beyond the last
+  /// expert.
+  [[nodiscard]] bool has_child(const Node& node, Index number) const {
+    return std::any_of(nodes.begin(), nodes.end(), [&](const Node& other) {
+      return other.tree == node.tree && other.number == number;
+    });
+  }
   /// What a feature is called.
   [[nodiscard]] std::string feature_name(Index feature) const {
     return names.features.empty() ? "x[" + std::to_string(feature) + "]"

@@ -40,7 +40,7 @@ namespace comet {
 ///         names does not fit, a permutation is soft, or the gate chosen at run time cannot explain
 /// \throws NotFinite if x is not finite or a logit overflows
 /// \par Cost     that of routing the sample, and of sorting its features; allocates
-template <Gate G>
+template <RoutingGate G>
 [[nodiscard]] auto explain(const G& gate,
                            const std::type_identity_t<ConstMatrixView<typename G::Scalar>>& x,
                            const ExplainNames& names = {}) {
@@ -102,6 +102,8 @@ void write_node(std::ostream& text, const Explanation<S>& explanation,
   text << "; logit " << node.logit.value << ", margin " << node.margin << ", distance "
        << node.distance;
   write_parts(text, explanation, node.logit);
+  if (node.reach * node.right > S(0) && !explanation.has_child(node, 2 * node.number + 2))
+    text << "; no expert to the right, its share is lost";
   text << '\n';
 }
 
@@ -127,7 +129,11 @@ void write_dot_node(std::ostream& text, const Explanation<S>& explanation,
     const std::string child = name(2 * node.number + 1 + side);
     // A product of tiny shares can round to nothing: such a child is not reached either.
     const bool reached = node.reach * share > S(0);
-    if (!reached) text << "  " << child << " [shape=point, color=gray];\n";
+    if (!reached) {
+      text << "  " << child << " [shape=point, color=gray];\n";
+    } else if (!explanation.has_child(node, 2 * node.number + 1 + side)) {
+      text << "  " << child << " [shape=ellipse, label=\"no expert\"];\n";
+    }
     text << "  " << name(node.number) << " -> " << child << " [label=\""
          << (side == 0 ? "left " : "right ") << share
          << (reached ? "\"" : "\", style=dashed, color=gray") << "];\n";

@@ -30,7 +30,7 @@ namespace comet {
 ///         cannot be frozen
 /// \throws NotFinite naming the parameter that is not finite
 /// \see emit_cpp
-template <Gate G>
+template <RoutingGate G>
 [[nodiscard]] auto freeze(const G& gate, std::span<const Permutation> permutations = {}) {
   static_assert(FreezableGate<G>,
                 "comet::freeze: this gate cannot be frozen: it has no member freeze(permutations)");
