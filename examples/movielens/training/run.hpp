@@ -10,6 +10,7 @@
 #include <comet/core/random.hpp>
 #include <comet/core/thread_pool.hpp>
 #include <comet/core/types.hpp>
+#include <comet/local_search/annealing.hpp>
 #include <comet/local_search/no_search.hpp>
 #include <comet/local_search/permutation_search.hpp>
 #include <comet/local_search/swap_search.hpp>
@@ -75,9 +76,10 @@ TrainingResult with_local_search(Task& task, const CommonOptions& o, Use use) {
   switch (local_search_of(o.local_search)) {
     case LocalSearch::relaxed: {
       const comet::RandomKey key(static_cast<std::uint64_t>(o.seed));
-      comet::PermutationSearch search({.steps = steps,
-                                       .annealing = {.first_temperature = o.search_temperatures[0],
-                                                     .last_temperature = o.search_temperatures[1]}},
+      comet::Annealing annealing = comet::Annealing::published();
+      annealing.first_temperature = o.search_temperatures[0];
+      annealing.last_temperature = o.search_temperatures[1];
+      comet::PermutationSearch search({.steps = steps, .annealing = annealing},
                                       task.model().gates(), key.fold(places::search));
       return use(search);
     }
