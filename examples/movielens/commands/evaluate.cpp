@@ -14,6 +14,7 @@
 
 #include <movielens/base/text_table.hpp>
 #include <movielens/commands/commands.hpp>
+#include <movielens/data/ratings.hpp>
 #include <movielens/report/report.hpp>
 #include <movielens/training/model_file.hpp>
 #include <movielens/training/predictor.hpp>
@@ -24,7 +25,7 @@ namespace {
 
 struct EvaluateOptions {
   std::string model;
-  TrainOptions data;  // data and columns
+  TrainOptions data;  // data and table
   std::string split = "test";
   bool json = false;
 };
@@ -96,8 +97,9 @@ void evaluate(const EvaluateOptions& o, const Console& console) {
   const ModelFile file(o.model);
   TrainOptions options = file.options();
   options.data = o.data.data;
-  options.columns = o.data.columns;
+  options.table = given_or_saved(o.data.table, options.table);
   const Dataset data = load(options);
+  print_notes(data.notes, console.err);
   check_ids(file, data.user_ids, data.item_ids, data.source);
   const TwoTaskRows& rows = o.split == "train"        ? data.rows.train
                             : o.split == "validation" ? data.rows.validation

@@ -27,7 +27,7 @@ namespace {
 
 struct RecommendOptions {
   std::string model;
-  TrainOptions data;  // data and columns
+  TrainOptions data;  // data and table
   std::string user;
   int top = 10;
   bool why = false;
@@ -35,7 +35,7 @@ struct RecommendOptions {
 
 std::string title_of(const Titles& titles, const std::string& id) {
   const auto found = titles.find(id);
-  return found == titles.end() ? "item " + id : found->second;
+  return found == titles.end() ? "item " + printable(id) : found->second;
 }
 
 /// The first `count` of 0..n-1 in an order.
@@ -81,8 +81,10 @@ void recommend(const RecommendOptions& o, const Console& console) {
   if (o.top < 1)
     throw std::invalid_argument("--top is " + std::to_string(o.top) + ", expected at least 1");
   const ModelFile file(o.model);
-  const Ratings ratings = read_ratings(o.data.data, o.data.columns);
-  const Titles titles = read_titles(o.data.data);
+  const Ratings ratings =
+      read_ratings(o.data.data, given_or_saved(o.data.table, file.options().table));
+  print_notes(ratings.notes, console.err);
+  const Titles titles = read_titles(o.data.data, ratings.item_column);
   const auto& users = file.user_ids();
   const auto found = std::find(users.begin(), users.end(), o.user);
   if (found == users.end()) {

@@ -6,6 +6,7 @@
 
 #include <movielens/base/interrupt.hpp>
 #include <movielens/commands/commands.hpp>
+#include <movielens/data/ratings.hpp>
 #include <movielens/report/report.hpp>
 #include <movielens/training/run.hpp>
 #include <movielens/training/train_options.hpp>
@@ -17,7 +18,9 @@ void train_command(TrainOptions options, const Console& console) {
   check(options);
   if (options.out.empty()) options.out = "results/" + options.gate;
   const InterruptGuard guard;
-  const RunResult result = run(options, load(options), console);
+  const Dataset data = load(options);
+  print_notes(data.notes, console.err);
+  const RunResult result = run(options, data, console);
   console.out << result_table({{options.gate, options.local_search, {result}}});
 }
 

@@ -12,13 +12,14 @@
 namespace movielens {
 
 Dataset load(const TrainOptions& options) {
-  const Ratings ratings = read_ratings(options.data, options.columns);
+  const Ratings ratings = read_ratings(options.data, options.table);
   const auto seed = static_cast<std::uint64_t>(options.split_seed.value_or(options.seed));
   return {.source = source_of(ratings.file),
           .ratings = ratings.size(),
           .rows = make_two_task_data(ratings, RandomKey(seed).fold(places::data)),
           .user_ids = ratings.user_ids,
-          .item_ids = ratings.item_ids};
+          .item_ids = ratings.item_ids,
+          .notes = ratings.notes};
 }
 
 std::optional<RunResult> finished_run(const TrainOptions& options, const Dataset& data) {

@@ -22,6 +22,7 @@ struct Dataset {
   TwoTaskData rows;
   std::vector<std::string> user_ids;  ///< per user, as in the file
   std::vector<std::string> item_ids;
+  std::vector<std::string> notes;  ///< of Ratings
 };
 
 /// \brief Reads the ratings of options.data and draws negatives and splits from the split's seed.

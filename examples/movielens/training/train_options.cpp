@@ -45,6 +45,7 @@ const std::vector<std::string>& local_search_names() {
 }
 
 void check(const TrainOptions& o) {
+  check(o.table);
   check_size("--experts", o.model.num_experts);
   check(o.k >= 1 && o.k <= o.model.num_experts, "--k", o.k,
         "from 1 to --experts = " + std::to_string(o.model.num_experts));
@@ -80,12 +81,23 @@ void add_data_options(CLI::App& command, TrainOptions& o) {
       ->type_name("PATH")
       ->required();
   command
-      .add_option("--columns", o.columns,
-                  "of any other table: user, item and rating, by name or number")
+      .add_option("--columns", o.table.columns,
+                  "of any other table: user, item and rating; each a name, or digits only for\n"
+                  "its place from 1 (name:1 is the column named 1)")
       ->type_name("USER,ITEM,RATING")
       ->delimiter(',')
       ->expected(3)
       ->multi_option_policy(CLI::MultiOptionPolicy::Throw);
+  command
+      .add_option("--not-rated", o.table.not_rated,
+                  "rows with this instead of a rating are left out, such as -1 or NA")
+      ->type_name("VALUE");
+  command
+      .add_option("--duplicates", o.table.duplicates,
+                  "which rating counts if a user has rated an item more than once, in the order\n"
+                  "of the file (default error; of Book-Crossing first)")
+      ->type_name("WHICH")
+      ->check(CLI::IsMember(duplicates_names()));
 }
 
 void add_options(CLI::App& command, TrainOptions& o) {
@@ -143,6 +155,9 @@ Json to_json(const TrainOptions& o) {
   if (o.local_search != "none") json["search_epochs"] = o.search_epochs;
   if (o.local_search == "relaxed") json["search_temperatures"] = o.search_temperatures;
   if (!o.from_pretrained.empty()) json["from_pretrained"] = o.from_pretrained;
+  if (!o.table.columns.empty()) json["columns"] = o.table.columns;
+  if (o.table.not_rated) json["not_rated"] = *o.table.not_rated;
+  if (!o.table.duplicates.empty()) json["duplicates"] = o.table.duplicates;
   return json;
 }
 
@@ -168,6 +183,9 @@ TrainOptions options_from(const Json& json) {
   o.search_epochs = json.value("search_epochs", o.search_epochs);
   o.search_temperatures = json.value("search_temperatures", o.search_temperatures);
   o.from_pretrained = json.value("from_pretrained", o.from_pretrained);
+  o.table.columns = json.value("columns", o.table.columns);
+  if (json.contains("not_rated")) o.table.not_rated = json["not_rated"].get<std::string>();
+  o.table.duplicates = json.value("duplicates", o.table.duplicates);
   const auto& gates = gate_names();
   if (std::find(gates.begin(), gates.end(), o.gate) == gates.end() || o.task_weights.size() != 2 ||
       o.search_temperatures.size() != 2)

@@ -10,6 +10,7 @@
 
 #include <comet/core/types.hpp>
 
+#include <movielens/data/table_options.hpp>
 #include <movielens/model/model.hpp>
 
 namespace CLI {
@@ -23,7 +24,7 @@ using Json = nlohmann::ordered_json;
 /// \brief All that a training run is a function of, and where it goes.
 struct TrainOptions {
   std::string data;
-  std::vector<std::string> columns;  ///< user, item and rating, by name or number; else recognised
+  TableOptions table;  ///< what the ratings look like; else recognised
   std::string gate = "comet";
   std::string local_search = "none";
   ModelOptions model;
@@ -51,7 +52,7 @@ struct TrainOptions {
 [[nodiscard]] const std::vector<std::string>& gate_names();
 [[nodiscard]] const std::vector<std::string>& local_search_names();
 
-/// Registers --data and --columns: where the ratings are.
+/// Registers --data, and the options of the table that is there.
 void add_data_options(CLI::App& command, TrainOptions& options);
 
 /// Registers the options that all trainings share: not the gate, the search, the seed, the output.
