@@ -85,6 +85,10 @@ bool has_thousands_separators(std::string_view text) {
 
 std::optional<std::string> whole_number_in(std::string_view text) {
   if (is_digits(text)) return std::string(text);
+  if (text.starts_with('-') && text.size() > 1 && text[1] != '-') {
+    const auto positive = whole_number_in(text.substr(1));
+    return positive ? std::optional("-" + *positive) : std::nullopt;
+  }
   if (is_grouped(text, ",")) {
     std::string number(text);
     std::erase(number, ',');

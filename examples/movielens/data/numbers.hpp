@@ -21,8 +21,8 @@ namespace movielens {
 /// "1'234"?
 [[nodiscard]] bool has_thousands_separators(std::string_view text);
 
-/// \brief The digits of a whole number that is not negative, whatever program wrote it: "12",
-/// "12.0", "1,234", "1e+05". Nothing if it is anything else. Zeros in front are kept.
+/// \brief The digits of a whole number, with its minus if it has one, whatever program wrote it:
+/// "12", "12.0", "1,234", "1e+05". Nothing if it is anything else. Zeros in front are kept.
 [[nodiscard]] std::optional<std::string> whole_number_in(std::string_view text);
 
 /// For people: "3", "-0.5", "1000000".

@@ -2,7 +2,9 @@
 #include <movielens/data/rating_table.hpp>
 
 #include <algorithm>
+#include <array>
 #include <optional>
+#include <stdexcept>
 #include <utility>
 
 #include <movielens/base/file_error.hpp>
@@ -45,9 +47,19 @@ RatingTable any_table(Fields line, std::size_t user, std::size_t item, std::size
   return table;
 }
 
+std::array<std::size_t, 3> told_columns(Fields line, const TableOptions& options) {
+  try {
+    return find_columns(options.columns, line);
+  } catch (const std::invalid_argument& error) {
+    if (!options.has_saved_columns) throw;
+    throw std::invalid_argument(std::string(error.what()) +
+                                "; the model was trained with them, this table needs its own");
+  }
+}
+
 /// Of the columns that were named to us.
 RatingTable table_as_told(Fields line, const TableOptions& options) {
-  const auto [user, item, rating] = find_columns(options.columns, line);
+  const auto [user, item, rating] = told_columns(line, options);
   RatingTable table = any_table(line, user, item, rating);
   const bool is_left_out = options.not_rated && line[rating] == *options.not_rated;
   table.has_header =

@@ -9,6 +9,7 @@
 #include <utility>
 
 #include <movielens/base/file_error.hpp>
+#include <movielens/base/utf8.hpp>
 #include <movielens/data/duplicates.hpp>
 #include <movielens/data/line_reader.hpp>
 #include <movielens/data/numbers.hpp>
@@ -59,6 +60,9 @@ Ratings read_ratings(const std::filesystem::path& path, const TableOptions& opti
   if (rows.empty()) throw FileError(ratings.file, why_there_are_none(reader));
   ratings.item_column = reader.table().item_name;
   ratings.notes = std::move(reader.notes);
+  if (options.not_rated && reader.left_out() == 0)
+    ratings.notes.push_back(ratings.file.string() + ": no row has --not-rated " +
+                            in_quotes(*options.not_rated));
   if (reader.table().takes_all())
     for (const std::string& remark : remarks_on_scale(rows))
       ratings.notes.push_back(ratings.file.string() + ": " + remark);
@@ -92,7 +96,7 @@ Ratings read_ratings(const std::filesystem::path& path, const TableOptions& opti
 }
 
 void print_notes(const std::vector<std::string>& notes, std::ostream& out) {
-  for (const std::string& note : notes) out << "movielens: note: " << note << '\n';
+  for (const std::string& note : notes) out << "movielens: note: " << printable(note) << '\n';
   out.flush();
 }
 

@@ -24,7 +24,10 @@ void check(const TableOptions& options) {
 }
 
 TableOptions given_or_saved(TableOptions given, const TableOptions& saved) {
-  if (given.columns.empty()) given.columns = saved.columns;
+  if (given.columns.empty() && !saved.columns.empty()) {
+    given.columns = saved.columns;
+    given.has_saved_columns = true;
+  }
   if (!given.not_rated) given.not_rated = saved.not_rated;
   if (given.duplicates.empty()) given.duplicates = saved.duplicates;
   return given;

@@ -12,6 +12,7 @@ struct TableOptions {
   std::vector<std::string> columns;      ///< user, item and rating, see check_columns()
   std::optional<std::string> not_rated;  ///< rows with this instead of a rating are left out
   std::string duplicates;                ///< one of duplicates_names(), or empty for the usual
+  bool has_saved_columns = false;        ///< they are those of a model, not of a command line
 
   bool operator==(const TableOptions&) const = default;
 };

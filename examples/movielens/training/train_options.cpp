@@ -86,7 +86,7 @@ void add_data_options(CLI::App& command, TrainOptions& o) {
                   "its place from 1 (name:1 is the column named 1)")
       ->type_name("USER,ITEM,RATING")
       ->delimiter(',')
-      ->expected(3)
+      ->expected(1, 32)  // check() wants three
       ->multi_option_policy(CLI::MultiOptionPolicy::Throw);
   command
       .add_option("--not-rated", o.table.not_rated,

@@ -35,11 +35,15 @@ TEST_CASE("--duplicates: Book-Crossing's may be chosen, too", "[movielens][dupli
 
 TEST_CASE("given_or_saved: what a model was trained with, unless told otherwise",
           "[movielens][duplicates]") {
-  const movielens::TableOptions saved = {
-      .columns = {"a", "b", "c"}, .not_rated = "-1", .duplicates = "last"};
-  CHECK(movielens::given_or_saved({}, saved) == saved);
-  CHECK(
-      movielens::given_or_saved(columns({"1", "2", "3"}), saved) ==
-      movielens::TableOptions{.columns = {"1", "2", "3"}, .not_rated = "-1", .duplicates = "last"});
+  auto saved = movielens::test::not_rated("-1", {"a", "b", "c"});
+  saved.duplicates = "last";
+  auto of_model = saved;
+  of_model.has_saved_columns = true;
+  CHECK(movielens::given_or_saved({}, saved) == of_model);
+  auto with_columns = saved;
+  with_columns.columns = {"1", "2", "3"};
+  CHECK(movielens::given_or_saved(columns({"1", "2", "3"}), saved) == with_columns);
+  CHECK_THAT(refusal_of("1,2,3,4\n", movielens::given_or_saved({}, saved)),
+             Catch::EndsWith("; the model was trained with them, this table needs its own"));
   CHECK(movielens::given_or_saved(duplicates("mean"), saved).duplicates == "mean");
 }

@@ -21,6 +21,7 @@ TEST_CASE("ids: any text stays as it is", "[movielens][ids]") {
 
 TEST_CASE("ids: numbers have one spelling", "[movielens][ids]") {
   CHECK(rows_in("1.0,10,3,9\n2.0,10.0,4,9\n") == Strings{"1 10 30", "2 10 40"});
+  CHECK(rows_in("-1.0,10,3,9\n2.0,10,4,9\n") == Strings{"2 10 40", "-1 10 30"});
   CHECK(rows_in("1,10,3,9\n1.0,9,4,9\n") == Strings{"1 9 40", "1 10 30"});
   CHECK(rows_in("999;1;3\n1,000;1;4\n") == Strings{"999 1 30", "1000 1 40"});
   CHECK(rows_in("1e+05,1,3,9\n99999,1,4,9\n") == Strings{"99999 1 40", "100000 1 30"});

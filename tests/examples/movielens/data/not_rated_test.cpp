@@ -24,6 +24,8 @@ TEST_CASE("--not-rated: rows with it are left out", "[movielens][not_rated]") {
   CHECK(rows_in("userId,movieId,rating,t\n1,2,,9\n1,3,4,9\n", not_rated("")) == Strings{"1 3 40"});
   CHECK(rows_in("userId,movieId,rating,t\n1,2,nan,9\n1,3,4,9\n", not_rated("nan")) ==
         Strings{"1 3 40"});
+  CHECK(notes_on("userId,movieId,rating\n1,2,3\n", not_rated("-2")) ==
+        Strings{": no row has --not-rated \"-2\""});
   // Besides what the set itself leaves out.
   CHECK(rows_in("User-ID;ISBN;Book-Rating\n1;a;0\n1;b;-1\n1;c;4\n", not_rated("-1")) ==
         Strings{"1 c 40"});

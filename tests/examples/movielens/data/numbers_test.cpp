@@ -60,9 +60,10 @@ TEST_CASE("whole_number_in: one spelling for all", "[movielens][numbers]") {
   CHECK(whole_number_in("12.000") == "12");
   CHECK(whole_number_in("1,234") == "1234");
   CHECK(whole_number_in("1e+05") == "100000");
+  CHECK(whole_number_in("-1.0") == "-1");
   CHECK(whole_number_in("99999999999999999999") == "99999999999999999999");
   for (const char* text :
-       {"", "-1", "1.5", "1.", ".0", "x", "1,23", "1e+99", "1e5x", "1e+", "9.78e+12"}) {
+       {"", "-", "--1", "1.5", "1.", ".0", "x", "1,23", "1e+99", "1e5x", "1e+", "9.78e+12"}) {
     CAPTURE(text);
     CHECK(!whole_number_in(text));
   }

@@ -93,7 +93,8 @@ TEST_CASE("tables: options of the table that are wrong", "[movielens][table_prog
     CHECK(!std::filesystem::exists(training.out("refused")));
   };
   refused({"--columns=userId,movieId,movieId"}, "--columns: \"movieId\" is there twice");
-  refused({"--columns=userId,movieId"}, "--columns");
+  refused({"--columns=userId,movieId"},
+          "--columns: expected three, those of user, item and rating, not 2");
   refused({"--columns=1,2,5"}, "--columns: no column 5, the table has 4");
   refused({"--duplicates=min"}, "--duplicates");
   const Outcome help = run_program({"train", "--help"});

@@ -38,15 +38,21 @@ inline Strings rows_in(std::string_view content, const TableOptions& options = {
 }
 
 inline TableOptions columns(Strings names) {
-  return {.columns = std::move(names), .not_rated = {}, .duplicates = {}};
+  TableOptions options;
+  options.columns = std::move(names);
+  return options;
 }
 
 inline TableOptions not_rated(std::string value, Strings names = {}) {
-  return {.columns = std::move(names), .not_rated = std::move(value), .duplicates = {}};
+  TableOptions options = columns(std::move(names));
+  options.not_rated = std::move(value);
+  return options;
 }
 
-inline TableOptions duplicates(std::string which, Strings names = {}) {
-  return {.columns = std::move(names), .not_rated = {}, .duplicates = std::move(which)};
+inline TableOptions duplicates(std::string which) {
+  TableOptions options;
+  options.duplicates = std::move(which);
+  return options;
 }
 
 /// The message without the name of the file: ":LINE: ..." or ": ...".
