@@ -127,11 +127,19 @@ bool RowReader::take_header(Fields fields) {
       std::equal(fields.begin(), fields.end(), header_.begin(), header_.end(),
                  [](std::string_view a, std::string_view b) { return equal_without_case(a, b); }))
     return true;
-  const bool by_number = !options_.columns.empty() && !have_names(options_.columns);
-  if (by_number || options_.columns.empty() ? !names_ratings(fields)
-                                            : !are_named_in(options_.columns, fields))
+  if (have_names(options_.columns)) {
+    if (!are_named_in(options_.columns, fields)) return false;
+  } else if (!names_ratings(fields)) {
     return false;
-  if (!by_number) begin_table(fields);
+  }
+  if (!options_.columns.empty() && !have_names(options_.columns)) {
+    if (column_of(Role::user, fields) == table_.user &&
+        column_of(Role::item, fields) == table_.item &&
+        column_of(Role::rating, fields) == table_.rating)
+      return true;
+    refuse("a header with other columns than those of --columns: " + listed(fields));
+  }
+  begin_table(fields);
   return true;
 }
 

@@ -39,6 +39,8 @@ TEST_CASE("joined files: each is read by its own header", "[movielens][joined]")
   CHECK(rows_in("u,i,r\n1,3,2\nI,R,U\n2,5,4\n", columns({"u", "i", "r"})) == rows);
   CHECK(rows_in("was,wer,wie\n3,1,2\nWas,Wer,Wie\n2,4,5\n", columns({"2", "1", "3"})) == rows);
   CHECK(rows_in("1,3,2\nuser,item,rating\n4,2,5\n", columns({"1", "2", "3"})) == rows);
+  CHECK(refusal_of("1,3,2\nitem,user,rating\n2,4,5\n", columns({"1", "2", "3"})) ==
+        ":2: a header with other columns than those of --columns: \"item\", \"user\", \"rating\"");
   CHECK_THAT(refusal_of("userId,movieId,rating\n1,3,2\na,b,c\n"),
              Catch::StartsWith(":3: the rating is \"c\""));
 }
