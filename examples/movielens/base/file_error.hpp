@@ -6,15 +6,16 @@
 
 #include <comet/io/file_error.hpp>
 
+#include <movielens/base/utf8.hpp>
+
 namespace movielens {
 
 using comet::FileError;
 
-/// Text of a file as it may be shown in a message: in quotes, and cut when long.
+/// Text of a file as it may be shown in a message: in quotes, harmless, and cut when long.
 [[nodiscard]] inline std::string in_quotes(std::string_view text) {
   constexpr std::size_t longest = 40;
-  if (text.size() <= longest) return '"' + std::string(text) + '"';
-  return '"' + std::string(text.substr(0, longest)) + "...\"";
+  return '"' + printable(first_bytes(text, longest)) + (text.size() <= longest ? "\"" : "...\"");
 }
 
 }  // namespace movielens

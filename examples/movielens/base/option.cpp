@@ -41,23 +41,28 @@ void read_value(const Json& value, double& target, bool /*searchable*/) {
   value.get_to(target);
 }
 
-void read_value(const Json& value, std::optional<std::int64_t>& target, bool searchable) {
+void read_value(const Json& value, std::string& target, bool /*searchable*/) {
+  if (!value.is_string()) raise("is " + value.dump() + ", expected a name");
+  value.get_to(target);
+}
+
+template <class T>
+void read_value(const Json& value, std::optional<T>& target, bool searchable) {
   read_value(value, target.emplace(), searchable);
 }
 
 void read_name(const Json& value, std::string& target, const std::vector<std::string>& names) {
-  if (!value.is_string()) raise("is " + value.dump() + ", expected a name");
-  value.get_to(target);
+  read_value(value, target, false);
   if (!names.empty() && std::find(names.begin(), names.end(), target) == names.end())
     raise("is " + value.dump() + ", which is none of them" + suggestion(target, names));
 }
 
 template <class T>
 void read_list(const Json& value, std::vector<T>& target, const Option& option) {
-  if (!value.is_array() || value.size() != option.length)
-    raise("is " + value.dump() + ", expected a list of " + std::to_string(option.length) +
-          " numbers");
-  target.resize(option.length);
+  if (!value.is_array() || (option.length > 0 && value.size() != option.length))
+    raise("is " + value.dump() + ", expected a list" +
+          (option.length > 0 ? " of " + std::to_string(option.length) + " numbers" : ""));
+  target.resize(value.size());
   for (std::size_t i = 0; i < target.size(); ++i) {
     if constexpr (std::same_as<T, double>) {
       read_value(value[i], target[i], option.searchable);
@@ -110,8 +115,7 @@ void check_option(const Option& option) {
 Json value_of(const Option& option) {
   return std::visit(
       [&](const auto* value) -> Json {
-        using T = std::remove_cvref_t<decltype(*value)>;
-        if constexpr (std::same_as<T, std::optional<std::int64_t>>) {
+        if constexpr (requires { value->has_value(); }) {
           if (*value) return **value;
           return option.otherwise ? Json(*option.otherwise) : Json();
         } else {

@@ -33,7 +33,7 @@ using Rule = std::function<std::string(double value)>;
 struct Option {
   using Place =
       std::variant<bool*, int*, std::int64_t*, double*, std::string*, std::optional<std::int64_t>*,
-                   std::vector<double>*, std::vector<std::string>*>;
+                   std::optional<std::string>*, std::vector<double>*, std::vector<std::string>*>;
 
   /// On a command line.
   enum class Use { always, where_named, required };
@@ -56,6 +56,10 @@ struct Option {
   /// In place of a number that is not given. \param number  not owned
   Option& or_else(const std::int64_t& number) { return set(&Option::otherwise, &number); }
 
+  [[nodiscard]] bool is_list() const {
+    return std::holds_alternative<std::vector<double>*>(place) ||
+           std::holds_alternative<std::vector<std::string>*>(place);
+  }
   /// "--search-epochs".
   [[nodiscard]] std::string flag() const;
 
@@ -65,7 +69,7 @@ struct Option {
   std::string help;
   Rule rule;
   std::vector<std::string> choices;
-  std::size_t length = 0;
+  std::size_t length = 0;  // of a list; 0 for any
   Use use = Use::always;
   bool saved = true;
   bool searchable = true;

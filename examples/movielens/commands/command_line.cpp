@@ -10,6 +10,11 @@
 #include <CLI/CLI.hpp>
 
 namespace movielens {
+namespace {
+
+constexpr int longest_list = 32;
+
+}  // namespace
 
 CLI::Option* add_option(CLI::App& command, const Option& option) {
   CLI::Option* added = std::visit(
@@ -24,10 +29,12 @@ CLI::Option* add_option(CLI::App& command, const Option& option) {
         }
       },
       option.place);
-  if (option.length > 0)
+  if (option.is_list()) {
+    const auto length = static_cast<int>(option.length);
     added->delimiter(',')
-        ->expected(static_cast<int>(option.length))
+        ->expected(length > 0 ? length : 1, length > 0 ? length : longest_list)
         ->multi_option_policy(CLI::MultiOptionPolicy::Throw);
+  }
   if (!option.choices.empty()) added->check(CLI::IsMember(option.choices));
   if (option.use == Option::Use::required) added->required();
   return added;

@@ -14,7 +14,8 @@
 #include <movielens/commands/command_line.hpp>
 #include <movielens/commands/commands.hpp>
 #include <movielens/commands/run.hpp>
-#include <movielens/model/dataset.hpp>
+#include <movielens/data/dataset.hpp>
+#include <movielens/data/ratings.hpp>
 #include <movielens/model/train_options.hpp>
 #include <movielens/report/result_table.hpp>
 
@@ -50,6 +51,7 @@ void compare(CompareOptions o, const Console& console) {
   for (const std::int64_t seed : o.seeds) {
     o.train.seed = seed;
     const Dataset data = load(o.train);
+    if (source.empty()) print_notes(data.notes, console.err);
     const InterruptGuard guard;
     source = data.source;
     std::size_t row = 0;

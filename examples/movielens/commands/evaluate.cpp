@@ -7,8 +7,10 @@
 
 #include <movielens/commands/command_line.hpp>
 #include <movielens/commands/commands.hpp>
+#include <movielens/commands/run.hpp>
+#include <movielens/data/dataset.hpp>
+#include <movielens/data/ratings.hpp>
 #include <movielens/model/assessment.hpp>
-#include <movielens/model/dataset.hpp>
 #include <movielens/model/model_file.hpp>
 #include <movielens/model/predictor.hpp>
 #include <movielens/model/train_options.hpp>
@@ -18,7 +20,7 @@ namespace {
 
 struct EvaluateOptions {
   std::string model;
-  TrainOptions data;  // data and columns
+  TrainOptions data;  // data and table
   std::string split = "test";
   bool json = false;
 };
@@ -27,8 +29,9 @@ void evaluate(const EvaluateOptions& o, const Console& console) {
   const ModelFile file(o.model);
   TrainOptions options = file.options();
   options.data = o.data.data;
-  options.columns = o.data.columns;
+  options.table = given_or_saved(o.data.table, options.table);
   const Dataset data = load(options);
+  print_notes(data.notes, console.err);
   check_ids(file, data.user_ids, data.item_ids, data.source);
   const TwoTaskRows& rows = o.split == "train"        ? data.rows.train
                             : o.split == "validation" ? data.rows.validation
@@ -61,7 +64,7 @@ void add_evaluate(CLI::App& program, const Console& console) {
   command->add_option("--model", o->model, "model.safetensors of a training")
       ->type_name("FILE")
       ->required();
-  add_options(*command, table_of(o->data), {"data", "columns"});
+  add_options(*command, data_table_of(o->data));
   command->add_option("--split", o->split, "of the ratings, as in the training")
       ->type_name("SPLIT")
       ->capture_default_str()

@@ -27,7 +27,7 @@ namespace {
 
 struct RecommendOptions {
   std::string model;
-  TrainOptions data;  // data and columns
+  TrainOptions data;  // data and table
   std::string user;
   int top = 10;
   bool why = false;
@@ -35,7 +35,7 @@ struct RecommendOptions {
 
 std::string title_of(const Titles& titles, const std::string& id) {
   const auto found = titles.find(id);
-  return found == titles.end() ? "item " + id : found->second;
+  return found == titles.end() ? "item " + printable(id) : found->second;
 }
 
 void offer_most_rated(const Ratings& ratings, const Titles& titles, int top, std::ostream& out) {
@@ -49,8 +49,10 @@ void offer_most_rated(const Ratings& ratings, const Titles& titles, int top, std
 void recommend(const RecommendOptions& o, const Console& console) {
   expect_at_least("--top", o.top, 1);
   const ModelFile file(o.model);
-  const Ratings ratings = read_ratings(o.data.data, o.data.columns);
-  const Titles titles = read_titles(o.data.data);
+  const Ratings ratings =
+      read_ratings(o.data.data, given_or_saved(o.data.table, file.options().table));
+  print_notes(ratings.notes, console.err);
+  const Titles titles = read_titles(o.data.data, ratings.item_column);
   const auto& users = file.user_ids();
   const auto found = std::find(users.begin(), users.end(), o.user);
   if (found == users.end()) {
@@ -89,7 +91,7 @@ void add_recommend(CLI::App& program, const Console& console) {
   command->add_option("--model", o->model, "model.safetensors of a training")
       ->type_name("FILE")
       ->required();
-  add_options(*command, table_of(o->data), {"data", "columns"});
+  add_options(*command, data_table_of(o->data));
   command->add_option("--user", o->user, "as in the ratings")->type_name("ID")->required();
   command->add_option("--top", o->top, "how many titles")->type_name("N")->capture_default_str();
   command->add_flag("--why", o->why,

@@ -2,11 +2,14 @@
 #include <movielens/commands/run.hpp>
 
 #include <cstddef>
+#include <cstdint>
 #include <filesystem>
 
+#include <comet/core/random.hpp>
 #include <comet/core/thread_pool.hpp>
 
 #include <movielens/base/files.hpp>
+#include <movielens/base/places.hpp>
 #include <movielens/model/build_model.hpp>
 #include <movielens/model/model.hpp>
 #include <movielens/model/model_file.hpp>
@@ -18,11 +21,23 @@ namespace {
 RunDescription description_of(const TrainOptions& options, const Dataset& data) {
   return {.options = to_json(options),
           .source = data.source,
-          .counts = data.counts(),
-          .rows = data.row_counts()};
+          .counts = counts_of(data),
+          .rows = {{"train", data.rows.train.size()},
+                   {"validation", data.rows.validation.size()},
+                   {"test", data.rows.test.size()}}};
 }
 
 }  // namespace
+
+Dataset load(const TrainOptions& options) {
+  const comet::RandomKey key(static_cast<std::uint64_t>(options.split_seed.value_or(options.seed)));
+  return load_dataset(options.data, options.table, key.fold(places::data));
+}
+
+Json counts_of(const Dataset& data) {
+  return {
+      {"ratings", data.ratings}, {"users", data.rows.num_users}, {"items", data.rows.num_items}};
+}
 
 const std::vector<ResultColumn>& result_columns() {
   static const std::vector<ResultColumn> columns = {{"mse", "test rating MSE"},

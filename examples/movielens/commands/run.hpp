@@ -5,12 +5,20 @@
 #include <vector>
 
 #include <movielens/base/console.hpp>
-#include <movielens/model/dataset.hpp>
+#include <movielens/base/json.hpp>
+#include <movielens/data/dataset.hpp>
 #include <movielens/model/train_options.hpp>
 #include <movielens/report/result_table.hpp>
 #include <movielens/training/run.hpp>
 
 namespace movielens {
+
+/// \brief Reads the ratings of options.data and draws negatives and splits from the split's seed.
+/// \throws FileError for ratings that cannot be used
+[[nodiscard]] Dataset load(const TrainOptions& options);
+
+/// How many ratings, users and items.
+[[nodiscard]] Json counts_of(const Dataset& data);
 
 /// The measures of the two tasks in a table.
 [[nodiscard]] const std::vector<ResultColumn>& result_columns();

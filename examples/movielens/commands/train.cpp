@@ -8,6 +8,8 @@
 #include <movielens/commands/command_line.hpp>
 #include <movielens/commands/commands.hpp>
 #include <movielens/commands/run.hpp>
+#include <movielens/data/dataset.hpp>
+#include <movielens/data/ratings.hpp>
 #include <movielens/model/train_options.hpp>
 #include <movielens/report/result_table.hpp>
 
@@ -18,7 +20,9 @@ void train_command(TrainOptions options, const Console& console) {
   check(options);
   if (options.out.empty()) options.out = "results/" + options.gate;
   const InterruptGuard guard;
-  const RunResult result = run(options, load(options), console);
+  const Dataset data = load(options);
+  print_notes(data.notes, console.err);
+  const RunResult result = run(options, data, console);
   console.out << result_table({{options.gate, options.local_search, {result}}}, result_columns());
 }
 

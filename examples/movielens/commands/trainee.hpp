@@ -5,7 +5,7 @@
 #include <string>
 
 #include <movielens/base/console.hpp>
-#include <movielens/model/dataset.hpp>
+#include <movielens/data/dataset.hpp>
 #include <movielens/model/train_options.hpp>
 #include <movielens/study/tuner.hpp>
 

@@ -12,8 +12,10 @@
 #include <movielens/base/interrupt.hpp>
 #include <movielens/commands/command_line.hpp>
 #include <movielens/commands/commands.hpp>
+#include <movielens/commands/run.hpp>
 #include <movielens/commands/trainee.hpp>
-#include <movielens/model/dataset.hpp>
+#include <movielens/data/dataset.hpp>
+#include <movielens/data/ratings.hpp>
 #include <movielens/model/train_options.hpp>
 #include <movielens/study/search_space.hpp>
 #include <movielens/study/tuner.hpp>
@@ -46,8 +48,9 @@ void tune(TuneOptions o, const SearchSpace& space, const Console& console) {
   if (o.train.threads == 0) o.train.threads = std::max(1, cores / o.parallel);
   const std::filesystem::path folder = std::filesystem::path(o.results) / o.name;
   const Dataset data = load(o.train);
+  print_notes(data.notes, console.err);
   if (!o.train.quiet)
-    console.err << data_line(data.source, data.counts()) << '\n'
+    console.err << data_line(data.source, counts_of(data)) << '\n'
                 << o.trials << " trials, " << o.parallel << " at once; results in "
                 << folder.string() << std::endl;
   const InterruptGuard guard;

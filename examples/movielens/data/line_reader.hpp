@@ -11,13 +11,17 @@ namespace movielens {
 
 /// \brief Reads a text file line by line in a fixed amount of memory.
 ///
-/// Lines end with LF or CRLF, the last one with or without. A UTF-8 byte order mark is skipped.
-/// A file with control characters, or with a line longer than the buffer, is no text file and is
-/// refused with the number of the line.
+/// Lines end with LF, CRLF or CR, the last one with or without. A UTF-8 byte order mark begins a
+/// line wherever it is, and is skipped: joined files have some in their middle. A file that begins
+/// like an archive, a spreadsheet or UTF-16 is refused in words; one with zero bytes, with control
+/// characters if they are not expected, or with a line longer than the buffer, is no text file and
+/// is refused with the number of the line.
 class LineReader {
  public:
-  /// \throws FileError if the file cannot be opened
-  explicit LineReader(const std::filesystem::path& file);
+  enum class Controls { refused, expected };
+
+  /// \throws FileError if the file cannot be opened, or is of another kind
+  explicit LineReader(const std::filesystem::path& file, Controls controls = Controls::refused);
 
   /// Moves to the next line; false at the end of the file. \throws FileError
   [[nodiscard]] bool next();
@@ -32,10 +36,14 @@ class LineReader {
   [[nodiscard]] std::string_view unread() const noexcept {
     return {buffer_.data() + begin_, end_ - begin_};
   }
+  [[nodiscard]] std::size_t next_number() const noexcept { return number_ + (goes_on_ ? 0 : 1); }
   void fill();
-  void refuse_control_characters() const;
+  void skip_byte_order_marks();
+  [[nodiscard]] std::size_t end_of_line(std::string_view text, std::size_t from) const;
+  void take_line(std::string_view text, std::size_t length);
 
   std::filesystem::path file_;
+  Controls controls_;
   std::ifstream stream_;
   std::string buffer_;
   std::size_t begin_ = 0;  // of what is read and not yet given out
@@ -43,6 +51,7 @@ class LineReader {
   bool at_end_ = false;
   std::string_view line_;
   std::size_t number_ = 0;
+  bool goes_on_ = false;  // the line, behind a byte order mark
 };
 
 }  // namespace movielens

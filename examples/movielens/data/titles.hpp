@@ -6,22 +6,27 @@
 #include <string_view>
 #include <unordered_map>
 
+#include <movielens/base/utf8.hpp>
+
 namespace movielens {
 
-/// Title per item id, UTF-8.
+/// Title per item id, in UTF-8 that a terminal can be given.
 using Titles = std::unordered_map<std::string, std::string>;
 
-/// \brief Reads the movie titles beside the ratings, of any MovieLens edition.
+/// \brief Reads the titles beside the ratings, of any MovieLens edition and of Book-Crossing.
 ///
-/// movies.csv (UTF-8, quoted titles), movies.dat (`::`) and u.item (`|`), both ISO-8859-1. A line
-/// that is not UTF-8 is taken as ISO-8859-1, so re-encoded copies read well, too.
+/// movies.csv, movies.dat (`::`), u.item (`|`) or BX-Books.csv, first that of the edition of the
+/// ratings. If the first line names an item and a title, they are in these columns, whatever others
+/// there are; else they are the first two. Bytes that are not UTF-8 are taken as Windows-1252, and
+/// control characters have U+FFFD in their place.
 ///
-/// \param path  a file with ratings or a directory, as for read_ratings
+/// \param path         a file with ratings or a directory, as for read_ratings
+/// \param item_column  the name of the items' column in the ratings: if the titles have a column of
+///                     that name, it is that of the item
 /// \return empty if there is no file with titles: titles are never needed for training
-/// \throws FileError with file, line and reason for a row without a title column
-[[nodiscard]] Titles read_titles(const std::filesystem::path& path);
-
-/// \brief The text as UTF-8: unchanged if it is, else read as ISO-8859-1.
-[[nodiscard]] std::string to_utf8(std::string_view text);
+/// \throws FileError with file, line and reason for a row without a title column, and for columns
+///         that cannot be item and title
+[[nodiscard]] Titles read_titles(const std::filesystem::path& path,
+                                 std::string_view item_column = {});
 
 }  // namespace movielens

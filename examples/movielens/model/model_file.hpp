@@ -8,7 +8,7 @@
 #include <comet/io/safetensors.hpp>
 
 #include <movielens/base/order.hpp>
-#include <movielens/model/dataset.hpp>
+#include <movielens/data/dataset.hpp>
 #include <movielens/model/model.hpp>
 #include <movielens/model/train_options.hpp>
 

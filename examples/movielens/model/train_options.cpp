@@ -10,10 +10,21 @@ std::vector<Option> data_options(TrainOptions& o) {
                  "(MovieLens), BX-Book-Ratings.csv (Book-Crossing) or jester-data-1.csv")
               .used(Option::Use::required)
               .not_saved(),
-          Option("columns", &o.columns, "USER,ITEM,RATING",
-                 "of any other table: user, item and rating, by name or number")
-              .list_of(3)
-              .not_saved()};
+          Option("columns", &o.table.columns, "USER,ITEM,RATING",
+                 "of any other table: user, item and rating; each a name, or digits only for\n"
+                 "its place from 1 (name:1 is the column named 1)")
+              .not_searched()
+              .if_it([&o] { return !o.table.columns.empty(); }),
+          Option("not_rated", &o.table.not_rated, "VALUE",
+                 "rows with this instead of a rating are left out, such as -1 or NA")
+              .not_searched()
+              .if_it([&o] { return o.table.not_rated.has_value(); }),
+          Option("duplicates", &o.table.duplicates, "WHICH",
+                 "which rating counts if a user has rated an item more than once, in the order\n"
+                 "of the file (default error; of Book-Crossing first)")
+              .one_of(duplicates_names())
+              .not_searched()
+              .if_it([&o] { return !o.table.duplicates.empty(); })};
 }
 
 Option expert_option(ModelOptions& o) {
@@ -48,7 +59,10 @@ OptionTable table_of(TrainOptions& o) {
                       run_options(o)});
 }
 
+OptionTable data_table_of(TrainOptions& o) { return OptionTable({data_options(o)}); }
+
 void check(const TrainOptions& options) {
+  check(options.table);
   TrainOptions copy = options;
   table_of(copy).check();
 }

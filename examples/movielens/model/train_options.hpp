@@ -7,6 +7,7 @@
 #include <movielens/base/common_options.hpp>
 #include <movielens/base/json.hpp>
 #include <movielens/base/option.hpp>
+#include <movielens/data/table_options.hpp>
 #include <movielens/model/model_options.hpp>
 
 namespace movielens {
@@ -14,13 +15,16 @@ namespace movielens {
 /// \brief All that a training run is a function of, and where it goes.
 struct TrainOptions : CommonOptions {
   std::string data;
-  std::vector<std::string> columns;  ///< user, item and rating, by name or number; else recognised
+  TableOptions table;  ///< what the ratings look like; else recognised
   ModelOptions model;
   std::vector<double> task_weights = {0.5, 0.5};
 };
 
 /// The one table of them.
 [[nodiscard]] OptionTable table_of(TrainOptions& options);
+
+/// Of them, what says where the ratings are and what they look like.
+[[nodiscard]] OptionTable data_table_of(TrainOptions& options);
 
 /// Before anything is read or written.
 /// \throws std::invalid_argument naming the option, its value and its bound

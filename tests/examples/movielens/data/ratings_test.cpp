@@ -6,37 +6,17 @@
 
 #include <movielens/base/file_error.hpp>
 #include <movielens/data/ratings.hpp>
-#include <movielens/data/row_splitter.hpp>
 
+#include <examples/movielens/data/tables.hpp>
 #include <examples/movielens/temporary_directory.hpp>
 #include <support/catch.hpp>
 
 using movielens::FileError;
 using movielens::Ratings;
 using movielens::read_ratings;
+using movielens::test::rows_in;
+using movielens::test::Strings;
 using movielens::test::TemporaryDirectory;
-
-namespace {
-
-using Strings = std::vector<std::string>;
-
-/// One line per rating, in the order in which they are stored.
-Strings rows_of(const Ratings& ratings) {
-  Strings rows;
-  for (std::size_t u = 0; u < ratings.user_ids.size(); ++u)
-    for (std::size_t r = ratings.offsets[u]; r < ratings.offsets[u + 1]; ++r)
-      rows.push_back(ratings.user_ids[u] + " " +
-                     ratings.item_ids[static_cast<std::size_t>(ratings.item[r])] + " " +
-                     std::to_string(static_cast<int>(10 * ratings.value[r])));
-  return rows;
-}
-
-Strings rows_in(std::string_view content) {
-  const TemporaryDirectory directory;
-  return rows_of(read_ratings(directory.write("anything", content)));
-}
-
-}  // namespace
 
 TEST_CASE("read_ratings: every edition, recognised by its content", "[movielens][ratings]") {
   const Strings rows = {"1 10 30", "2 9 50", "2 10 40"};
@@ -118,28 +98,34 @@ TEST_CASE("read_ratings: bad files are refused with file, line and reason",
     CHECK_THROWS_WITH(read_ratings(file), file.string() + ending);
   };
   const std::string range = ", expected a number from 0.5 to 5";
+  const std::string not_rated = "; if it means \"not rated\": --not-rated ";
+  const std::string merge = "; --duplicates first, last or mean makes one of them";
   refused("", ": no ratings in it");
   refused("\n\r\n", ": no ratings in it");
   refused("userId,movieId,rating,timestamp\n", ": no ratings in it");
   refused("1,1,3,0\n1,2,3\n", ":2: 3 columns, expected 4: user, item, rating, time");
   refused("1,1,3,0\n1,2,3,0,0\n", ":2: 5 columns, expected 4: user, item, rating, time");
-  refused("just text\n", ":1: 1 column, expected 4: user, item, rating, time");
+  refused("just text\n",
+          ":1: the first line names no user, no item, no rating: \"just text\"; --columns "
+          "USER,ITEM,RATING says which they are");
   refused("1,1,abc,0\n", ":1: the rating is \"abc\"" + range);
-  refused("1\t1\t3\t0\n\n1\t2\tnan\t0\n", ":3: the rating is \"nan\"" + range);
-  refused("1::1::-1::0\n", ":1: the rating is \"-1\"" + range);
-  refused("1::1::1e9::0\n", ":1: the rating is \"1e9\"" + range);
+  refused("1\t1\t3\t0\n\n1\t2\tnan\t0\n", ":3: the rating is \"nan\"" + range + not_rated + "nan");
+  refused("1::1::-1::0\n", ":1: the rating is \"-1\"" + range + not_rated + "-1");
+  refused("1::1::1e9::0\n",
+          ":1: the rating is \"1e9\"" + range +
+              "; --columns USER,ITEM,RATING reads tables of other columns and scales");
   refused("1::1::inf::0\n", ":1: the rating is \"inf\"" + range);
   refused("1::1::1e99::0\n", ":1: the rating is \"1e99\"" + range);
-  refused("1,1,0,0\n", ":1: the rating is \"0\"" + range);
+  refused("1,1,0,0\n", ":1: the rating is \"0\"" + range + not_rated + "0");
   refused("1,1,3x,0\n", ":1: the rating is \"3x\"" + range);
-  refused("1,1,,0\n", ":1: the rating is \"\"" + range);
+  refused("1,1,,0\n", ":1: the rating is \"\"" + range + not_rated + "\"\"");
   refused(",1,3,0\n", ":1: the user is empty");
   refused("1,,3,0\n", ":1: the item is empty");
   refused("1,1,3,0\n1,2,3,0\n1,1,4,0\n",
-          ":3: user \"1\" rates item \"1\" a second time, first in line 1");
+          ":3: user \"1\" rates item \"1\" a second time, first in line 1" + merge);
   // The same id in ISO-8859-1 and in UTF-8.
   refused("Ren\xe9,1,3,0\nRen\xc3\xa9,1,4,0\n",
-          ":2: user \"Ren\xc3\xa9\" rates item \"1\" a second time, first in line 1");
+          ":2: user \"Ren\xc3\xa9\" rates item \"1\" a second time, first in line 1" + merge);
   refused(std::string_view("1,1,3,0\n\x89PNG\0\0\n", 16),
           ":2: control character 0: this is not a text file");
   refused("1,1,3,0\n" + std::string(3U << 20U, 'x'),
@@ -184,7 +170,8 @@ TEST_CASE("read_ratings: Book-Crossing, ISBNs and implicit rows", "[movielens][r
   const auto file = directory.write("b", "User-ID;ISBN;Rating\n1;a;11\n");
   CHECK_THROWS_WITH(read_ratings(file), file.string() +
                                             ":2: the rating is \"11\", expected a number from 1 "
-                                            "to 10");
+                                            "to 10; --columns USER,ITEM,RATING reads tables of "
+                                            "other columns and scales");
 }
 
 TEST_CASE("read_ratings: Jester, a row per user", "[movielens][ratings]") {
@@ -197,32 +184,12 @@ TEST_CASE("read_ratings: Jester, a row per user", "[movielens][ratings]") {
   };
   const std::string good = "1,2.5,99,99,99,99,99,99,99\n";
   refused(good + "1,10.5,99,99,99,99,99,99,99\n",
-          ":2: the rating is \"10.5\", expected a number from -10 to 10");
-  refused(good + "2,1.5,99,99,99,99,99,99,99\n", ":2: the row has 1 ratings, and says \"2\"");
+          ":2: the rating is \"10.5\", expected a number from -10 to 10; --columns "
+          "USER,ITEM,RATING reads tables of other columns and scales");
+  refused(good + "2,1.5,99,99,99,99,99,99,99\n",
+          ":2: the row has 1 rating, and says \"2\"; if it is no row of Jester, --columns "
+          "USER,ITEM,RATING says what is where");
   refused(good + "1,1.5,99,99\n", ":2: 4 columns, expected 9: as many as in the first line");
-}
-
-TEST_CASE("read_ratings: any table, by the names or the numbers of its columns",
-          "[movielens][ratings]") {
-  const TemporaryDirectory directory;
-  const auto with_names = directory.write(
-      "n", "when,Score,book,reader\n1,-3.5,\"War, and Peace\",Ann\n2,40,Emma,Ann\n3,0,Emma,Bo\n");
-  const Strings rows = {"Bo Emma 0", "Ann Emma 400", "Ann War, and Peace -35"};
-  const Strings names = {"reader", "book", "score"};
-  const Strings numbers = {"4", "3", "2"};
-  CHECK(rows_of(read_ratings(with_names, names)) == rows);
-  CHECK(rows_of(read_ratings(with_names, numbers)) == rows);
-  const auto without_names =
-      directory.write("w", "1|-3.5|War, and Peace|Ann\n2|40|Emma|Ann\n3|0|Emma|Bo\n");
-  CHECK(rows_of(read_ratings(without_names, numbers)) == rows);
-
-  CHECK_THROWS_WITH(read_ratings(with_names, Strings{"reader", "title", "score"}),
-                    "--columns: no column \"title\", the first line has \"when\", \"Score\", "
-                    "\"book\", \"reader\"");
-  CHECK_THROWS_WITH(read_ratings(with_names, Strings{"4", "3", "5"}),
-                    "--columns: no column 5, the table has 4");
-  const auto endless = directory.write("e", "u,i,r\na,b,inf\n");
-  CHECK_THROWS_AS(read_ratings(endless, Strings{"1", "2", "3"}), FileError);
 }
 
 TEST_CASE("source_of: the note beside the data, else the path", "[movielens][ratings]") {
@@ -231,30 +198,6 @@ TEST_CASE("source_of: the note beside the data, else the path", "[movielens][rat
   CHECK(movielens::source_of(file) == file.string());
   (void)directory.write("SOURCE", "synthetic, seed 1\nmore\n");
   CHECK(movielens::source_of(file) == "synthetic, seed 1");
-}
-
-TEST_CASE("RowSplitter: quotes as in RFC 4180", "[movielens][rows]") {
-  auto splitter = movielens::RowSplitter::for_first_line("movieId,title,genres");
-  const auto split = [&](std::string_view line) {
-    const auto fields = splitter.split(line);
-    return Strings(fields.begin(), fields.end());
-  };
-  CHECK(split("11,\"American President, The (1995)\",Comedy|Drama") ==
-        Strings{"11", "American President, The (1995)", "Comedy|Drama"});
-  CHECK(split("\"a \"\"b\"\", c\",,") == Strings{"a \"b\", c", "", ""});
-  CHECK(split("") == Strings{""});
-  CHECK(split("\"open, to the end") == Strings{"open, to the end"});
-}
-
-TEST_CASE("RowSplitter: the first separator counts", "[movielens][rows]") {
-  const auto fields_of = [](std::string_view line) {
-    return movielens::RowSplitter::for_first_line(line).split(line).size();
-  };
-  CHECK(fields_of("1::Toy Story, the | (1995)::Animation|Comedy") == 3);
-  CHECK(fields_of("1|Toy Story, the (1995)|01-Jan-1995||http://x::y") == 5);
-  CHECK(fields_of("\"a|b\",c,d|e") == 3);
-  CHECK(fields_of("a:b\tc,d") == 2);
-  CHECK(fields_of("nothing") == 1);
 }
 
 TEST_CASE("read_ratings: ml-latest-small has the counts of its README",

@@ -55,16 +55,75 @@ TEST_CASE("read_titles: none is no error, a torn row is", "[movielens][titles][e
                     file.string() + ":3: 1 column, expected at least 2: item, title");
 }
 
-TEST_CASE("to_utf8: keeps UTF-8, reads the rest as ISO-8859-1", "[movielens][titles]") {
-  using movielens::to_utf8;
-  for (const std::string text : {"", "plain", "\xC3\xA9", "\xE2\x82\xAC 5", "\xF0\x9F\x8E\xAC"})
-    CHECK(to_utf8(text) == text);
-  CHECK(to_utf8("\xE9") == "\xC3\xA9");
-  CHECK(to_utf8("\xE9t\xE9") == "\xC3\xA9t\xC3\xA9");
-  // Not UTF-8: cut off, over-long, a surrogate, beyond the last code point, a lone continuation.
-  for (const std::string text :
-       {"\xE2\x82", "\xC0\xAF", "\xE0\x80\xAF", "\xED\xA0\x80", "\xF4\x90\x80\x80", "\xBF"})
-    CHECK(to_utf8(text).size() == 2 * text.size() - (text.back() == '\x2F' ? 1 : 0));
+TEST_CASE("read_titles: item and title are where the first line names them",
+          "[movielens][titles]") {
+  const Titles expected = {{"1", "Toy Story"}, {"2", "Heat, the"}};
+  for (const std::string content :
+       {"index,movieId,title\n0,1,Toy Story\n1,2,\"Heat, the\"\n",
+        ",movieId,title,genres\n0,1,Toy Story,x\n1,2,\"Heat, the\",\n",
+        "title,movieId\nToy Story,1\n\"Heat, the\",2\n",
+        "Genres;Movie_Title;MOVIE_ID\nx;Toy Story;1\ny;Heat, the;2\n",
+        "\xEF\xBB\xBFid\tname\n1\tToy Story\n2\tHeat, the\n",
+        "movieId,movie\n1,Toy Story\n2,\"Heat, the\"\n",
+        "item_id,year,title\n1,1995,Toy Story\n2,1995,\"Heat, the\"",
+        "movieId,title\n1,Toy Story\n\xEF\xBB\xBFmovieId,title\n2,\"Heat, the\"\n",
+        "movieId,title\r\n1.0,Toy Story\r\n\r\n2.0,\"Heat, the\"\r\n",
+        "1,Toy Story,x\n2,\"Heat, the\",y\n", "1::Toy Story\n2::Heat, the\n"}) {
+    const TemporaryDirectory directory;
+    (void)directory.write("movies.csv", content);
+    CAPTURE(content);
+    CHECK(read_titles(directory.path()) == expected);
+  }
+}
+
+TEST_CASE("read_titles: the item's column of the ratings counts", "[movielens][titles]") {
+  const TemporaryDirectory directory;
+  (void)directory.write("movies.csv", "movieId,imdbId,title\n1,2,A\n2,1,B\n");
+  CHECK(read_titles(directory.path(), "movieId") == Titles{{"1", "A"}, {"2", "B"}});
+  CHECK(read_titles(directory.path(), "imdb_id") == Titles{{"2", "A"}, {"1", "B"}});
+  CHECK(read_titles(directory.path(), "item") == Titles{{"1", "A"}, {"2", "B"}});
+  CHECK(read_titles(directory.path(), "title") == Titles{{"A", "A"}, {"B", "B"}});
+  // Numbers of another catalogue are no numbers of these movies.
+  CHECK(read_titles(directory.path(), "tmdbId").empty());
+}
+
+TEST_CASE("read_titles: what cannot be item and title is refused", "[movielens][titles][error]") {
+  const TemporaryDirectory directory;
+  const auto refused = [&](const std::string& content, const std::string& ending) {
+    const auto file = directory.write("movies.csv", content);
+    CHECK_THROWS_WITH(read_titles(directory.path()), file.string() + ending);
+  };
+  refused("index,title\n0,Toy Story\n",
+          ":1: no item among the names of the columns: \"index\", \"title\"; expected one such as "
+          "movieId");
+  refused("0,1,Toy Story\n1,2,Heat\n",
+          ": the second column has nothing but numbers, expected titles; names in the first line, "
+          "such as movieId and title, say which columns count");
+  refused("index,movieId,title\n0,1\n", ":2: 2 columns, expected at least 3");
+}
+
+TEST_CASE("read_titles: the edition of the ratings comes first", "[movielens][titles]") {
+  const TemporaryDirectory directory;
+  (void)directory.write("movies.csv", "1,of csv\n");
+  (void)directory.write("movies.dat", "1::of dat\n");
+  (void)directory.write("u.item", "1|of 100K\n");
+  (void)directory.write("BX-Books.csv", "\"ISBN\";\"Book-Title\"\n\"1\";\"of books\"\n");
+  const auto beside = [&](const char* name) {
+    return read_titles(directory.path() / name).at("1");
+  };
+  CHECK(beside("ratings.csv") == "of csv");
+  CHECK(beside("ratings.dat") == "of dat");
+  CHECK(beside("u.data") == "of 100K");
+  CHECK(beside("BX-Book-Ratings.csv") == "of books");
+  CHECK(beside("other.csv") == "of csv");
+}
+
+TEST_CASE("read_titles: titles do nothing to a terminal", "[movielens][titles]") {
+  const TemporaryDirectory directory;
+  (void)directory.write("movies.csv",
+                        "movieId,title\n1,\x1B[31mRed\x07\n2,Schindler\x92s \x85\n3,\n4,a\tb\n");
+  CHECK(read_titles(directory.path()) ==
+        Titles{{"1", "\uFFFD[31mRed\uFFFD"}, {"2", "Schindler\u2019s \u2026"}, {"4", "a b"}});
 }
 
 TEST_CASE("read_titles: every rated item of ml-latest-small has one", "[movielens][titles][real]") {

@@ -3,12 +3,14 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <filesystem>
 #include <string>
 #include <vector>
 
-#include <movielens/base/json.hpp>
+#include <comet/core/random.hpp>
+
+#include <movielens/data/table_options.hpp>
 #include <movielens/data/two_task.hpp>
-#include <movielens/model/train_options.hpp>
 
 namespace movielens {
 
@@ -19,17 +21,16 @@ struct Dataset {
   TwoTaskData rows;
   std::vector<std::string> user_ids;  ///< per user, as in the file
   std::vector<std::string> item_ids;
+  std::vector<std::string> notes;  ///< of Ratings
 
-  /// How many ratings, users and items.
-  [[nodiscard]] Json counts() const;
-  /// How many rows each split has.
-  [[nodiscard]] Json row_counts() const;
   /// Per item, how many training rows it has.
   [[nodiscard]] std::vector<std::int64_t> item_frequency() const;
 };
 
-/// \brief Reads the ratings of options.data and draws negatives and splits from the split's seed.
+/// \param key  negatives and splits are drawn from it
 /// \throws FileError for ratings that cannot be used
-[[nodiscard]] Dataset load(const TrainOptions& options);
+/// \throws std::invalid_argument as read_ratings()
+[[nodiscard]] Dataset load_dataset(const std::filesystem::path& path, const TableOptions& table,
+                                   comet::RandomKey key);
 
 }  // namespace movielens
