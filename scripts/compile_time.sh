@@ -68,8 +68,8 @@ for compiler; do
       once=$(used "${compile[@]}" "${flags[@]}" -x c++-header "$header" -o "$header.gch")
       row "quickstart, precompiled header${flags:+, comet::instances}" \
         "$(seconds quickstart "${flags[@]}" -include "$header")"
+      row "once: the precompiled header${flags:+, comet::instances}" "$once"
     done
-    row 'once: the precompiled header' "$once"
     row 'once: comet::instances' "$(used sh -c 'for f in src/instances/*.cpp; do "$@" -c $f -o /dev/null || exit; done' sh "${compile[@]}")"
   done
 done

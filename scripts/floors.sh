@@ -3,6 +3,7 @@
 # The folders are floors: what stands on one may include what is below it, nothing above and nothing
 # beside it. Names every include that points up or sideways; exit code 1 if there is one.
 #   scripts/floors.sh
+source "$(dirname "$0")/help.sh"
 cd "$(dirname "$0")/.." || exit
 set -euo pipefail
 
@@ -17,6 +18,7 @@ include/comet optimizers: core kernels
 include/comet metrics: core kernels
 include/comet dispatch: core kernels
 include/comet io: core
+include/comet training: core kernels optimizers
 include/comet experts: core kernels dispatch
 include/comet inference: core kernels gates
 include/comet local_search: core kernels gates dispatch experts
@@ -59,3 +61,17 @@ done | awk -v floors="$floors" '
   echo "floors: only kernels/simd.hpp may name Eigen's internals" >&2
   exit 1
 }
+
+# The rooms of the MovieLens program, from the ground up: a file includes its own room and those before
+# it, and what other programs can share knows neither data nor model.
+rooms=
+bad=0
+for room in base data model training study report commands; do
+  rooms+="${rooms:+|}$room"
+  ! git grep -nE '^#include <movielens/' -- "examples/movielens/$room/*.[ch]pp" |
+    grep -vE "<movielens/($rooms)/" || bad=1
+done
+! git grep -nE '^#include <movielens/(data|model)/' -- \
+  'examples/movielens/training' 'examples/movielens/study' 'examples/movielens/report' || bad=1
+[ $bad = 0 ] || echo 'floors: these includes lead from a room of examples/movielens upward' >&2
+exit $bad

@@ -65,7 +65,11 @@
 #include <comet/metrics/routing.hpp>
 #include <comet/moe_layer.hpp>
 #include <comet/optimizers/adam.hpp>
+#include <comet/optimizers/clip_by_global_norm.hpp>
+#include <comet/optimizers/parameter_group.hpp>
 #include <comet/optimizers/sgd.hpp>
+#include <comet/training/batches.hpp>
+#include <comet/training/early_stopping.hpp>
 #include <comet/version.hpp>
 
 #if defined(COMET_INSTANCES)  // the target comet::instances is linked

@@ -35,6 +35,8 @@
   declare(class AnyGate<S>);                          \
   declare(class DenseExpert<S>);                      \
   declare(class MlpExpert<S>);                        \
+  declare(class ExpertBank<DenseExpert<S>>);          \
+  declare(class ExpertBank<MlpExpert<S>>);            \
   declare(class Dense<S>);                            \
   declare(class Embedding<S>);                        \
   declare(class Adam<S>);                             \
@@ -43,17 +45,16 @@
   declare(AnyGate<S>::AnyGate(DSelectKGate<S>));      \
   declare(AnyGate<S>::AnyGate(TopKGate<S>));          \
   declare(AnyGate<S>::AnyGate(SoftmaxGate<S>));       \
+  declare(AnyGate<S>::AnyGate(HashGate<S>));          \
   COMET_EACH_LAYER_INSTANCE(declare, CometGate, S)    \
   COMET_EACH_LAYER_INSTANCE(declare, DSelectKGate, S) \
   COMET_EACH_LAYER_INSTANCE(declare, TopKGate, S)     \
   COMET_EACH_LAYER_INSTANCE(declare, SoftmaxGate, S)  \
   COMET_EACH_LAYER_INSTANCE(declare, AnyGate, S)
 
-/// Those of a gate.
-#define COMET_EACH_LAYER_INSTANCE(declare, Gate, S)                \
-  declare(class MoeLayer<Gate<S>, DenseExpert<S>>);                \
-  declare(void Adam<S>::step(MoeLayer<Gate<S>, DenseExpert<S>>&)); \
-  declare(void Sgd<S>::step(MoeLayer<Gate<S>, DenseExpert<S>>&));
+/// That of a gate.
+#define COMET_EACH_LAYER_INSTANCE(declare, Gate, S) \
+  declare(class MoeLayer<Gate<S>, DenseExpert<S>>);
 
 // NOLINTEND(bugprone-macro-parentheses)
 

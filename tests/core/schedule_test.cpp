@@ -37,6 +37,40 @@ TEST_CASE("schedules are values") {
   CHECK_FALSE(Schedule::linear(1, 0, 10) == t);
 }
 
+TEST_CASE("schedules follow one another") {
+  const Schedule s =
+      Schedule::linear(1, 3, 4).then(Schedule::constant(3, 5)).then(Schedule::cosine(8, 2, 10));
+  CHECK(s.num_steps() == 19);
+  for (int t = 0; t < 4; ++t) CHECK(s(t) == Schedule::linear(1, 3, 4)(t));
+  for (int t = 4; t < 9; ++t) CHECK(s(t) == 3.0);
+  for (int t = 9; t < 40; ++t) CHECK(s(t) == Schedule::cosine(8, 2, 10)(t - 9));
+  CHECK(s.smallest() == 1);
+  CHECK(s.largest() == 8);
+  CHECK(s(-3) == 1);
+}
+
+TEST_CASE("a warm-up leads from 0 to where the next one begins") {
+  const Schedule cosine = Schedule::warm_up(200).then_cosine(3e-4, 20'000);
+  CHECK(cosine(0) == 0);
+  CHECK(cosine(100) == Approx(1.5e-4));
+  CHECK(cosine(200) == 3e-4);
+  CHECK(cosine(10'200) == Approx(1.5e-4));
+  CHECK(cosine(20'200) == 0);
+  CHECK(cosine(1'000'000) == 0);
+  CHECK(cosine == Schedule::linear(0, 3e-4, 200).then(Schedule::cosine(3e-4, 0, 20'000)));
+  CHECK(Schedule::warm_up(10).then_linear(1, 4, 0.5)(12) == 0.75);
+  CHECK(Schedule::warm_up(10).then_linear(1, 4, 0.5)(99) == 0.5);
+  CHECK(Schedule::warm_up(10).then_constant(2)(5) == 1);
+  CHECK(Schedule::warm_up(10).then_constant(2)(99) == 2);
+}
+
+TEST_CASE("a number is a schedule") {
+  const Schedule number = 0.25;
+  CHECK(number == Schedule::constant(0.25));
+  CHECK(number(0) == 0.25);
+  CHECK(number(3) == 0.25);
+}
+
 TEST_CASE("schedules refuse what they cannot follow") {
   CHECK_THROWS_WITH(Schedule::linear(0, 1, 0),
                     "comet::Schedule::linear: steps is 0, expected at least 1");
@@ -44,4 +78,7 @@ TEST_CASE("schedules refuse what they cannot follow") {
                     "comet::Schedule::cosine: first value is nan, expected a finite number");
   CHECK_THROWS_AS(Schedule::constant(std::numeric_limits<double>::infinity()),
                   std::invalid_argument);
+  CHECK_THROWS_WITH(Schedule::warm_up(0),
+                    "comet::Schedule::warm_up: steps is 0, expected at least 1");
+  CHECK_THROWS_AS(Schedule(std::numeric_limits<double>::quiet_NaN()), std::invalid_argument);
 }

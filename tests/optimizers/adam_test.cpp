@@ -55,7 +55,8 @@ struct Scalar {
     v = o.beta2 * v + (1 - o.beta2) * g * g;
     const double mean = m / (1 - std::pow(o.beta1, t));
     const double square = v / (1 - std::pow(o.beta2, t));
-    p -= o.learning_rate * mean / (std::sqrt(square) + o.epsilon);
+    p *= 1 - o.learning_rate(t) * o.weight_decay;
+    p -= o.learning_rate(t) * mean / (std::sqrt(square) + o.epsilon);
   }
 };
 
@@ -64,8 +65,10 @@ struct Scalar {
 TEMPLATE_TEST_CASE("Adam follows the formula", "", COMET_TEST_SCALARS) {
   using S = TestType;
   const double tolerance = std::is_same_v<S, double> ? 1e-14 : 1e-6;
-  for (const AdamOptions options :
-       {AdamOptions{.learning_rate = 0.1},
+  for (const AdamOptions& options :
+       {AdamOptions{.learning_rate = 0.1}, AdamOptions{.learning_rate = 0.1, .weight_decay = 0.3},
+        AdamOptions{.learning_rate = Schedule::warm_up(2).then_linear(0.2, 4),
+        .weight_decay = 0.01},
         AdamOptions{.learning_rate = 0.01, .beta1 = 0.5, .beta2 = 0.9, .epsilon = 1e-3},
         AdamOptions{.learning_rate = 0.01, .beta1 = 0, .beta2 = 0}}) {
     Model<S> model;
@@ -98,6 +101,77 @@ TEST_CASE("a first step of Adam is as long as the learning rate, however small t
   const auto after = test::values_of(model);
   for (std::size_t i = 0; i < 21; ++i) CHECK(before[i] - after[i] == Approx(0.25).epsilon(1e-4));
   for (std::size_t i = 21; i < 26; ++i) CHECK(after[i] == before[i]);  // no gradient, no step
+}
+
+TEST_CASE("weights decay apart from the gradient, by groups that names tell") {
+  const auto is_a = [](std::string_view name) { return name == "a"; };
+  const auto is_b = [](std::string_view name) { return name == "b"; };
+  const auto after = [](AdamOptions options) {
+    Model<double> model;
+    Adam adam(model, std::move(options));
+    for (std::uint64_t t = 1; t <= 3; ++t) {
+      model.set_gradients(t);
+      adam.step(model, model.gradients);
+    }
+    return model;
+  };
+  const Model<double> plain = after({.learning_rate = 0.1});
+  const Model<double> decayed = after({.learning_rate = 0.1, .weight_decay = 0.5});
+  const Model<double> apart =
+      after({.learning_rate = 0.1,
+             .weight_decay = 0.5,
+             .groups = {{.holds = is_a, .weight_decay = 0}, {.holds = is_a, .rate_factor = 0}}});
+  CHECK(test::same_bits(apart.a, plain.a));  // the first group that holds it
+  CHECK(test::same_bits(apart.b, decayed.b));
+  CHECK_FALSE(test::same_bits(decayed.a, plain.a));
+  // A rate of its own counts for the decay, too.
+  const Model<double> slow = after(
+      {.learning_rate = 0.1, .weight_decay = 0.5, .groups = {{.holds = is_b, .rate_factor = 0.5}}});
+  CHECK(test::same_bits(slow.b, after({.learning_rate = 0.05, .weight_decay = 0.5}).b));
+  CHECK(test::same_bits(slow.a, decayed.a));
+  CHECK(after({.groups = {{.holds = is_b, .rate_factor = 0}}}).b == Model<double>().b);
+  // A lazy column that was not used does not decay.
+  Model<double> lazy;
+  const Matrix<double> before = lazy.a;
+  Adam adam(lazy, {.weight_decay = 0.5, .lazy = true});
+  lazy.gradients[0].col(1).setOnes();
+  adam.step(lazy, lazy.gradients);
+  CHECK(lazy.a.col(0) == before.col(0));
+  CHECK(lazy.a.col(1) != before.col(1));
+}
+
+TEST_CASE("AdamW is Adam with weight decay") {
+  Model<float> model, other;
+  AdamW adam_w(model);
+  CHECK(adam_w.options().weight_decay == 0.01);
+  CHECK(AdamW(model, {.learning_rate = 0.1}).options().weight_decay == 0);
+  Adam adam(other, {.weight_decay = 0.01});
+  static_assert(ModelOptimizer<AdamW<float>, Model<float>> && Stateful<AdamW<float>>);
+  const auto step = [&] { adam_w.step(model, model.gradients); };
+  model.set_gradients(1);
+  other.set_gradients(1);
+  step();
+  adam.step(other, other.gradients);
+  CHECK(test::same_bits(test::values_of(model), test::values_of(other)));
+  if (test::can_count_allocations) CHECK(test::count_allocations(step) == 0);
+}
+
+TEST_CASE("a constant schedule has the bits of a number, a warm-up starts small") {
+  Model<float> number, constant, warm;
+  const auto before = test::values_of(warm);
+  Adam first(number, {.learning_rate = 0.1});
+  Adam second(constant, {.learning_rate = Schedule::constant(0.1, 7)});
+  Adam third(warm, {.learning_rate = Schedule::warm_up(4).then_constant(0.1)});
+  for (std::uint64_t t = 1; t <= 3; ++t) {
+    for (auto* model : {&number, &constant, &warm}) model->set_gradients(t);
+    first.step(number, number.gradients);
+    second.step(constant, constant.gradients);
+    third.step(warm, warm.gradients);
+    if (t > 1) continue;
+    for (std::size_t i = 0; i < before.size(); ++i)
+      CHECK(std::abs(test::values_of(warm)[i] - before[i]) == Approx(0.025).epsilon(1e-4));
+  }
+  CHECK(test::same_bits(test::values_of(number), test::values_of(constant)));
 }
 
 TEST_CASE("lazy Adam leaves alone the columns without a gradient, the dense form coasts on") {
@@ -280,6 +354,19 @@ TEST_CASE("Adam refuses options outside their bounds") {
   CHECK_THROWS_WITH(make({.beta2 = -0.5}), "comet::Adam: beta2 is -0.5, expected in [0, 1)");
   CHECK_THROWS_WITH(make({.epsilon = 0}),
                     "comet::Adam: epsilon is 0, expected a finite number > 0");
+  CHECK_THROWS_WITH(make({.learning_rate = Schedule::linear(1, -1, 5)}),
+                    "comet::Adam: the least learning_rate is -1, expected a finite number >= 0");
+  CHECK_NOTHROW(make({.learning_rate = Schedule::linear(1, 0, 5)}));
+  CHECK_THROWS_WITH(make({.weight_decay = -1}),
+                    "comet::Adam: weight_decay is -1, expected a finite number >= 0");
+  CHECK_THROWS_WITH(make({.groups = {{.rate_factor = 2}}}),
+                    "comet::Adam: a group has no function `holds` that tells its tensors");
+  const auto any = [](std::string_view) { return true; };
+  CHECK_THROWS_WITH(make({.groups = {{.holds = any, .rate_factor = -2}}}),
+                    "comet::Adam: the rate_factor of a group is -2, expected a finite number >= 0");
+  CHECK_THROWS_WITH(
+      make({.groups = {{.holds = any, .weight_decay = -2}}}),
+      "comet::Adam: the weight_decay of a group is -2, expected a finite number >= 0");
   Adam adam(model);
   CHECK_THROWS_WITH(
       adam.set_learning_rate(-1),

@@ -21,6 +21,7 @@ fail() {
 tried=0
 for script in scripts/* benchmarks/run.sh .ci/run; do
   [ -x "$script" ] || continue
+  [[ $script != *.py ]] || command -v python3 >/dev/null || continue
   tried=$((tried + 1))
   for arguments in --help -h '20 --help'; do
     timeout 10 "$script" $arguments >"$folder/out" 2>"$folder/err" </dev/null || fail "$script" "ends with $?"

@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <span>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include <comet/core/buffer.hpp>
@@ -13,31 +14,40 @@
 #include <comet/core/gradients.hpp>
 #include <comet/core/parameters.hpp>
 #include <comet/core/pass.hpp>
+#include <comet/core/schedule.hpp>
 #include <comet/core/thread_pool.hpp>
 #include <comet/core/types.hpp>
 #include <comet/optimizers/detail/tensor_sizes.hpp>
+#include <comet/optimizers/parameter_group.hpp>
 
 namespace comet {
 
 /// Settings of an Adam.
 struct AdamOptions {
-  double learning_rate = 1e-3;  ///< > 0
-  double beta1 = 0.9;           ///< decay of the mean gradient, in [0, 1)
-  double beta2 = 0.999;         ///< decay of the mean squared gradient, in [0, 1)
-  double epsilon = 1e-8;        ///< > 0, as a number of type S
+  Schedule learning_rate = 1e-3;  ///< > 0: a number; or a schedule, whose value at t has step t
+  double beta1 = 0.9;             ///< decay of the mean gradient, in [0, 1)
+  double beta2 = 0.999;           ///< decay of the mean squared gradient, in [0, 1)
+  double epsilon = 1e-8;          ///< > 0, as a number of type S
+  /// >= 0: a step shrinks parameters by the factor 1 - rate * weight_decay, apart from the
+  /// gradient. Of all tensors, unless a group says otherwise. \see AdamW
+  double weight_decay = 0;
   /// Leaves alone the columns (rows of an embedding) whose gradient is exactly 0. Much cheaper when
   /// a batch touches few of them, but not the same: their moments do not decay in between, and they
-  /// stop where the dense form would coast on.
+  /// stop where the dense form would coast on; nor do their weights.
   bool lazy = false;
+  std::vector<ParameterGroup> groups = {};  ///< Tensors with a learning rate or decay of their own.
 };
 
 /// \brief Adam (Kingma and Ba, ICLR 2015, Algorithm 1).
 ///
 ///     m = beta1 m + (1 - beta1) g,   v = beta2 v + (1 - beta2) g^2
-///     p -= rate * m / (1 - beta1^t) / (sqrt(v / (1 - beta2^t)) + epsilon)
+///     p = (1 - rate * weight_decay) p - rate * m / (1 - beta1^t) / (sqrt(v / (1 - beta2^t)) +
+///     epsilon)
 ///
-/// step() applies the gradients and sets them to zero, in one pass over memory. State is kept by
-/// the order in which the model visits its parameters, so a copied or moved model goes on.
+/// Steps t are counted from 1. Weights do not decay by default; if they do, they do so apart from
+/// the gradient (Loshchilov and Hutter, ICLR 2019, Algorithm 2). step() applies the gradients and
+/// sets them to zero, in one pass over memory. State is kept by the order in which the model visits
+/// its parameters, so a copied or moved model goes on.
 ///
 /// \code
 ///   Adam adam(layer, {.learning_rate = 0.01});
@@ -59,9 +69,10 @@ class Adam {
   /// \throws std::invalid_argument if an option is outside its bounds
   template <class Model>
   explicit Adam(const Model& model, AdamOptions options = {}, ThreadPool* pool = nullptr)
-      : options_(validated(options)),
+      : options_(validated(std::move(options))),
         pool_(pool),
         sizes_(model),
+        tensors_(detail::tensor_settings("Adam", model, options_.groups, options_.weight_decay)),
         mean_(std::size_t(sizes_.total()), S(0)),
         square_(std::size_t(sizes_.total()), S(0)) {}
 
@@ -70,7 +81,7 @@ class Adam {
   /// Number of steps so far.
   [[nodiscard]] std::int64_t num_steps() const noexcept { return num_steps_; }
 
-  /// \brief Changes the learning rate, for schedules.
+  /// \brief Changes the learning rate, to a constant.
   void set_learning_rate(double learning_rate) {
     detail::check_positive("Adam::set_learning_rate", "learning_rate", learning_rate);
     options_.learning_rate = learning_rate;
@@ -88,7 +99,8 @@ class Adam {
     ++num_steps_;
     const double correction1 = 1.0 - std::pow(options_.beta1, double(num_steps_));
     const double correction2 = 1.0 - std::pow(options_.beta2, double(num_steps_));
-    rate_ = S(options_.learning_rate / correction1);
+    learning_rate_ = options_.learning_rate(Index(num_steps_));
+    correction_ = correction1;
     scale_ = S(1.0 / std::sqrt(correction2));
     parallel_for(detail::worth_threads(pool_, double(mean_.size()) * 8), Index(chunks_.size()),
                  [&](Index i, Index) { update(chunks_[std::size_t(i)]); });
@@ -130,8 +142,8 @@ class Adam {
   static constexpr Index chunk_size = 1 << 14;  // a task
   static constexpr Index block_size = 1 << 10;  // stays in the first-level cache between passes
 
-  static AdamOptions validated(const AdamOptions& options) {
-    detail::check_positive("Adam", "learning_rate", options.learning_rate);
+  static AdamOptions validated(AdamOptions options) {
+    detail::check_learning_rate("Adam", options.learning_rate);
     detail::check_rate("Adam", "beta1", options.beta1);
     detail::check_rate("Adam", "beta2", options.beta2);
     // In S, where a small one may be 0 and make 0 / 0 of a gradient of 0.
@@ -197,7 +209,10 @@ class Adam {
     }
     m = S(options_.beta1) * m + S(1 - options_.beta1) * g;
     v = S(options_.beta2) * v + S(1 - options_.beta2) * g * g;
-    p -= rate_ * m / (v.sqrt() * scale_ + S(options_.epsilon));
+    const auto& [rate_factor, weight_decay] = tensors_[std::size_t(chunk.tensor)];
+    const S rate = S(learning_rate_ * rate_factor / correction_);
+    if (weight_decay > 0) p *= S(1 - learning_rate_ * rate_factor * weight_decay);
+    p -= rate * m / (v.sqrt() * scale_ + S(options_.epsilon));
     g.setZero();
   }
 
@@ -215,15 +230,40 @@ class Adam {
   AdamOptions options_;
   ThreadPool* pool_ = nullptr;
   detail::TensorSizes sizes_;
-  AlignedVector<S> mean_;    // of the gradients, tensors in visiting order
-  AlignedVector<S> square_;  // of their squares
+  std::vector<detail::TensorSettings> tensors_;  // in visiting order
+  AlignedVector<S> mean_;                        // of the gradients, tensors in visiting order
+  AlignedVector<S> square_;                      // of their squares
   std::int64_t num_steps_ = 0;
   std::vector<Chunk> chunks_;
-  S rate_ = 0;   // learning rate over the bias correction of the mean
-  S scale_ = 0;  // bias correction of the square root
+  double learning_rate_ = 0;  // of this step
+  double correction_ = 1;     // bias correction of the mean
+  S scale_ = 0;               // bias correction of the square root
 };
 
 template <class Model>
 Adam(const Model&, AdamOptions = {}, ThreadPool* = nullptr) -> Adam<typename Model::Scalar>;
+
+/// \brief Adam with decoupled weight decay, under the name that people look for: an Adam whose
+/// options without a word have weight_decay = 0.01.
+///
+/// \code
+///   AdamW optimizer(model, {.learning_rate = Schedule::warm_up(200).then_cosine(3e-4, 20'000),
+///                           .weight_decay = 0.01});
+/// \endcode
+/// Biases and embeddings decay too unless a group says otherwise. \see ParameterGroup
+template <class S>
+class AdamW : public Adam<S> {
+ public:
+  /// For an optimizer that is assigned later: it knows no model.
+  AdamW() = default;
+  /// As an Adam's.
+  template <class Model>
+  explicit AdamW(const Model& model, AdamOptions options = {.weight_decay = 0.01},
+                 ThreadPool* pool = nullptr)
+      : Adam<S>(model, std::move(options), pool) {}
+};
+
+template <class Model>
+AdamW(const Model&, AdamOptions = {}, ThreadPool* = nullptr) -> AdamW<typename Model::Scalar>;
 
 }  // namespace comet

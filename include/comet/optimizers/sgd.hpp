@@ -5,12 +5,14 @@
 #include <cstdint>
 #include <span>
 #include <string>
+#include <utility>
 
 #include <comet/core/buffer.hpp>
 #include <comet/core/check.hpp>
 #include <comet/core/gradients.hpp>
 #include <comet/core/parameters.hpp>
 #include <comet/core/pass.hpp>
+#include <comet/core/schedule.hpp>
 #include <comet/core/types.hpp>
 #include <comet/optimizers/detail/tensor_sizes.hpp>
 
@@ -18,8 +20,8 @@ namespace comet {
 
 /// Settings of an Sgd.
 struct SgdOptions {
-  double learning_rate = 1e-2;  ///< > 0
-  double momentum = 0.0;        ///< decay of the velocity, in [0, 1); 0 keeps no state
+  Schedule learning_rate = 1e-2;  ///< > 0: a number; or a schedule, whose value at t has step t
+  double momentum = 0.0;          ///< decay of the velocity, in [0, 1); 0 keeps no state
 };
 
 /// \brief Stochastic gradient descent, with momentum if asked for (Polyak, 1964).
@@ -43,7 +45,7 @@ class Sgd {
   /// \throws std::invalid_argument if an option is outside its bounds
   template <class Model>
   explicit Sgd(const Model& model, SgdOptions options = {})
-      : options_(validated(options)), sizes_(model) {
+      : options_(validated(std::move(options))), sizes_(model) {
     if (options_.momentum > 0) velocity_.assign(std::size_t(sizes_.total()), S(0));
   }
 
@@ -52,7 +54,7 @@ class Sgd {
   /// Number of steps so far.
   [[nodiscard]] std::int64_t num_steps() const noexcept { return num_steps_; }
 
-  /// \brief Changes the learning rate, for schedules.
+  /// \brief Changes the learning rate, to a constant.
   void set_learning_rate(double learning_rate) {
     detail::check_positive("Sgd::set_learning_rate", "learning_rate", learning_rate);
     options_.learning_rate = learning_rate;
@@ -67,7 +69,7 @@ class Sgd {
   void step(Model& model, GradientView<S> gradients) {
     sizes_.validate("Sgd::step", model);
     gradients.validate("Sgd::step", model);
-    ++num_steps_;
+    const S rate = S(options_.learning_rate(Index(++num_steps_)));
     std::string not_finite;
     Index first = 0;
     Index tensor = 0;
@@ -84,9 +86,9 @@ class Sgd {
       if (options_.momentum > 0) {
         Array v(velocity_.data() + state, values.size());
         v = S(options_.momentum) * v + g;
-        p -= S(options_.learning_rate) * v;
+        p -= rate * v;
       } else {
-        p -= S(options_.learning_rate) * g;
+        p -= rate * g;
       }
       g.setZero();
     });
@@ -122,8 +124,8 @@ class Sgd {
   }
 
  private:
-  static SgdOptions validated(const SgdOptions& options) {
-    detail::check_positive("Sgd", "learning_rate", options.learning_rate);
+  static SgdOptions validated(SgdOptions options) {
+    detail::check_learning_rate("Sgd", options.learning_rate);
     detail::check_rate("Sgd", "momentum", options.momentum);
     return options;
   }
