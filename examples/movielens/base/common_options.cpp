@@ -29,16 +29,17 @@ std::vector<Option> gate_options(CommonOptions& o, const comet::Index& num_exper
                ? std::string()
                : "from 1 to --experts = " + std::to_string(num_experts);
   };
-  return {
-      Option("k", &o.k, "N", "experts per sample of comet, dselect_k and top_k")
-          .must_be(up_to_all)
-          .if_it(has_k),
-      Option("gamma", &o.gamma, "X", "width of the smooth step of comet and dselect_k")
-          .must_be(above_zero())
-          .if_it(is_smooth),
-      Option("entropy", &o.entropy, "X", "strength of the entropy penalty of comet and dselect_k")
-          .must_be(not_negative())
-          .if_it(is_smooth)};
+  return {Option("k", &o.k, "N", "experts per sample of " + gates_with(&GateKind::has_k))
+              .must_be(up_to_all)
+              .if_it(has_k),
+          Option("gamma", &o.gamma, "X",
+                 "width of the smooth step of " + gates_with(&GateKind::is_smooth))
+              .must_be(above_zero())
+              .if_it(is_smooth),
+          Option("entropy", &o.entropy, "X",
+                 "strength of the entropy penalty of " + gates_with(&GateKind::is_smooth))
+              .must_be(not_negative())
+              .if_it(is_smooth)};
 }
 
 std::vector<Option> schedule_options(CommonOptions& o) {

@@ -39,6 +39,15 @@ const std::vector<std::string>& gate_names() {
   return names;
 }
 
+std::string gates_with(bool GateKind::*heeds) {
+  std::string text;
+  for (const GateKind& kind : gate_kinds())
+    if (kind.*heeds) text += (text.empty() ? "" : ", ") + kind.name;
+  if (const std::size_t last = text.rfind(", "); last != std::string::npos)
+    text.replace(last, 2, " and ");
+  return text;
+}
+
 const std::vector<std::string>& local_search_names() {
   static const std::vector<std::string> names = {no_search, "relaxed", "swap"};
   return names;

@@ -20,6 +20,8 @@ struct GateKind {
 /// \throws std::invalid_argument if there is none of this name
 [[nodiscard]] const GateKind& gate_kind(const std::string& name);
 [[nodiscard]] const std::vector<std::string>& gate_names();
+/// Those that heed an option, for people: "comet, dselect_k and top_k".
+[[nodiscard]] std::string gates_with(bool GateKind::*heeds);
 
 enum class LocalSearch { none, relaxed, swap };
 

@@ -85,8 +85,13 @@ TEST_CASE("OptionTable: a wrong value is named with what is expected",
 }
 
 TEST_CASE("kinds: a gate and a search by name", "[movielens][kinds]") {
-  CHECK(movielens::gate_names().size() == movielens::gate_kinds().size());
-  CHECK(movielens::gate_kind("hash").has_table);
+  CHECK(movielens::gate_names() == std::vector<std::string>{"comet", "dselect_k",
+                                                            "static_dselect_k", "top_k", "hash",
+                                                            "softmax"});
+  CHECK(movielens::gates_with(&movielens::GateKind::has_k) ==
+        "comet, dselect_k, static_dselect_k and top_k");
+  CHECK(movielens::gates_with(&movielens::GateKind::is_smooth) ==
+        "comet, dselect_k and static_dselect_k");
   CHECK_THROWS_AS(movielens::gate_kind("hsh"), std::invalid_argument);
   CHECK(movielens::local_search_of(movielens::no_search) == movielens::LocalSearch::none);
   CHECK(movielens::local_search_of("swap") == movielens::LocalSearch::swap);
