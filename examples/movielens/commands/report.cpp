@@ -22,7 +22,7 @@ namespace {
 
 std::vector<Json> lines_of(const std::filesystem::path& file) {
   std::vector<Json> lines;
-  LineReader reader(file);
+  LineReader reader(file, LineReader::Controls::refused, LineReader::Content::any);
   while (reader.next()) {
     lines.push_back(parse_json(reader.line()));
     if (!lines.back().is_object()) throw FileError(file, reader.number(), "is not a JSON object");

@@ -16,12 +16,13 @@ constexpr std::string_view byte_order_mark = "\xEF\xBB\xBF";
 
 }  // namespace
 
-LineReader::LineReader(const std::filesystem::path& file, Controls controls)
+LineReader::LineReader(const std::filesystem::path& file, Controls controls, Content content)
     : file_(file), controls_(controls), buffer_(longest_line + longest_end, '\0') {
   if (std::filesystem::is_directory(file)) throw FileError(file, "is a directory");
   stream_.open(file, std::ios::binary);
   if (!stream_) throw FileError(file, "cannot be opened: " + std::string(std::strerror(errno)));
   fill();
+  if (content == Content::any) return;
   if (const std::string_view reason = other_kind_of_file(unread()); !reason.empty())
     throw FileError(file, reason);
 }

@@ -12,16 +12,18 @@ namespace movielens {
 /// \brief Reads a text file line by line in a fixed amount of memory.
 ///
 /// Lines end with LF, CRLF or CR, the last one with or without. A UTF-8 byte order mark begins a
-/// line wherever it is, and is skipped: joined files have some in their middle. A file that begins
-/// like an archive, a spreadsheet or UTF-16 is refused in words; one with zero bytes, with control
-/// characters if they are not expected, or with a line longer than the buffer, is no text file and
-/// is refused with the number of the line.
+/// line wherever it is, and is skipped: joined files have some in their middle. A table that begins
+/// like an archive, a spreadsheet, JSON or UTF-16 is refused in words; a file with zero bytes, with
+/// control characters if they are not expected, or with a line longer than the buffer, is no text
+/// file and is refused with the number of the line.
 class LineReader {
  public:
   enum class Controls { refused, expected };
+  enum class Content { table, any };  ///< of a table, other kinds of files are refused at once
 
   /// \throws FileError if the file cannot be opened, or is of another kind
-  explicit LineReader(const std::filesystem::path& file, Controls controls = Controls::refused);
+  explicit LineReader(const std::filesystem::path& file, Controls controls = Controls::refused,
+                      Content content = Content::table);
 
   /// Moves to the next line; false at the end of the file. \throws FileError
   [[nodiscard]] bool next();
