@@ -50,48 +50,57 @@ TEST_CASE("the MLP expert is two affine maps with ReLU between") {
 }
 
 TEST_CASE("MLP expert gradients agree with differences in a layer, with and without dropout") {
-  for (const double dropout : {0.0, 0.4})
-    for (const Index hidden : dropout > 0 ? std::vector<Index>{1, 5, 66} : std::vector<Index>{5}) {
-      CAPTURE(dropout, hidden);
-      auto layer = make_layer<double>(
-          {.input_dim = 3, .hidden_dim = hidden, .output_dim = 2, .dropout = dropout}, 2);
-      comet::Pass pass(layer);
-      test::WithInput model(layer, test::random_matrix<double>(3, 3, 11));
-      const Matrix<double> dy = test::random_matrix<double>(2, 3, 2);
-      Matrix<double> y(2, 3);
-      const auto loss = [&] {
-        layer.forward(model.x, y, RandomKey(4), pass);
-        return y.cwiseProduct(dy).sum();
-      };
-      const auto result =
-          comet::testing::check_gradients(model, loss, [&](comet::GradientView<double> gradients) {
-            loss();
-            pass.borrow(model.of_part(gradients));
-            layer.backward(model.x, dy, model.of_input(gradients), pass);
-          });
-      CAPTURE(result.where, result.analytic, result.numeric);
-      CHECK(result.largest_error < 1e-7);
-    }
+  for (const auto activation :
+       {comet::Activation::relu, comet::Activation::gelu, comet::Activation::silu})
+    for (const double dropout : {0.0, 0.4})
+      for (const Index hidden :
+           dropout > 0 ? std::vector<Index>{1, 5, 66} : std::vector<Index>{5}) {
+        CAPTURE(int(activation), dropout, hidden);
+        auto layer = make_layer<double>({.input_dim = 3,
+                                         .hidden_dim = hidden,
+                                         .output_dim = 2,
+                                         .dropout = dropout,
+                                         .activation = activation},
+                                        2);
+        comet::Pass pass(layer);
+        test::WithInput model(layer, test::random_matrix<double>(3, 3, 11));
+        const Matrix<double> dy = test::random_matrix<double>(2, 3, 2);
+        Matrix<double> y(2, 3);
+        const auto loss = [&] {
+          layer.forward(model.x, y, RandomKey(4), pass);
+          return y.cwiseProduct(dy).sum();
+        };
+        const auto result = comet::testing::check_gradients(
+            model, loss, [&](comet::GradientView<double> gradients) {
+              loss();
+              pass.borrow(model.of_part(gradients));
+              layer.backward(model.x, dy, model.of_input(gradients), pass);
+            });
+        CAPTURE(result.where, result.analytic, result.numeric);
+        CHECK(result.largest_error < 1e-7);
+      }
 }
 
 TEST_CASE("a sample's bits depend neither on its batch nor on the threads, at any hidden size") {
   // Sizes on both sides of the point where Eigen changes the path of a product.
-  for (const Index d : {1, 3, 20})
-    for (const Index hidden : {1, 2, 4, 9, 33})
-      for (const Index m : {1, 2, 15}) {
-        CAPTURE(d, hidden, m);
-        const auto layer =
-            make_layer<float>({.input_dim = d, .hidden_dim = hidden, .output_dim = m});
-        comet::Pass pass(layer);
-        const Matrix<float> x = test::random_matrix<float>(d, 45, 1);
-        Matrix<float> y(m, 45);
-        layer.predict(x, y, pass);
-        for (const Index b : {0, 17, 44}) {
-          Matrix<float> alone(m, 1);
-          layer.predict(x.col(b), alone, pass);
-          CHECK(test::same_bits(alone, y.col(b)));
+  for (const auto activation :
+       {comet::Activation::relu, comet::Activation::gelu, comet::Activation::silu})
+    for (const Index d : {1, 3, 20})
+      for (const Index hidden : {1, 2, 4, 9, 33})
+        for (const Index m : {1, 2, 15}) {
+          CAPTURE(int(activation), d, hidden, m);
+          const auto layer = make_layer<float>(
+              {.input_dim = d, .hidden_dim = hidden, .output_dim = m, .activation = activation});
+          comet::Pass pass(layer);
+          const Matrix<float> x = test::random_matrix<float>(d, 45, 1);
+          Matrix<float> y(m, 45);
+          layer.predict(x, y, pass);
+          for (const Index b : {0, 17, 44}) {
+            Matrix<float> alone(m, 1);
+            layer.predict(x.col(b), alone, pass);
+            CHECK(test::same_bits(alone, y.col(b)));
+          }
         }
-      }
   const Matrix<float> x = test::random_matrix<float>(64, 300, 1);
   std::vector<float> reference;
   for (const Index threads : {1, 2, 4}) {
@@ -115,6 +124,11 @@ TEST_CASE("misuse of the MLP expert is named") {
   };
   CHECK_THROWS_WITH(make({.input_dim = 2, .hidden_dim = 0, .output_dim = 2}),
                     "comet::MlpExpert: hidden_dim is 0, expected at least 1");
+  CHECK_THROWS_WITH(make({.input_dim = 2,
+                          .hidden_dim = 2,
+                          .output_dim = 2,
+                          .activation = comet::Activation::identity}),
+                    "comet::MlpExpert: the activation is identity, expected relu, gelu or silu");
   CHECK_THROWS_AS(make({.input_dim = 0, .hidden_dim = 2, .output_dim = 2}), std::invalid_argument);
   CHECK_THROWS_AS(make({.input_dim = 2, .hidden_dim = 2, .output_dim = 0}), std::invalid_argument);
   CHECK_THROWS_AS(make({.input_dim = 2, .hidden_dim = 2, .output_dim = 2, .dropout = 1}),

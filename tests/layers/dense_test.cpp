@@ -11,10 +11,11 @@ using namespace comet;
 using comet::test::random_matrix;
 
 TEST_CASE("a dense layer's gradients agree with finite differences", "[gradient]") {
-  for (const Activation activation : {Activation::identity, Activation::relu})
+  for (const Activation activation :
+       {Activation::identity, Activation::relu, Activation::gelu, Activation::silu})
     for (const Index m : {1, 4})
       for (const Index samples : {1, 7}) {
-        CAPTURE(activation == Activation::relu, m, samples);
+        CAPTURE(int(activation), m, samples);
         Dense<double> layer({.input_dim = 3, .output_dim = m, .activation = activation},
                             RandomKey(1));
         test::parameter(layer, "bias") = random_matrix<double>(m, 1, 5);
@@ -73,7 +74,8 @@ TEMPLATE_TEST_CASE("a dense layer is the formula, for ragged batches too", "", C
 }
 
 TEST_CASE("a dense layer gives the same bits for any number of threads, and allocates nothing") {
-  const Dense<float> layer({.input_dim = 96, .output_dim = 200, .activation = Activation::relu},
+  const auto activation = GENERATE(Activation::relu, Activation::gelu, Activation::silu);
+  const Dense<float> layer({.input_dim = 96, .output_dim = 200, .activation = activation},
                            RandomKey(1));
   const Matrix<float> x = random_matrix<float>(96, 300, 2), dy = random_matrix<float>(200, 300, 3);
   Matrix<float> y(200, 300), expected_y, expected_dx;
@@ -93,6 +95,11 @@ TEST_CASE("a dense layer gives the same bits for any number of threads, and allo
       expected = test::gradients_of(layer, pass);
     }
     CHECK(test::same_bits(y, expected_y));
+    Matrix<float> predicted(200, 300), alone(200, 1);
+    layer.predict(x, predicted, pass);
+    layer.predict(x.col(131), alone, pass);
+    CHECK(test::same_bits(predicted, expected_y));
+    CHECK(test::same_bits(alone, expected_y.col(131)));
     CHECK(test::same_bits(dx, expected_dx));
     CHECK(test::same_bits(test::gradients_of(layer, pass), expected));
     if (test::can_count_allocations) CHECK(test::count_allocations(step) == 0);
@@ -122,4 +129,14 @@ TEST_CASE("a dense layer refuses wrong sizes") {
                     "comet::Dense::backward: y.cols() is 3, expected x.cols() = 4");
   CHECK_THROWS_WITH(layer.backward(x, y, dy, tall_y.topRows(2), pass),
                     "comet::Dense::backward: dx.rows() is 2, expected x.rows() = 3");
+  // The derivative of a smooth activation comes from forward().
+  const Dense<float> smooth({.input_dim = 3, .output_dim = 2, .activation = Activation::gelu},
+                            RandomKey(0));
+  Pass smooth_pass(smooth);
+  smooth.predict(x, y, smooth_pass);
+  const char* no_forward =
+      "comet::Dense::backward: the pass holds no forward() of this batch; call it first";
+  CHECK_THROWS_WITH(smooth.backward(x, y, dy, dx, smooth_pass), no_forward);
+  smooth.forward(x.leftCols(3), short_y, RandomKey(0), smooth_pass);
+  CHECK_THROWS_WITH(smooth.backward(x, y, dy, dx, smooth_pass), no_forward);
 }

@@ -54,6 +54,31 @@ TEST_CASE("an embedding's gradients agree with finite differences, repeated ids 
             .isApprox(upstream.col(0) + upstream.col(2) + upstream.col(4)));
 }
 
+TEST_CASE("vectors of several ids a sample stand one below the other", "[gradient]") {
+  Embedding<double> embedding({.num_ids = 6, .output_dim = 2}, RandomKey(1));
+  const std::vector<std::int32_t> ids{4, 0, 4, 2, 3, 1};  // three of each of two samples
+  Matrix<double> y(6, 2);
+  embedding.forward(ids, y);
+  for (Index b = 0; b < 2; ++b)
+    for (Index i = 0; i < 3; ++i)
+      CHECK(y.col(b).segment(2 * i, 2) == embedding.vectors().col(ids[std::size_t(3 * b + i)]));
+  // The same as an id a column, which has the same memory.
+  Matrix<double> flat(2, 6);
+  embedding.forward(ids, flat);
+  CHECK(test::same_bits(Matrix<double>(flat.reshaped(6, 2)), y));
+  const Matrix<double> dy = random_matrix<double>(6, 2, 3);
+  Pass pass(embedding), flat_pass(embedding);
+  embedding.backward(ids, dy, pass);
+  embedding.backward(ids, Matrix<double>(dy.reshaped(2, 6)), flat_pass);
+  CHECK(test::same_bits(test::gradients_of(embedding, pass),
+                        test::gradients_of(embedding, flat_pass)));
+  CHECK_THROWS_WITH(embedding.forward(std::span(ids).first(5), y),
+                    "comet::Embedding::forward: ids.size() is 5, expected 3 y.cols() = 6");
+  Matrix<double> odd(5, 3);
+  CHECK_THROWS_WITH(embedding.backward(ids, odd, pass),
+                    "comet::Embedding::backward: dy.rows() is 5, expected 2 output_dim = 4");
+}
+
 TEST_CASE("an embedding refuses ids it does not have, and wrong shapes") {
   CHECK_THROWS_WITH(Embedding<float>({.num_ids = 0, .output_dim = 1}, RandomKey(0)),
                     "comet::Embedding: num_ids is 0, expected at least 1");

@@ -74,3 +74,28 @@ TEST_CASE(
         comet::softmax_cross_entropy(2 * logits.middleCols(1, 2) - logits.middleCols(1, 2), few,
                                      comet::no_gradient));
 }
+
+TEST_CASE("label smoothing is the cross-entropy against a softer target", "[gradient]") {
+  const double a = 0.2;
+  const comet::Matrix<double> z = comet::test::random_matrix<double>(4, 5, 3, -3, 3);
+  const std::vector<std::int32_t> classes = {1, 0, 3, 2, 2};
+  comet::Matrix<double> gradient(4, 5), none(4, 5), zero(4, 5);
+  const double loss = comet::softmax_cross_entropy(z, classes, gradient, {.label_smoothing = a});
+  double expected = 0;
+  for (comet::Index b = 0; b < 5; ++b) {
+    const double sum = z.col(b).array().exp().sum();
+    for (comet::Index c = 0; c < 4; ++c) {
+      const double target = (c == classes[std::size_t(b)] ? 1 - a : 0.0) + a / 4;
+      expected -= target * (z(c, b) - std::log(sum)) / 5;
+      CHECK(gradient(c, b) == Approx((std::exp(z(c, b)) / sum - target) / 5).margin(1e-15));
+    }
+  }
+  CHECK(loss == Approx(expected).epsilon(1e-14));
+  CHECK(comet::softmax_cross_entropy(z, classes, comet::no_gradient, {.label_smoothing = a}) ==
+        Approx(loss).epsilon(1e-14));
+  CHECK(comet::softmax_cross_entropy(z, classes, none) ==
+        comet::softmax_cross_entropy(z, classes, zero, {.label_smoothing = 0}));
+  CHECK(comet::test::same_bits(none, zero));
+  CHECK_THROWS_WITH(comet::softmax_cross_entropy(z, classes, none, {.label_smoothing = 1}),
+                    "comet::softmax_cross_entropy: label_smoothing is 1, expected in [0, 1)");
+}

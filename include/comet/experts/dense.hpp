@@ -17,7 +17,7 @@ struct DenseExpertOptions {
   Index input_dim = 0;                       ///< d >= 1
   Index output_dim = 0;                      ///< m >= 1
   Activation activation = Activation::relu;  ///< applied to weight^T x + bias
-  double dropout = 0.0;                      ///< rate in [0, 1), training only; needs relu
+  double dropout = 0.0;                      ///< rate in [0, 1), training only; not with identity
 };
 
 /// \brief Expert f(x) = dropout(activation(W^T x + b)), the dense expert of the COMET paper.
@@ -35,7 +35,7 @@ class DenseExpert {
 
   /// Weights uniform in +-sqrt(6 / (d + m)) (Glorot and Bengio, 2010), bias 0.
   /// \throws std::invalid_argument if a size is < 1, the dropout rate is outside [0, 1), or
-  ///         dropout is asked for without relu
+  ///         dropout is asked for with identity
   DenseExpert(DenseExpertOptions options, RandomKey key)
       : options_(validated(options)),
         weight_(options.input_dim, options.output_dim),
@@ -48,8 +48,8 @@ class DenseExpert {
   [[nodiscard]] Index input_dim() const noexcept { return options_.input_dim; }
   /// Number of outputs m.
   [[nodiscard]] Index output_dim() const noexcept { return options_.output_dim; }
-  /// Nothing is kept but the output.
-  [[nodiscard]] Index cache_dim() const noexcept { return 0; }
+  /// Nothing is kept but the output; of gelu and silu, their derivatives.
+  [[nodiscard]] Index cache_dim() const noexcept { return keeps_slope() ? output_dim() : 0; }
   /// Multiply-adds of a column: d m.
   [[nodiscard]] double cost() const noexcept { return double(input_dim()) * double(output_dim()); }
   /// The settings in use.
@@ -67,20 +67,26 @@ class DenseExpert {
   /// \brief y = f(x) with dropout; `tile` tells which sample a column is.
   void forward(const ConstMatrixView<S>& x, MatrixView<S> y, MatrixView<S> cache,
                const TrainingTile& tile) const {
-    predict(x, y, cache);
+    detail::affine_forward(weight_, bias_, options_.activation, x, y, cache);
     const detail::Dropout dropout(options_.dropout);
     if (!dropout.active()) return;
-    for (std::size_t c = 0; c < tile.samples.size(); ++c)
-      dropout.apply(tile.key.fold(std::uint64_t(tile.samples[c])), y.col(Index(c)).data(),
-                    output_dim());
+    for (std::size_t c = 0; c < tile.samples.size(); ++c) {
+      const RandomKey key = tile.key.fold(std::uint64_t(tile.samples[c]));
+      dropout.apply(key, y.col(Index(c)).data(), output_dim());
+      if (keeps_slope()) dropout.apply(key, cache.col(Index(c)).data(), output_dim());
+    }
   }
 
   /// \brief Turns dy into the gradient before the activation, in place, and adds dx += W dz.
   /// \param dx  d x width, or no_gradient
   void backward_columns(const ConstMatrixView<S>& /*x*/, const ConstMatrixView<S>& y,
-                        MatrixView<S> /*cache*/, MatrixView<S> dy, MatrixView<S> dx) const {
-    detail::activation_backward(options_.activation,
-                                detail::Dropout(options_.dropout).template scale<S>(), y, dy);
+                        MatrixView<S> cache, MatrixView<S> dy, MatrixView<S> dx) const {
+    if (keeps_slope()) {
+      dy.array() *= cache.array();
+    } else {
+      detail::activation_backward(options_.activation,
+                                  detail::Dropout(options_.dropout).template scale<S>(), y, dy);
+    }
     if (dx.size() > 0) detail::product<true>(dx, weight_, dy);
   }
 
@@ -104,12 +110,14 @@ class DenseExpert {
   }
 
  private:
+  [[nodiscard]] bool keeps_slope() const { return detail::keeps_slope(options_.activation); }
+
   static DenseExpertOptions validated(const DenseExpertOptions& options) {
     detail::check_at_least("DenseExpert", "input_dim", options.input_dim, 1);
     detail::check_at_least("DenseExpert", "output_dim", options.output_dim, 1);
     detail::check_rate("DenseExpert", "dropout", options.dropout);
-    if (options.dropout > 0 && options.activation != Activation::relu)
-      detail::raise("DenseExpert", "dropout", options.dropout, "0 unless the activation is relu");
+    if (options.dropout > 0 && options.activation == Activation::identity)
+      detail::raise("DenseExpert", "dropout", options.dropout, "0 if the activation is identity");
     return options;
   }
 

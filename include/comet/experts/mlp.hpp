@@ -16,18 +16,20 @@ namespace comet {
 
 /// Settings of a MlpExpert, with defaults where there is a sensible one.
 struct MlpExpertOptions {
-  Index input_dim = 0;   ///< d >= 1
-  Index hidden_dim = 0;  ///< h >= 1
-  Index output_dim = 0;  ///< m >= 1
-  double dropout = 0.0;  ///< rate in [0, 1) on the hidden units, training only
+  Index input_dim = 0;                       ///< d >= 1
+  Index hidden_dim = 0;                      ///< h >= 1
+  Index output_dim = 0;                      ///< m >= 1
+  double dropout = 0.0;                      ///< rate in [0, 1) on the hidden units, training only
+  Activation activation = Activation::relu;  ///< of the hidden units: relu, gelu or silu
 };
 
-/// \brief Expert f(x) = V^T dropout(max(0, W^T x + b)) + c, the feed-forward block of transformers.
+/// \brief Expert f(x) = V^T dropout(activation(W^T x + b)) + c, the feed-forward block of
+/// transformers.
 ///
 /// Kept units are scaled by 1 / (1 - dropout) in training, so that inference needs no factor.
 ///
 /// \par Cost  h (d + m) multiply-adds per sample, backward twice that; in training 2 h scalars per
-///            sample: the hidden units and their derivatives
+///            sample: the hidden units and their derivatives; 3 h with gelu and silu
 /// \tparam S  float or double
 /// \see MoeLayer, Expert, DenseExpert
 template <class S>
@@ -39,7 +41,8 @@ class MlpExpert {
   using Options = MlpExpertOptions;  ///< Settings of the constructor.
 
   /// Weights uniform in +-sqrt(6 / (in + out)) of their map (Glorot and Bengio, 2010), biases 0.
-  /// \throws std::invalid_argument if a size is < 1 or the dropout rate is outside [0, 1)
+  /// \throws std::invalid_argument if a size is < 1, the dropout rate is outside [0, 1), or the
+  ///         activation is identity
   MlpExpert(MlpExpertOptions options, RandomKey key)
       : options_(validated(options)),
         hidden_weight_(options.input_dim, options.hidden_dim),
@@ -56,8 +59,9 @@ class MlpExpert {
   [[nodiscard]] Index hidden_dim() const noexcept { return options_.hidden_dim; }
   /// Number of outputs m.
   [[nodiscard]] Index output_dim() const noexcept { return options_.output_dim; }
-  /// Hidden units above, derivatives by them before the activation below.
-  [[nodiscard]] Index cache_dim() const noexcept { return 2 * options_.hidden_dim; }
+  /// Hidden units above, then derivatives by them before the activation, then its own if it is
+  /// kept.
+  [[nodiscard]] Index cache_dim() const noexcept { return (keeps_slope() ? 3 : 2) * hidden_dim(); }
   /// Multiply-adds of a column: h (d + m).
   [[nodiscard]] double cost() const noexcept {
     return double(hidden_dim()) * double(input_dim() + output_dim());
@@ -68,7 +72,7 @@ class MlpExpert {
   /// \brief y = f(x) without dropout. \param x  d x width \param y  m x width
   void predict(const ConstMatrixView<S>& x, MatrixView<S> y, MatrixView<S> cache) const {
     auto hidden = cache.topRows(hidden_dim());
-    detail::affine_forward(hidden_weight_, hidden_bias_, Activation::relu, x, hidden);
+    detail::affine_forward(hidden_weight_, hidden_bias_, options_.activation, x, hidden);
     detail::affine_forward(output_weight_, output_bias_, Activation::identity, hidden, y);
   }
 
@@ -76,12 +80,15 @@ class MlpExpert {
   void forward(const ConstMatrixView<S>& x, MatrixView<S> y, MatrixView<S> cache,
                const TrainingTile& tile) const {
     auto hidden = cache.topRows(hidden_dim());
-    detail::affine_forward(hidden_weight_, hidden_bias_, Activation::relu, x, hidden);
+    auto slope = cache.bottomRows(keeps_slope() ? hidden_dim() : 0);
+    detail::affine_forward(hidden_weight_, hidden_bias_, options_.activation, x, hidden, slope);
     const detail::Dropout dropout(options_.dropout);
     if (dropout.active())
-      for (std::size_t c = 0; c < tile.samples.size(); ++c)
-        dropout.apply(tile.key.fold(std::uint64_t(tile.samples[c])), hidden.col(Index(c)).data(),
-                      hidden_dim());
+      for (std::size_t c = 0; c < tile.samples.size(); ++c) {
+        const RandomKey key = tile.key.fold(std::uint64_t(tile.samples[c]));
+        dropout.apply(key, hidden.col(Index(c)).data(), hidden_dim());
+        if (keeps_slope()) dropout.apply(key, slope.col(Index(c)).data(), hidden_dim());
+      }
     detail::affine_forward(output_weight_, output_bias_, Activation::identity, hidden, y);
   }
 
@@ -90,10 +97,15 @@ class MlpExpert {
   void backward_columns(const ConstMatrixView<S>& /*x*/, const ConstMatrixView<S>& /*y*/,
                         MatrixView<S> cache, MatrixView<S> dy, MatrixView<S> dx) const {
     const auto hidden = cache.topRows(hidden_dim());
-    auto dhidden = cache.bottomRows(hidden_dim());
+    auto dhidden = cache.middleRows(hidden_dim(), hidden_dim());
     detail::product<false>(dhidden, output_weight_, dy);
-    detail::activation_backward(
-        Activation::relu, detail::Dropout(options_.dropout).template scale<S>(), hidden, dhidden);
+    if (keeps_slope()) {
+      dhidden.array() *= cache.bottomRows(hidden_dim()).array();
+    } else {
+      detail::activation_backward(options_.activation,
+                                  detail::Dropout(options_.dropout).template scale<S>(), hidden,
+                                  dhidden);
+    }
     if (dx.size() > 0) detail::product<true>(dx, hidden_weight_, dhidden);
   }
 
@@ -111,7 +123,7 @@ class MlpExpert {
                                 gradients[tensor], gradients[tensor + 1]);
     };
     if (slice < hidden_slices()) {
-      add(0, x, cache.bottomRows(hidden_dim()), slice);
+      add(0, x, cache.middleRows(hidden_dim(), hidden_dim()), slice);
     } else {
       add(2, cache.topRows(hidden_dim()), dy, slice - hidden_slices());
     }
@@ -128,11 +140,15 @@ class MlpExpert {
   }
 
  private:
+  [[nodiscard]] bool keeps_slope() const { return detail::keeps_slope(options_.activation); }
+
   static MlpExpertOptions validated(const MlpExpertOptions& options) {
     detail::check_at_least("MlpExpert", "input_dim", options.input_dim, 1);
     detail::check_at_least("MlpExpert", "hidden_dim", options.hidden_dim, 1);
     detail::check_at_least("MlpExpert", "output_dim", options.output_dim, 1);
     detail::check_rate("MlpExpert", "dropout", options.dropout);
+    if (options.activation == Activation::identity)
+      detail::raise("MlpExpert", "the activation is identity, expected relu, gelu or silu");
     return options;
   }
 

@@ -139,7 +139,7 @@ class CometGate {
   /// \throws NotFinite naming the parameter that is not finite
   [[nodiscard]] FrozenCometGate<S> freeze(std::span<const Permutation> permutations = {}) const {
     detail::check_freezable(*this, permutations, num_selectors());
-    return {CometTables<S>(num_selectors(), gamma(), splits_, leaves_),
+    return {{num_experts(), num_selectors(), gamma(), splits_, leaves_},
             detail::slot_labels(permutations, num_experts(), num_selectors())};
   }
 

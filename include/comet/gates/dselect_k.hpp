@@ -143,7 +143,7 @@ class DSelectKGate {
   [[nodiscard]] FrozenDSelectKGate<S> freeze(std::span<const Permutation> permutations = {}) const {
     detail::check_freezable(*this, permutations, num_selectors());
     const bool slots = permutations.size() > 1;
-    return {DSelectKTables<S>(num_experts(), S(options_.gamma), slots, bits_, mixture_),
+    return {{num_experts(), num_selectors(), shape().bits, shape().gamma, slots, bits_, mixture_},
             detail::slot_labels(permutations, num_experts(), slots ? num_selectors() : 1)};
   }
 

@@ -59,158 +59,99 @@ void check_freezable(const G& gate, std::span<const Permutation> permutations,
 
 /// \brief The numbers of a COMET gate. Slot i k + j is leaf i (from left to right) of tree j.
 template <class S>
-class CometTables {
- public:
-  using Scalar = S;                                                    ///< float or double.
+struct CometTables {
+  using Scalar = S;
   static constexpr std::string_view name = "frozen_comet";             ///< Of the gate.
-  static constexpr std::string_view where = "FrozenCometGate::route";  ///< Of it, in messages.
+  static constexpr std::string_view where = "FrozenCometGate::route";  ///< In messages.
 
-  /// \param splits  column q k + j is node q (heap order) of tree j  \param leaves  column = slot
-  CometTables(Index num_trees, S gamma, Hyperplanes<S> splits, Hyperplanes<S> leaves)
-      : num_trees_(num_trees),
-        gamma_(gamma),
-        splits_(std::move(splits)),
-        leaves_(std::move(leaves)),
-        shape_(num_experts()) {}
+  Index n;                       ///< Number of experts.
+  Index k;                       ///< Number of trees.
+  S gamma;                       ///< Width of the smooth-step.
+  Hyperplanes<S> splits;         ///< Column q k + j is node q (heap order) of tree j.
+  Hyperplanes<S> leaves;         ///< Column i k + j is leaf i of tree j.
+  portable::TreeShape shape{n};  ///< Of every tree.
 
-  /// Number of input features d.
-  [[nodiscard]] Index input_dim() const noexcept { return leaves_.input_dim(); }
-  /// Number of experts n.
-  [[nodiscard]] Index num_experts() const noexcept { return leaves_.size() / num_trees_; }
-  /// Longest row.
-  [[nodiscard]] Index max_active() const noexcept { return num_experts(); }
-  /// Number of trees k.
-  [[nodiscard]] Index num_trees() const noexcept { return num_trees_; }
-  /// Width of the smooth-step.
-  [[nodiscard]] S gamma() const noexcept { return gamma_; }
-  /// Of every tree.
-  [[nodiscard]] const portable::TreeShape& shape() const noexcept { return shape_; }
-  /// Column q k + j is node q (heap order) of tree j.
-  [[nodiscard]] const Hyperplanes<S>& splits() const noexcept { return splits_; }
-  /// Column i k + j is leaf i (from left to right) of tree j.
-  [[nodiscard]] const Hyperplanes<S>& leaves() const noexcept { return leaves_; }
-  /// One of them.
-  [[nodiscard]] S split_logit(Index plane, const S* x) const { return splits_.logit(plane, x); }
-  /// One of them.
-  [[nodiscard]] S leaf_logit(Index plane, const S* x) const { return leaves_.logit(plane, x); }
+  [[nodiscard]] Index input_dim() const noexcept { return leaves.input_dim(); }  ///< d
+  [[nodiscard]] Index num_experts() const noexcept { return n; }                 ///< n
+  [[nodiscard]] Index max_active() const noexcept { return n; }                  ///< Of a row.
+  /// One of the splits.
+  [[nodiscard]] S split_logit(Index plane, const S* x) const { return splits.logit(plane, x); }
+  /// One of the leaves.
+  [[nodiscard]] S leaf_logit(Index plane, const S* x) const { return leaves.logit(plane, x); }
 
   /// Memory for one sample.
   struct Scratch {
-    std::vector<portable::LiveList<1, S>> walk;    ///< Of the paths.
+    std::vector<portable::LiveList<1, S>> walk;    ///< level x k
     std::vector<portable::ReachedLeaf<S>> leaves;  ///< n k
   };
   /// Calls add(slot, weight); false if a logit overflows.
   template <class Add>
   [[nodiscard]] bool route_sample(const S* x, Scratch& scratch, Add add) const {
-    scratch.walk.resize(std::size_t(shape_.num_levels * num_trees_));
-    scratch.leaves.resize(std::size_t(leaves_.size()));
+    scratch.walk.resize(std::size_t(shape.num_levels * k));
+    scratch.leaves.resize(std::size_t(leaves.size()));
     return portable::route_comet(*this, x, scratch.walk.data(), scratch.leaves.data(), add);
   }
-
- private:
-  Index num_trees_;
-  S gamma_;
-  Hyperplanes<S> splits_;  // d x (n-1)k
-  Hyperplanes<S> leaves_;  // d x n k
-  portable::TreeShape shape_;
 };
 
-/// \brief The numbers of a DSelect-k gate. A slot is code i, or, if has_slots(), code i of selector
-/// j at i k + j.
+/// \brief The numbers of a DSelect-k gate. A slot is code i, or, if has_slots, code i of selector j
+/// at i k + j.
 template <class S>
-class DSelectKTables {
- public:
-  using Scalar = S;                                                       ///< float or double.
+struct DSelectKTables {
+  using Scalar = S;
   static constexpr std::string_view name = "frozen_dselect_k";            ///< Of the gate.
-  static constexpr std::string_view where = "FrozenDSelectKGate::route";  ///< Of it, in messages.
+  static constexpr std::string_view where = "FrozenDSelectKGate::route";  ///< In messages.
 
-  /// \param bits     column j m + t is bit t of selector j, the most significant first
-  /// \param mixture  column j is selector j
-  DSelectKTables(Index num_experts, S gamma, bool has_slots, Hyperplanes<S> bits,
-                 Hyperplanes<S> mixture)
-      : num_experts_(num_experts),
-        gamma_(gamma),
-        has_slots_(has_slots),
-        bits_(std::move(bits)),
-        mixture_(std::move(mixture)),
-        shape_(Index(1) << num_bits()) {}
+  Index n;                 ///< Number of experts.
+  Index k;                 ///< Number of selectors.
+  Index m;                 ///< Number of bits.
+  S gamma;                 ///< Width of the smooth-step.
+  bool has_slots;          ///< Whether weights come by selector.
+  Hyperplanes<S> bits;     ///< Column j m + t is bit t of selector j, the most significant first.
+  Hyperplanes<S> mixture;  ///< Column j is selector j.
+  portable::TreeShape shape{Index(1) << m};  ///< Of the codes' prefixes.
 
-  /// Number of input features d.
-  [[nodiscard]] Index input_dim() const noexcept { return bits_.input_dim(); }
-  /// Number of experts n.
-  [[nodiscard]] Index num_experts() const noexcept { return num_experts_; }
-  /// Longest row.
-  [[nodiscard]] Index max_active() const noexcept { return num_experts_; }
-  /// Number of selectors k.
-  [[nodiscard]] Index num_selectors() const noexcept { return mixture_.size(); }
-  /// Number of bits m.
-  [[nodiscard]] Index num_bits() const noexcept { return bits_.size() / mixture_.size(); }
-  /// Whether weights come by selector.
-  [[nodiscard]] bool has_slots() const noexcept { return has_slots_; }
-  /// Width of the smooth-step.
-  [[nodiscard]] S gamma() const noexcept { return gamma_; }
-  /// Of every tree.
-  [[nodiscard]] const portable::TreeShape& shape() const noexcept { return shape_; }
-  /// Column j m + t is bit t of selector j, the most significant first.
-  [[nodiscard]] const Hyperplanes<S>& bits() const noexcept { return bits_; }
-  /// Column j is selector j.
-  [[nodiscard]] const Hyperplanes<S>& mixture() const noexcept { return mixture_; }
-  /// One of them.
-  [[nodiscard]] S bit_logit(Index plane, const S* x) const { return bits_.logit(plane, x); }
-  /// One of them.
-  [[nodiscard]] S mixture_logit(Index plane, const S* x) const { return mixture_.logit(plane, x); }
+  [[nodiscard]] Index input_dim() const noexcept { return bits.input_dim(); }  ///< d
+  [[nodiscard]] Index num_experts() const noexcept { return n; }               ///< n
+  [[nodiscard]] Index max_active() const noexcept { return n; }                ///< Of a row.
+  /// One of the bits.
+  [[nodiscard]] S bit_logit(Index plane, const S* x) const { return bits.logit(plane, x); }
+  /// One of the selectors.
+  [[nodiscard]] S mixture_logit(Index plane, const S* x) const { return mixture.logit(plane, x); }
 
   /// Memory for one sample.
   struct Scratch {
-    std::vector<portable::LiveList<1, S>> walk;  ///< Of the prefixes.
+    std::vector<portable::LiveList<1, S>> walk;  ///< level x k
     std::vector<S> share;                        ///< Of every bit.
     std::vector<S> mixture;                      ///< Of every selector.
   };
   /// Calls add(slot, weight); false if a logit is not finite.
   template <class Add>
   [[nodiscard]] bool route_sample(const S* x, Scratch& scratch, Add add) const {
-    scratch.walk.resize(std::size_t((num_bits() + 1) * num_selectors()));
-    scratch.share.resize(std::size_t(bits_.size()));
-    scratch.mixture.resize(std::size_t(mixture_.size()));
+    scratch.walk.resize(std::size_t(shape.num_levels * k));
+    scratch.share.resize(std::size_t(bits.size()));
+    scratch.mixture.resize(std::size_t(k));
     return portable::route_dselect_k(*this, x, scratch.walk.data(), scratch.share.data(),
                                      scratch.mixture.data(), add);
   }
-
- private:
-  Index num_experts_;
-  S gamma_;
-  bool has_slots_;
-  Hyperplanes<S> bits_;     // d x k m
-  Hyperplanes<S> mixture_;  // d x k
-  portable::TreeShape shape_;
 };
 
 /// \brief The numbers of a gate that takes the k largest of n logits. A slot is a logit.
 template <class S>
-class TopKTables {
- public:
-  using Scalar = S;                                                   ///< float or double.
+struct TopKTables {
+  using Scalar = S;
   static constexpr std::string_view name = "frozen_top_k";            ///< Of the gate.
-  static constexpr std::string_view where = "FrozenTopKGate::route";  ///< Of it, in messages.
+  static constexpr std::string_view where = "FrozenTopKGate::route";  ///< In messages.
 
-  /// \param over_all  whether the softmax is over all logits, not only over the selected ones
-  TopKTables(Index k, bool over_all, Hyperplanes<S> logits)
-      : k_(k), over_all_(over_all), logits_(std::move(logits)) {}
+  Index k;                  ///< Number of logits that are taken.
+  bool over_all;            ///< Whether the softmax is over all logits, not the selected ones.
+  Hyperplanes<S> logits;    ///< One function per column.
+  Index n = logits.size();  ///< Number of experts.
 
-  /// Number of input features d.
-  [[nodiscard]] Index input_dim() const noexcept { return logits_.input_dim(); }
-  /// Number of experts n.
-  [[nodiscard]] Index num_experts() const noexcept { return logits_.size(); }
-  /// Longest row.
-  [[nodiscard]] Index max_active() const noexcept { return k_; }
-  /// The length of every row, k.
-  [[nodiscard]] Index num_selected() const noexcept { return k_; }
-  /// Whether the softmax is over all logits.
-  [[nodiscard]] bool over_all() const noexcept { return over_all_; }
-  /// One function per column.
-  [[nodiscard]] const Hyperplanes<S>& logits() const noexcept { return logits_; }
-  /// One of them.
-  [[nodiscard]] S expert_logit(Index plane, const S* x) const { return logits_.logit(plane, x); }
+  [[nodiscard]] Index input_dim() const noexcept { return logits.input_dim(); }  ///< d
+  [[nodiscard]] Index num_experts() const noexcept { return n; }                 ///< n
+  [[nodiscard]] Index max_active() const noexcept { return k; }                  ///< Of a row.
+  /// One of the logits.
+  [[nodiscard]] S expert_logit(Index plane, const S* x) const { return logits.logit(plane, x); }
 
   /// Memory for one sample.
   struct Scratch {
@@ -221,17 +162,12 @@ class TopKTables {
   /// Calls add(slot, weight); false if a logit is not finite.
   template <class Add>
   [[nodiscard]] bool route_sample(const S* x, Scratch& scratch, Add add) const {
-    scratch.logits.resize(std::size_t(num_experts()));
-    scratch.order.resize(std::size_t(num_experts()));
-    scratch.weights.resize(std::size_t(k_));
+    scratch.logits.resize(std::size_t(n));
+    scratch.order.resize(std::size_t(n));
+    scratch.weights.resize(std::size_t(k));
     return portable::route_top_k(*this, x, scratch.logits.data(), scratch.order.data(),
                                  scratch.weights.data(), add);
   }
-
- private:
-  Index k_;
-  bool over_all_;
-  Hyperplanes<S> logits_;  // d x n
 };
 
 /// \brief A gate for inference: tables of numbers, and labels that say whose weight a slot's is.

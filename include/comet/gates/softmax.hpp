@@ -98,7 +98,7 @@ class SoftmaxGate {
   /// \throws NotFinite naming the parameter that is not finite
   [[nodiscard]] FrozenTopKGate<S> freeze(std::span<const Permutation> permutations = {}) const {
     detail::check_freezable(*this, permutations, 1);
-    return {TopKTables<S>(num_experts(), false, logits_),
+    return {TopKTables<S>{num_experts(), false, logits_},
             detail::slot_labels(permutations, num_experts(), 1)};
   }
 

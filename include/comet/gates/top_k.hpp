@@ -130,7 +130,7 @@ class TopKGate {
   /// \throws NotFinite naming the parameter that is not finite
   [[nodiscard]] FrozenTopKGate<S> freeze(std::span<const Permutation> permutations = {}) const {
     detail::check_freezable(*this, permutations, 1);
-    return {TopKTables<S>(options_.k, options_.softmax == TopKSoftmax::all, logits_),
+    return {TopKTables<S>{options_.k, options_.softmax == TopKSoftmax::all, logits_},
             detail::slot_labels(permutations, num_experts(), 1)};
   }
 

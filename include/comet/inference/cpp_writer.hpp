@@ -14,7 +14,7 @@
 #include <comet/core/types.hpp>
 #include <comet/gates/hyperplanes.hpp>
 #include <comet/kernels/dots.hpp>
-#include <comet/kernels/portable/arithmetic.hpp>
+#include <comet/kernels/portable/soft_tree.hpp>
 #include <comet/kernels/portable/text.hpp>
 
 /// \file
@@ -136,19 +136,18 @@ namespace )"
     if (planes.has_bias()) array("Scalar", name + "_bias", planes.bias().reshaped());
   }
 
-  /// A member of the tables that returns a number.
+  /// A member of the tables: a number.
   template <class Value>
   void member(std::string_view name, Value value) {
     *this << "  static constexpr "
           << (std::is_same_v<Value, bool> ? "bool "
               : std::is_integral_v<Value> ? "int "
                                           : "Scalar ")
-          << name << "() { return " << literal(value) << "; }\n";
+          << name << " = " << literal(value) << ";\n";
   }
   /// The member of the tables that knows the shape of their trees.
-  void shape(Index num_leaves) {
-    *this << "  static constexpr portable::TreeShape shape_{" << literal(num_leaves)
-          << "};\n  static constexpr const portable::TreeShape& shape() { return shape_; }\n";
+  void shape(const portable::TreeShape& shape) {
+    *this << "  static constexpr portable::TreeShape shape{" << literal(shape.num_leaves) << "};\n";
   }
   /// A member of the tables that evaluates one of some functions.
   void member(const std::string& name, const Hyperplanes<S>& planes) {
@@ -223,10 +222,10 @@ namespace )"
 };
 
 template <class Tables>
-std::string emitted_title(const char* gate, const Tables& tables, Index k) {
+std::string emitted_title(const char* gate, const Tables& tables) {
   return std::string("Routing of one sample by ") + gate + ": " +
-         std::to_string(tables.input_dim()) + " inputs, " + std::to_string(tables.num_experts()) +
-         " experts, k = " + std::to_string(k);
+         std::to_string(tables.input_dim()) + " inputs, " + std::to_string(tables.n) +
+         " experts, k = " + std::to_string(tables.k);
 }
 
 }  // namespace comet::detail

@@ -46,23 +46,22 @@ template <class S>
 void emit_cpp(const FrozenCometGate<S>& frozen, std::ostream& out,
               const EmitCppOptions& options = {}) {
   const CometTables<S>& tables = frozen.tables();
-  detail::CppWriter<S> cpp(out, options.name,
-                           detail::emitted_title("a COMET gate", tables, tables.num_trees()));
+  detail::CppWriter<S> cpp(out, options.name, detail::emitted_title("a COMET gate", tables));
   cpp.begin(frozen.input_dim(), frozen.num_experts(), frozen.max_active());
   cpp << "// Plane q k + j is node q (heap order) of tree j.\n";
-  cpp.planes("split", tables.splits());
+  cpp.planes("split", tables.splits);
   cpp << "// Plane i k + j is leaf i (from left to right) of tree j.\n";
-  cpp.planes("leaf", tables.leaves());
+  cpp.planes("leaf", tables.leaves);
   cpp.array("std::int32_t", "expert_of_slot", frozen.labels());
   cpp << "\nstruct Tables {\n";
-  cpp.shape(tables.num_experts());
-  cpp.member("num_trees", tables.num_trees());
-  cpp.member("gamma", tables.gamma());
-  cpp.member("split", tables.splits());
-  cpp.member("leaf", tables.leaves());
+  cpp.shape(tables.shape);
+  cpp.member("k", tables.k);
+  cpp.member("gamma", tables.gamma);
+  cpp.member("split", tables.splits);
+  cpp.member("leaf", tables.leaves);
   cpp.route();
-  cpp << R"(  constexpr int k = detail::Tables::num_trees();
-  portable::LiveList<1, Scalar> walk[detail::Tables::shape().num_levels * k];
+  cpp << R"(  constexpr int k = detail::Tables::k;
+  portable::LiveList<1, Scalar> walk[detail::Tables::shape.num_levels * k];
   portable::ReachedLeaf<Scalar> leaves[num_experts * k];
   return portable::route_comet(detail::Tables(), x, walk, leaves, add) ? row.size : -1;
 }
@@ -80,16 +79,15 @@ template <class S>
 void emit_cpp(const FrozenTopKGate<S>& frozen, std::ostream& out,
               const EmitCppOptions& options = {}) {
   const TopKTables<S>& tables = frozen.tables();
-  detail::CppWriter<S> cpp(out, options.name,
-                           detail::emitted_title("a Top-k gate", tables, tables.num_selected()));
+  detail::CppWriter<S> cpp(out, options.name, detail::emitted_title("a Top-k gate", tables));
   cpp.begin(frozen.input_dim(), frozen.num_experts(), frozen.max_active());
-  cpp.planes("expert", tables.logits());
+  cpp.planes("expert", tables.logits);
   cpp.array("std::int32_t", "expert_of_slot", frozen.labels());
   cpp << "\nstruct Tables {\n";
-  cpp.member("num_experts", tables.num_experts());
-  cpp.member("num_selected", tables.num_selected());
-  cpp.member("over_all", tables.over_all());
-  cpp.member("expert", tables.logits());
+  cpp.member("n", tables.n);
+  cpp.member("k", tables.k);
+  cpp.member("over_all", tables.over_all);
+  cpp.member("expert", tables.logits);
   cpp.route();
   cpp << R"(  Scalar h[num_experts];
   std::int32_t order[num_experts];
@@ -107,28 +105,27 @@ template <class S>
 void emit_cpp(const FrozenDSelectKGate<S>& frozen, std::ostream& out,
               const EmitCppOptions& options = {}) {
   const DSelectKTables<S>& tables = frozen.tables();
-  detail::CppWriter<S> cpp(
-      out, options.name, detail::emitted_title("a DSelect-k gate", tables, tables.num_selectors()));
+  detail::CppWriter<S> cpp(out, options.name, detail::emitted_title("a DSelect-k gate", tables));
   cpp.begin(frozen.input_dim(), frozen.num_experts(), frozen.max_active());
   cpp << "// Plane j m + t is bit t of selector j, the most significant first.\n";
-  cpp.planes("bit", tables.bits());
+  cpp.planes("bit", tables.bits);
   cpp << "// Plane j is selector j.\n";
-  cpp.planes("mixture", tables.mixture());
-  cpp << (tables.has_slots() ? "// Slot i k + j is code i of selector j.\n"
-                             : "// Slot i is code i.\n");
+  cpp.planes("mixture", tables.mixture);
+  cpp << (tables.has_slots ? "// Slot i k + j is code i of selector j.\n"
+                           : "// Slot i is code i.\n");
   cpp.array("std::int32_t", "expert_of_slot", frozen.labels());
   cpp << "\nstruct Tables {\n";
-  cpp.shape(tables.shape().num_leaves);
-  cpp.member("num_experts", tables.num_experts());
-  cpp.member("num_selectors", tables.num_selectors());
-  cpp.member("num_bits", tables.num_bits());
-  cpp.member("has_slots", tables.has_slots());
-  cpp.member("gamma", tables.gamma());
-  cpp.member("bit", tables.bits());
-  cpp.member("mixture", tables.mixture());
+  cpp.shape(tables.shape);
+  cpp.member("n", tables.n);
+  cpp.member("k", tables.k);
+  cpp.member("m", tables.m);
+  cpp.member("has_slots", tables.has_slots);
+  cpp.member("gamma", tables.gamma);
+  cpp.member("bit", tables.bits);
+  cpp.member("mixture", tables.mixture);
   cpp.route();
-  cpp << R"(  constexpr int k = detail::Tables::num_selectors();
-  constexpr int m = detail::Tables::num_bits();
+  cpp << R"(  constexpr int k = detail::Tables::k;
+  constexpr int m = detail::Tables::m;
   portable::LiveList<1, Scalar> walk[(m + 1) * k];
   Scalar share[k * m];
   Scalar mixture[k];

@@ -26,13 +26,15 @@ namespace comet {
 ///
 /// \param permutations  of its experts, after any that it has: one, one per selector, or none
 /// \throws std::invalid_argument while a permutation is soft, or from a gate chosen at run time
-/// that
-///         cannot be frozen
+///         that cannot be frozen
 /// \throws NotFinite naming the parameter that is not finite
 /// \see emit_cpp
 template <RoutingGate G>
 [[nodiscard]] auto freeze(const G& gate, std::span<const Permutation> permutations = {}) {
-  static_assert(FreezableGate<G>,
+  constexpr bool depends_on_batch = requires { requires bool(G::depends_on_batch); };
+  static_assert(!depends_on_batch,
+                "comet::freeze: this gate cannot be frozen: its rows depend on their batch");
+  static_assert(FreezableGate<G> || depends_on_batch,
                 "comet::freeze: this gate cannot be frozen: it has no member freeze(permutations)");
   if constexpr (FreezableGate<G>) return gate.freeze(permutations);
 }

@@ -3,19 +3,17 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <type_traits>
 
 #include <comet/core/random.hpp>
 #include <comet/core/types.hpp>
+#include <comet/kernels/activation.hpp>
 #include <comet/kernels/product.hpp>
-#include <comet/kernels/simd.hpp>
 
 /// \file
 /// \brief Affine maps with activation on blocks of columns: behind layers and experts.
 
 namespace comet {
-
-/// \brief What a linear map does to its result.
-enum class Activation { identity, relu };
 
 namespace detail {
 
@@ -52,9 +50,11 @@ struct Dropout {
 /// others.
 /// \param weight  in x out    \param bias  out x 1
 /// \param x  in x width       \param y  out x width
+/// \param slope  out x width, overwritten by the derivative of an activation that keeps it; or
+///               no_gradient
 template <class S, class X, class Y>
 void affine_forward(const Matrix<S>& weight, const Matrix<S>& bias, Activation activation,
-                    const X& x, Y&& y) {
+                    const X& x, Y&& y, std::type_identity_t<MatrixView<S>> slope = no_gradient) {
   // A strip of x stays in the first-level cache while all weights pass by, and its y is still hot
   // for bias and activation.
   constexpr Index strip = 24;
@@ -68,27 +68,10 @@ void affine_forward(const Matrix<S>& weight, const Matrix<S>& bias, Activation a
       } else {
         y_strip.col(c) += bias.col(0);
       }
+      if (keeps_slope(activation))
+        activate_smooth(activation, y.rows(), y_strip.col(c).data(),
+                        slope.size() > 0 ? slope.col(first + c).data() : nullptr);
     }
-  }
-}
-
-/// The gradient before the activation, in place: dy *= activation'(z), where y = activation(z).
-/// `scale` is dropout's factor: with ReLU a value that was dropped is 0, as one that was cut off.
-template <class S, class Y, class DY>
-void activation_backward(Activation activation, S scale, const Y& y, DY&& dy) {
-  if (activation == Activation::identity) return;
-  for (Index c = 0; c < dy.cols(); ++c) {
-    const S* output = y.col(c).data();
-    S* gradient = dy.col(c).data();
-    Index i = 0;
-    for (; i + lanes<S> <= dy.rows(); i += lanes<S>) {
-      const auto on =
-          simd::pcmp_lt(simd::pset1<Packet<S>>(S(0)), simd::ploadu<Packet<S>>(output + i));
-      const auto scaled =
-          simd::pmul(simd::ploadu<Packet<S>>(gradient + i), simd::pset1<Packet<S>>(scale));
-      simd::pstoreu(gradient + i, simd::pand(on, scaled));
-    }
-    for (; i < dy.rows(); ++i) gradient[i] = S(0) < output[i] ? gradient[i] * scale : S(0);
   }
 }
 

@@ -45,7 +45,8 @@ class Dense {
   /// Scratch of a pass.
   class Workspace {
     friend class Dense;
-    Buffer<S> dz_;  // m x B
+    Buffer<S> slope_;  // m x B, of the forward() that backward() may follow, if it is kept
+    Buffer<S> dz_;     // m x B
   };
 
   /// Weights uniform in +-sqrt(6 / (d + m)) (Glorot and Bengio, 2010), bias 0.
@@ -72,18 +73,23 @@ class Dense {
   /// \brief y = activation(W^T x + b). \param x  d x B \param y  m x B, overwritten
   /// \throws std::invalid_argument if a shape does not fit
   void predict(const ConstMatrixView<S>& x, MatrixView<S> y, Pass<Dense>& pass) const {
-    run("Dense::predict", x, std::move(y), pass);
+    run("Dense::predict", x, std::move(y), no_gradient, pass);
   }
-  /// \brief The same: nothing is random, and nothing is kept.
+  /// \brief The same; nothing is random. With gelu and silu the pass keeps the derivative, so that
+  /// backward() has to follow; with identity and relu it keeps nothing.
   void forward(const ConstMatrixView<S>& x, MatrixView<S> y, RandomKey /*key*/,
                Pass<Dense>& pass) const {
-    run("Dense::forward", x, std::move(y), pass);
+    const bool keeps = detail::keeps_slope(options_.activation);
+    auto slope = pass.workspace.slope_.shape(keeps ? output_dim() : 0, keeps ? x.cols() : 0);
+    run("Dense::forward", x, std::move(y), slope, pass);
   }
 
   /// \brief Adds the gradients of sum(dy . y).
   /// \param x, y  as in forward()
   /// \param dy    m x B
   /// \param dx    d x B, added to; or no_gradient
+  /// \throws std::invalid_argument if a shape does not fit, or the pass holds no forward() of a
+  ///         batch of this size where one is needed
   void backward(const ConstMatrixView<S>& x, const ConstMatrixView<S>& y,
                 const ConstMatrixView<S>& dy, MatrixView<S> dx, Pass<Dense>& pass) const {
     constexpr const char* where = "Dense::backward";
@@ -91,6 +97,10 @@ class Dense {
     check_shapes(where, x, dy, "dy");
     detail::check_input_gradient(where, dx, x);
     if (x.cols() == 0) return;
+    const bool keeps = detail::keeps_slope(options_.activation);
+    const auto slope = pass.workspace.slope_.matrix();
+    if (keeps && slope.cols() != x.cols())
+      detail::raise(where, "the pass holds no forward() of this batch; call it first");
     ThreadPool* pool = threads_for(pass, x.cols());
     auto dz = pass.workspace.dz_.shape(output_dim(), x.cols());
     parallel_for(pool, num_blocks(x), [&](Index i, Index) {
@@ -98,7 +108,11 @@ class Dense {
       const Index width = std::min(block_columns, x.cols() - first);
       auto block = dz.middleCols(first, width);
       block = dy.middleCols(first, width);
-      detail::activation_backward(options_.activation, S(1), y.middleCols(first, width), block);
+      if (keeps) {
+        block.array() *= slope.middleCols(first, width).array();
+      } else {
+        detail::activation_backward(options_.activation, S(1), y.middleCols(first, width), block);
+      }
       if (dx.size() > 0) detail::product<true>(dx.middleCols(first, width), weight_, block);
     });
     const GradientView<S> gradients = pass.gradients(*this);
@@ -131,13 +145,15 @@ class Dense {
   }
 
   void run(std::string_view where, const ConstMatrixView<S>& x, MatrixView<S> y,
-           const Pass<Dense>& pass) const {
+           MatrixView<S> slope, const Pass<Dense>& pass) const {
     check_shapes(where, x, y, "y");
+    const bool keeps = slope.size() > 0;
     parallel_for(threads_for(pass, x.cols()), num_blocks(x), [&](Index i, Index) {
       const Index first = i * block_columns;
       const Index width = std::min(block_columns, x.cols() - first);
       detail::affine_forward(weight_, bias_, options_.activation, x.middleCols(first, width),
-                             y.middleCols(first, width));
+                             y.middleCols(first, width),
+                             keeps ? MatrixView<S>(slope.middleCols(first, width)) : no_gradient);
     });
   }
 

@@ -27,10 +27,18 @@ S log_sum_exp(const S* h, Index size) {
 
 }  // namespace detail
 
+/// Settings of softmax_cross_entropy().
+struct SoftmaxCrossEntropyOptions {
+  /// Share a in [0, 1) of the target that all classes have alike (Szegedy et al., CVPR 2016).
+  double label_smoothing = 0;
+};
+
 /// \brief Mean cross-entropy of softmax(z) against class numbers, in nats.
 ///
 ///     L = 1/B sum_b log sum_c exp(z(c, b)) - z(class_b, b)
 ///     dL/dz(c, b) = (softmax(z)_c - [c = class_b]) / B
+///
+/// With label smoothing a, the target has (1 - a) [c = class_b] + a / C in place of [c = class_b].
 ///
 /// \param logits    z, C x B, one class per row
 /// \param classes   B numbers in 0..C-1
@@ -41,15 +49,18 @@ S log_sum_exp(const S* h, Index size) {
 template <class Logits>
 double softmax_cross_entropy(const Eigen::DenseBase<Logits>& logits,
                              std::span<const std::int32_t> classes,
-                             MatrixView<typename Logits::Scalar> gradient) {
+                             MatrixView<typename Logits::Scalar> gradient,
+                             const SoftmaxCrossEntropyOptions& options = {}) {
   using S = typename Logits::Scalar;
   constexpr const char* where = "softmax_cross_entropy";
   const ConstMatrixView<S> z(logits);
   detail::check_equal(where, "classes.size()", Index(classes.size()), "logits.cols()", z.cols());
+  detail::check_rate(where, "label_smoothing", options.label_smoothing);
   const bool wants_gradient = gradient.size() > 0;
   if (wants_gradient) detail::check_same_shape(where, "gradient", gradient, "logits", z);
   if (z.cols() == 0) return 0;
   const S scale = S(1) / S(z.cols());
+  const double smoothing = options.label_smoothing;
   double sum = 0;
   for (Index b = 0; b < z.cols(); ++b) {
     const Index target = classes[std::size_t(b)];
@@ -57,12 +68,15 @@ double softmax_cross_entropy(const Eigen::DenseBase<Logits>& logits,
       detail::raise(where, "classes[" + std::to_string(b) + "]", target,
                     "in 0.." + std::to_string(z.rows() - 1));
     const S* const h = z.col(b).data();
+    if (smoothing > 0)
+      sum += smoothing * (double(h[target]) - z.col(b).template cast<double>().mean());
     if (!wants_gradient) {
       sum += double(detail::log_sum_exp(h, z.rows()) - h[target]);
       continue;
     }
     sum += double(detail::softmax(h, z.rows(), gradient.col(b).data()) - h[target]);
-    gradient(target, b) -= S(1);
+    gradient(target, b) -= S(1 - smoothing);
+    if (smoothing > 0) gradient.col(b).array() -= S(smoothing / double(z.rows()));
     gradient.col(b) *= scale;
   }
   if (!std::isfinite(sum)) [[unlikely]] {

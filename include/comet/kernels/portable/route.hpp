@@ -49,13 +49,13 @@ struct CometSample {
   Index num_reached = 0;
   S sum = 0;  // nan if a split's logit is
 
-  Index trees() const { return tables.num_trees(); }
-  const TreeShape& shape() const { return tables.shape(); }
+  Index trees() const { return tables.k; }
+  const TreeShape& shape() const { return tables.shape; }
   static constexpr bool cuts(Index, Index) { return false; }
   void split(Index node, Index, LiveList<1, S>* at) {
     for (Index j = 0; j < trees(); ++j) {
       if (at[j].count == 0) continue;
-      const S share = smooth_step(tables.split_logit(node * trees() + j, x), tables.gamma());
+      const S share = smooth_step(tables.split_logit(node * trees() + j, x), tables.gamma);
       at[j].left[0] = share;
       at[j].right[0] = S(1) - share;
       if (std::isnan(share)) sum = share;
@@ -71,7 +71,7 @@ struct CometSample {
 };
 
 /// \brief Routes one sample by COMET.
-/// \param tables  shape(), num_trees(), gamma(), split_logit(plane, x), leaf_logit(plane, x)
+/// \param tables  k, gamma, shape, split_logit(plane, x), leaf_logit(plane, x)
 /// \param root    num_levels x k places
 /// \param leaves  room for n k
 /// \param add     add(slot, weight) for each leaf that is reached, ascending
@@ -105,20 +105,18 @@ struct DSelectKSample {
   const S* mixture;  // selector
   Add& add;
 
-  Index trees() const { return tables.num_selectors(); }
-  const TreeShape& shape() const { return tables.shape(); }
-  bool cuts(Index node, Index level) const {
-    return is_beyond(node, level, tables.num_bits(), tables.num_experts());
-  }
+  Index trees() const { return tables.k; }
+  const TreeShape& shape() const { return tables.shape; }
+  bool cuts(Index node, Index level) const { return is_beyond(node, level, tables.m, tables.n); }
   void split(Index, Index level, LiveList<1, S>* at) {
     for (Index j = 0; j < trees(); ++j) {
-      at[j].right[0] = share[j * tables.num_bits() + level];
+      at[j].right[0] = share[j * tables.m + level];
       at[j].left[0] = S(1) - at[j].right[0];
     }
   }
   void leaf(Index node, Index, LiveList<1, S>* at) {
-    const Index code = node + 1 - (Index(1) << tables.num_bits());
-    if (tables.has_slots()) {
+    const Index code = node + 1 - (Index(1) << tables.m);
+    if (tables.has_slots) {
       for (Index j = 0; j < trees(); ++j) {
         if (at[j].count == 0) continue;
         const S weight = mixture[j] * at[j].reach[0];
@@ -136,7 +134,7 @@ struct DSelectKSample {
 /// \brief Routes one sample by DSelect-k.
 /// \param tables  shape(), num_experts(), num_selectors(), num_bits(), gamma(), bit_logit(plane,
 /// x),
-///                mixture_logit(plane, x), has_slots(): whether weights come by selector
+///                mixture_logit(plane, x), has_slots: whether weights come by selector
 /// \param root    (num_bits + 1) x k places
 /// \param share   k num_bits, scratch  \param mixture  k, scratch
 /// \param add     add(code, weight) or, with slots, add(code k + selector, weight), ascending
@@ -144,12 +142,12 @@ struct DSelectKSample {
 template <class S, class Tables, class Add>
 bool route_dselect_k(const Tables& tables, const S* x, LiveList<1, S>* root, S* share, S* mixture,
                      Add add) {
-  const Index k = tables.num_selectors();
+  const Index k = tables.k;
   bool finite = true;
-  for (Index i = 0; i < k * tables.num_bits(); ++i) {
+  for (Index i = 0; i < k * tables.m; ++i) {
     const S logit = tables.bit_logit(i, x);
     finite = finite && std::isfinite(logit);
-    share[i] = smooth_step(logit, tables.gamma());
+    share[i] = smooth_step(logit, tables.gamma);
   }
   for (Index j = 0; j < k; ++j) {
     mixture[j] = tables.mixture_logit(j, x);
@@ -186,18 +184,18 @@ void select_top_k(const S* h, Index n, Index k, bool over_all, std::int32_t* ord
 }
 
 /// \brief Routes one sample by Top-k.
-/// \param tables          num_experts(), num_selected(), over_all(), expert_logit(plane, x)
+/// \param tables          n, k, over_all, expert_logit(plane, x)
 /// \param h, order        n, scratch  \param weights  k, scratch
 /// \param add             add(logit's number, weight), ascending
 /// \return false if a logit is not finite
 template <class S, class Tables, class Add>
 bool route_top_k(const Tables& tables, const S* x, S* h, std::int32_t* order, S* weights, Add add) {
-  const Index k = tables.num_selected();
-  for (Index i = 0; i < tables.num_experts(); ++i) {
+  const Index k = tables.k;
+  for (Index i = 0; i < tables.n; ++i) {
     h[i] = tables.expert_logit(i, x);
     if (!std::isfinite(h[i])) return false;
   }
-  select_top_k(h, tables.num_experts(), k, tables.over_all(), order, weights);
+  select_top_k(h, tables.n, k, tables.over_all, order, weights);
   for (Index i = 0; i < k; ++i) add(Index(order[i]), weights[i]);
   return true;
 }

@@ -184,13 +184,13 @@ struct CometSample {
   ReachedLeaf<S>* leaves;
   Index num_reached = 0;
   S sum = 0;
-  Index trees() const { return tables.num_trees(); }
-  const TreeShape& shape() const { return tables.shape(); }
+  Index trees() const { return tables.k; }
+  const TreeShape& shape() const { return tables.shape; }
   static constexpr bool cuts(Index, Index) { return false; }
   void split(Index node, Index, LiveList<1, S>* at) {
     for (Index j = 0; j < trees(); ++j) {
       if (at[j].count == 0) continue;
-      const S share = smooth_step(tables.split_logit(node * trees() + j, x), tables.gamma());
+      const S share = smooth_step(tables.split_logit(node * trees() + j, x), tables.gamma);
       at[j].left[0] = share;
       at[j].right[0] = S(1) - share;
       if (std::isnan(share)) sum = share;
@@ -228,20 +228,18 @@ struct DSelectKSample {
   const S* share;
   const S* mixture;
   Add& add;
-  Index trees() const { return tables.num_selectors(); }
-  const TreeShape& shape() const { return tables.shape(); }
-  bool cuts(Index node, Index level) const {
-    return is_beyond(node, level, tables.num_bits(), tables.num_experts());
-  }
+  Index trees() const { return tables.k; }
+  const TreeShape& shape() const { return tables.shape; }
+  bool cuts(Index node, Index level) const { return is_beyond(node, level, tables.m, tables.n); }
   void split(Index, Index level, LiveList<1, S>* at) {
     for (Index j = 0; j < trees(); ++j) {
-      at[j].right[0] = share[j * tables.num_bits() + level];
+      at[j].right[0] = share[j * tables.m + level];
       at[j].left[0] = S(1) - at[j].right[0];
     }
   }
   void leaf(Index node, Index, LiveList<1, S>* at) {
-    const Index code = node + 1 - (Index(1) << tables.num_bits());
-    if (tables.has_slots()) {
+    const Index code = node + 1 - (Index(1) << tables.m);
+    if (tables.has_slots) {
       for (Index j = 0; j < trees(); ++j) {
         if (at[j].count == 0) continue;
         const S weight = mixture[j] * at[j].reach[0];
@@ -258,12 +256,12 @@ struct DSelectKSample {
 template <class S, class Tables, class Add>
 bool route_dselect_k(const Tables& tables, const S* x, LiveList<1, S>* root, S* share, S* mixture,
                      Add add) {
-  const Index k = tables.num_selectors();
+  const Index k = tables.k;
   bool finite = true;
-  for (Index i = 0; i < k * tables.num_bits(); ++i) {
+  for (Index i = 0; i < k * tables.m; ++i) {
     const S logit = tables.bit_logit(i, x);
     finite = finite && std::isfinite(logit);
-    share[i] = smooth_step(logit, tables.gamma());
+    share[i] = smooth_step(logit, tables.gamma);
   }
   for (Index j = 0; j < k; ++j) {
     mixture[j] = tables.mixture_logit(j, x);
@@ -293,12 +291,12 @@ void select_top_k(const S* h, Index n, Index k, bool over_all, std::int32_t* ord
 }
 template <class S, class Tables, class Add>
 bool route_top_k(const Tables& tables, const S* x, S* h, std::int32_t* order, S* weights, Add add) {
-  const Index k = tables.num_selected();
-  for (Index i = 0; i < tables.num_experts(); ++i) {
+  const Index k = tables.k;
+  for (Index i = 0; i < tables.n; ++i) {
     h[i] = tables.expert_logit(i, x);
     if (!std::isfinite(h[i])) return false;
   }
-  select_top_k(h, tables.num_experts(), k, tables.over_all(), order, weights);
+  select_top_k(h, tables.n, k, tables.over_all, order, weights);
   for (Index i = 0; i < k; ++i) add(Index(order[i]), weights[i]);
   return true;
 }
