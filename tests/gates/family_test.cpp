@@ -27,10 +27,12 @@ namespace {
 
 long allocation_count() { return test::allocations.load(); }
 
-/// Eight experts: DSelect-k has as many codes, and all rows sum to 1.
+/// Eight experts: DSelect-k has as many codes, and its rows sum to 1.
 template <class G>
-testing::GateLawOptions<G> law_options() {
+testing::GateLawOptions<G> law_options(std::string_view name) {
   testing::GateLawOptions<G> options;
+  options.sums_to_one = name != "remoe" && name != "expert_choice";
+  options.at_most_one = name != "remoe";
   if (test::can_count_allocations) options.count_allocations = allocation_count;
   return options;
 }
@@ -43,8 +45,8 @@ TEMPLATE_TEST_CASE("every gate of the family obeys the laws, by itself and as an
   GateFamily<S>::for_each([&]<class G>(std::type_identity<G>) {
     CAPTURE(G::name);
     const G gate({.input_dim = 3, .num_experts = 8, .k = 2}, RandomKey(1));
-    test::check_laws(gate, law_options<G>());
-    test::check_laws(AnyGate<S>(gate), law_options<AnyGate<S>>());
+    test::check_laws(gate, law_options<G>(G::name));
+    test::check_laws(AnyGate<S>(gate), law_options<AnyGate<S>>(G::name));
   });
 }
 
@@ -57,12 +59,14 @@ TEMPLATE_TEST_CASE("every frozen gate of the family obeys the laws and routes to
     CAPTURE(name);
     const auto gate = make_gate<S>(name, {.input_dim = 3, .num_experts = 8, .k = 2}, RandomKey(1));
     if (!gate.capabilities().freezes) {
-      CHECK_THROWS_WITH(gate.freeze(), "comet::AnyGate::freeze: a " + std::string(name) +
-                                           " gate cannot be frozen");
+      CHECK_THROWS_WITH(gate.freeze(),
+                        "comet::AnyGate::freeze: " + comet::detail::a_gate(name) +
+                            " cannot be frozen" +
+                            (gate.depends_on_batch() ? ": its rows depend on their batch" : ""));
       continue;
     }
     const AnyGate<S> frozen = gate.freeze();
-    auto options = law_options<AnyGate<S>>();
+    auto options = law_options<AnyGate<S>>(name);
     options.differences = false;  // it has no gradient, by x neither
     test::check_laws(frozen, options);
     CHECK(test::same_bits(test::routed(frozen, {x, ids}).dense(8),
@@ -86,7 +90,7 @@ TEMPLATE_TEST_CASE("a gate can do at run time what its type says", "", COMET_TES
         call();
         return true;
       } catch (const std::invalid_argument& refused) {
-        CHECK_THAT(refused.what(), Catch::Contains("a " + std::string(G::name) + " gate "));
+        CHECK_THAT(refused.what(), Catch::Contains(std::string(G::name) + " gate "));
         return false;
       }
     };
@@ -96,7 +100,8 @@ TEMPLATE_TEST_CASE("a gate can do at run time what its type says", "", COMET_TES
     CHECK(works([&] { gate.anneal({.gamma = 0.5, .entropy = 0.1}); }) == can.anneals);
     CHECK(works([&] { (void)gate.freeze(); }) == can.freezes);
     CHECK(works([&] { (void)gate.explain(x); }) == can.explains);
-    CHECK(works([&] { gate.end_of_step(std::vector<Index>(8, 1)); }) == can.loads);
+    gate.forward({x, std::vector<std::int32_t>{5}}, routing, RandomKey(3), pass);
+    CHECK(works([&] { end_of_step(gate, std::vector<Index>(8, 1), pass); }) == can.loads);
     CHECK(works([&] { (void)gate.num_selectors(); }) == can.selectors);
     CHECK(works([&] { gate.route_slots(x, routing, pass); }) == can.selectors);
   });
@@ -173,6 +178,29 @@ TEST_CASE("a gate made by name is the gate itself, with all its options") {
   CHECK(top.load_balance == 0.5);
   CHECK(top.importance == 0.25);
   CHECK(top.router_z == 0.125);
+  const auto balanced = same(
+      BalancedTopKGate<double>(
+          {.input_dim = 3, .num_experts = 6, .scores = GateScores::sigmoid, .normalize = false},
+          key),
+      {.input_dim = 3,
+       .num_experts = 6,
+       .scores = GateScores::sigmoid,
+       .normalize = false,
+       .update = BiasUpdate::quantile,
+       .rate = 0.5});
+  CHECK(balanced.update == BiasUpdate::quantile);
+  CHECK(balanced.rate == 0.5);
+  const auto sampled =
+      same(SampledGate<double>({.input_dim = 3, .num_experts = 6}, key),
+           {.input_dim = 3, .num_experts = 6, .temperature = 2, .trimmed_lasso = 0.5});
+  CHECK(sampled.temperature == 2);
+  CHECK(sampled.trimmed_lasso == 0.5);
+  const auto relu = same(ReMoeGate<double>({.input_dim = 3, .num_experts = 6}, key),
+                         {.input_dim = 3, .num_experts = 6, .sparsity = 0.5, .growth = 2});
+  CHECK(relu.sparsity == 0.5);
+  CHECK(relu.growth == 2);
+  same(ExpertChoiceGate<double>({.input_dim = 3, .num_experts = 6, .k = 3}, key),
+       {.input_dim = 3, .num_experts = 6, .k = 3});
   const auto hash = make_gate<double>("hash", {.num_experts = 6, .num_ids = 40}, key);
   CHECK(hash.get_if<HashGate<double>>()->num_ids() == 40);
 }
@@ -181,12 +209,14 @@ TEST_CASE("a gate that does not exist, or an option that it lacks, is refused in
   const RandomKey key(1);
   CHECK_THROWS_WITH(make_gate<float>("tree", {}, key),
                     "comet::make_gate: name is tree, expected one of comet, dselect_k, "
-                    "static_dselect_k, top_k, hash, softmax");
+                    "static_dselect_k, top_k, balanced_top_k, sampled, remoe, expert_choice, hash, "
+                    "softmax");
   const auto lacks = [&](const char* name, GateOptions options, const std::string& option) {
     options.input_dim = 2;
     options.num_experts = 4;
-    CHECK_THROWS_WITH(make_gate<float>(name, options, key),
-                      "comet::make_gate: a " + std::string(name) + " gate has no option " + option);
+    CHECK_THROWS_WITH(
+        make_gate<float>(name, options, key),
+        "comet::make_gate: " + comet::detail::a_gate(name) + " has no option " + option);
   };
   lacks("top_k", {.gamma = 0.5}, "gamma");
   lacks("softmax", {.entropy = 0.0}, "entropy");
@@ -197,6 +227,14 @@ TEST_CASE("a gate that does not exist, or an option that it lacks, is refused in
   lacks("hash", {.importance = 0.1}, "importance");
   lacks("static_dselect_k", {.router_z = 0.1}, "router_z");
   lacks("top_k", {.num_ids = 10}, "num_ids");
+  lacks("top_k", {.scores = GateScores::sigmoid}, "scores");
+  lacks("sampled", {.normalize = true}, "normalize");
+  lacks("remoe", {.update = BiasUpdate::sign}, "update");
+  lacks("expert_choice", {.rate = 0.1}, "rate");
+  lacks("balanced_top_k", {.temperature = 2}, "temperature");
+  lacks("comet", {.trimmed_lasso = 0.1}, "trimmed_lasso");
+  lacks("softmax", {.sparsity = 0.1}, "sparsity");
+  lacks("hash", {.growth = 2}, "growth");
   CHECK_THROWS_WITH(make_gate<float>("top_k", {.input_dim = 2, .num_experts = 4, .k = 5}, key),
                     "comet::TopKGate: k is 5, expected at most num_experts = 4");
 }

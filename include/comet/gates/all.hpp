@@ -7,10 +7,14 @@
 #include <type_traits>
 
 #include <comet/core/concepts.hpp>
+#include <comet/gates/balanced_top_k.hpp>
 #include <comet/gates/capabilities.hpp>
 #include <comet/gates/comet.hpp>
 #include <comet/gates/dselect_k.hpp>
+#include <comet/gates/expert_choice.hpp>
 #include <comet/gates/hash.hpp>
+#include <comet/gates/remoe.hpp>
+#include <comet/gates/sampled.hpp>
 #include <comet/gates/softmax.hpp>
 #include <comet/gates/static_dselect_k.hpp>
 #include <comet/gates/top_k.hpp>
@@ -42,8 +46,9 @@ struct GateList {
 
 /// \brief Every gate of the family, as the tables list them.
 template <class S>
-using GateFamily = GateList<CometGate<S>, DSelectKGate<S>, StaticDSelectKGate<S>, TopKGate<S>,
-                            HashGate<S>, SoftmaxGate<S>>;
+using GateFamily =
+    GateList<CometGate<S>, DSelectKGate<S>, StaticDSelectKGate<S>, TopKGate<S>, BalancedTopKGate<S>,
+             SampledGate<S>, ReMoeGate<S>, ExpertChoiceGate<S>, HashGate<S>, SoftmaxGate<S>>;
 
 /// \brief Why a gate lacks a capability.
 struct GateGap {
@@ -63,6 +68,20 @@ inline constexpr GateGap gate_gaps[] = {
     {"top_k", "selectors", "one list of logits"},
     {"top_k", "anneals", "exactly k from the first step"},
     {"top_k", "is told the load", "penalties balance it: load_balance, importance"},
+    {"balanced_top_k", "selectors", "one list of logits"},
+    {"balanced_top_k", "anneals", "exactly k from the first step"},
+    {"balanced_top_k", "explains", "its bias is of the load, not of the sample"},
+    {"sampled", "selectors", "one list of logits"},
+    {"sampled", "anneals", "exactly k from the first step"},
+    {"sampled", "is told the load", "it draws: what is likely is tried"},
+    {"remoe", "selectors", "one list of logits"},
+    {"remoe", "anneals", "its penalty regulates itself"},
+    {"remoe", "explains", "no expert is compared with another"},
+    {"expert_choice", "selectors", "one list of logits"},
+    {"expert_choice", "anneals", "every expert is full from the first step"},
+    {"expert_choice", "freezes", "its rows depend on their batch"},
+    {"expert_choice", "explains", "its rows depend on their batch"},
+    {"expert_choice", "is told the load", "the load is even by construction"},
     {"hash", "trains", "its table is fixed"},
     {"hash", "selectors", "one table"},
     {"hash", "anneals", "exactly 1 from the first step"},

@@ -3,6 +3,7 @@
 
 #include <any>
 #include <concepts>
+#include <cstdint>
 #include <functional>
 #include <memory>
 #include <span>
@@ -10,6 +11,7 @@
 #include <string_view>
 #include <type_traits>
 #include <utility>
+#include <variant>
 
 #include <comet/core/check.hpp>
 #include <comet/core/concepts.hpp>
@@ -88,6 +90,8 @@ class AnyGate {
   [[nodiscard]] std::string_view name() const { return held_->name(); }
   /// What the gate can do.
   [[nodiscard]] GateCapabilities capabilities() const { return held_->capabilities(); }
+  /// Whether a sample's row depends on the others of its batch.
+  [[nodiscard]] bool depends_on_batch() const { return held_->depends_on_batch(); }
   /// Number of input features d; 0 for a gate that looks at none.
   [[nodiscard]] Index input_dim() const { return held_->input_dim(); }
   /// Number of experts n.
@@ -146,22 +150,48 @@ class AnyGate {
   }
   /// \brief As the gate does. \see LoadedGate
   /// \throws std::invalid_argument if it takes no load
-  void end_of_step(std::span<const Index> load) { held_->end_of_step(load); }
+  void end_of_step(std::span<const Index> load) { held_->end_of_step(load, nullptr); }
+  /// \brief The same for a gate that may need more than the load. \param pass  of the step's
+  /// forward() \throws std::invalid_argument as well if the pass holds no forward() of this gate
+  void end_of_step(std::span<const Index> load, const Pass<AnyGate>& pass) {
+    held_->end_of_step(load, &pass);
+  }
 
   /// Calls f(name, parameter) for each tensor of the gate.
   template <class F>
   void visit(F&& f) const {
     held_->visit(std::ref(f));
   }
+  /// \brief The gate's state, nothing for a gate without. \see Stateful
+  template <class F>
+  void visit_state(F&& f) {
+    held_->visit_state([&f](const ParameterName& name, const Numbers& numbers) {
+      std::visit([&](auto values) { f(name, values); }, numbers);
+    });
+  }
+  /// \brief The same of a gate that is not to be changed.
+  template <class F>
+  void visit_state(F&& f) const {
+    held_->visit_state([&f](const ParameterName& name, const Numbers& numbers) {
+      std::visit([&]<class T>(std::span<T> values) { f(name, std::span<const T>(values)); },
+                 numbers);
+    });
+  }
+  /// \brief Takes over what was written through visit_state(). \throws as the gate does
+  void restored() { held_->restored(); }
 
  private:
   using Visitor = std::function<void(const ParameterName&, const Parameter<S>&)>;
+  using Numbers = std::variant<std::span<float>, std::span<double>, std::span<std::int32_t>,
+                               std::span<std::int64_t>>;
+  using StateVisitor = std::function<void(const ParameterName&, const Numbers&)>;
 
   struct Holder {
     virtual ~Holder() = default;
     [[nodiscard]] virtual std::unique_ptr<Holder> copy() const = 0;
     [[nodiscard]] virtual std::string_view name() const = 0;
     [[nodiscard]] virtual GateCapabilities capabilities() const = 0;
+    [[nodiscard]] virtual bool depends_on_batch() const = 0;
     [[nodiscard]] virtual Index input_dim() const = 0;
     [[nodiscard]] virtual Index num_experts() const = 0;
     [[nodiscard]] virtual Index max_active() const = 0;
@@ -178,8 +208,10 @@ class AnyGate {
     [[nodiscard]] virtual Explanation<S> explain(const ConstMatrixView<S>&,
                                                  std::span<const Permutation>,
                                                  const ExplainNames&) const = 0;
-    virtual void end_of_step(std::span<const Index>) = 0;
+    virtual void end_of_step(std::span<const Index>, const Pass<AnyGate>*) = 0;
     virtual void visit(const Visitor&) const = 0;
+    virtual void visit_state(const StateVisitor&) = 0;
+    virtual void restored() = 0;
   };
 
   template <class G>
@@ -189,6 +221,7 @@ class AnyGate {
     std::unique_ptr<Holder> copy() const override { return std::make_unique<Held>(gate); }
     std::string_view name() const override { return gate_name(gate); }
     GateCapabilities capabilities() const override { return comet::capabilities(gate); }
+    bool depends_on_batch() const override { return comet::depends_on_batch(gate); }
     Index input_dim() const override { return gate_input_dim(gate); }
     Index num_experts() const override { return gate.num_experts(); }
     Index max_active() const override { return gate.max_active(); }
@@ -244,16 +277,26 @@ class AnyGate {
     }
     AnyGate freeze(std::span<const Permutation> permutations) const override {
       if constexpr (FreezableGate<G>) return AnyGate(gate.freeze(permutations));
-      refuse("freeze", "cannot be frozen");
+      refuse("freeze", depends_on_batch() ? "cannot be frozen: its rows depend on their batch"
+                                          : "cannot be frozen");
     }
     Explanation<S> explain(const ConstMatrixView<S>& x, std::span<const Permutation> permutations,
                            const ExplainNames& names) const override {
       if constexpr (ExplainableGate<G>) return gate.explain(x, permutations, names);
       refuse("explain", "cannot say why it goes where it goes");
     }
-    void end_of_step(std::span<const Index> load) override {
-      if constexpr (LoadedGate<G>) return gate.end_of_step(load);
-      refuse("end_of_step", "has no use for the load of a step");
+    void end_of_step(std::span<const Index> load, const Pass<AnyGate>* pass) override {
+      constexpr const char* call = "end_of_step";
+      if constexpr (LoadedGate<G>) {
+        if (pass == nullptr) {
+          if constexpr (requires { gate.end_of_step(load); }) return gate.end_of_step(load);
+          refuse(call, "needs the pass of the step's forward(): end_of_step(load, pass)");
+        }
+        const auto* own = std::any_cast<Pass<G>>(&pass->workspace.inner_);
+        if (own == nullptr) refuse(call, "finds no forward() of its own in the pass");
+        return comet::end_of_step(gate, load, *own);
+      }
+      refuse(call, "has no use for the load of a step");
     }
     void visit(const Visitor& f) const override {
       for_each_parameter(gate, [&f](const ParameterName& name, const auto& parameter) {
@@ -261,6 +304,14 @@ class AnyGate {
                       "comet::AnyGate: the gate's parameters are stored as another scalar type");
         f(name, parameter);
       });
+    }
+
+    void visit_state(const StateVisitor& f) override {
+      if constexpr (Stateful<G>)
+        gate.visit_state([&f](const ParameterName& name, auto values) { f(name, values); });
+    }
+    void restored() override {
+      if constexpr (Stateful<G>) gate.restored();
     }
 
     static constexpr const char* no_selectors = "has no selectors that could be told apart";

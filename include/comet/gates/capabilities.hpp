@@ -8,6 +8,7 @@
 #include <string_view>
 
 #include <comet/core/concepts.hpp>
+#include <comet/core/pass.hpp>
 #include <comet/core/permutation.hpp>
 #include <comet/core/types.hpp>
 
@@ -52,11 +53,14 @@ concept ExplainableGate = RoutingGate<G> &&
 };
 
 /// \brief Is told the load: at the end of a step, the number of samples that each expert had in it,
-/// to steer the next one by.
+/// to steer the next one by. A gate that has to know more takes the pass of the step's forward() as
+/// well.
 template <class G>
-concept LoadedGate = RoutingGate<G> && requires(G gate, std::span<const Index> load) {
-  gate.end_of_step(load);
-};
+concept LoadedGate = RoutingGate<G> &&(
+    requires(G gate, std::span<const Index> load) { gate.end_of_step(load); } ||
+    requires(G gate, std::span<const Index> load, const Pass<G>& pass) {
+      gate.end_of_step(load, pass);
+    });
 
 /// \brief The capabilities of a gate, as columns of a table.
 struct GateCapabilities {
@@ -98,6 +102,19 @@ template <RoutingGate G>
   }
 }
 
+/// \brief Whether a sample's row depends on the others of its batch: the gate says so by `static
+/// constexpr bool depends_on_batch = true`, or, if it knows no sooner, by a function of that name.
+template <RoutingGate G>
+[[nodiscard]] constexpr bool depends_on_batch(const G& gate) {
+  if constexpr (requires { bool(gate.depends_on_batch()); }) {
+    return gate.depends_on_batch();
+  } else if constexpr (requires { bool(G::depends_on_batch); }) {
+    return G::depends_on_batch;
+  } else {
+    return false;
+  }
+}
+
 /// \brief What a gate's kind is called, e.g. "top_k"; empty for one that has not been given a name.
 template <RoutingGate G>
 [[nodiscard]] constexpr std::string_view gate_name(const G& gate) {
@@ -123,9 +140,11 @@ template <RoutingGate G>
 
 namespace detail {
 
-/// "a top_k gate", for messages.
+/// "a top_k gate", "an expert_choice gate", for messages.
 [[nodiscard]] inline std::string a_gate(std::string_view name) {
-  return name.empty() ? "this gate" : "a " + std::string(name) + " gate";
+  if (name.empty()) return "this gate";
+  const bool vowel = std::string_view("aeiou").find(name.front()) != std::string_view::npos;
+  return (vowel ? "an " : "a ") + std::string(name) + " gate";
 }
 
 }  // namespace detail
@@ -142,11 +161,27 @@ void anneal(G& gate, const GateAnnealing& settings) {
 
 /// \brief Tells a gate the load of the step that ends.
 /// \param load  n numbers: the samples that each expert had
-/// \throws std::invalid_argument by a gate chosen at run time that does not take it
+/// \throws std::invalid_argument by a gate chosen at run time that does not take it, or by one that
+///         needs the pass as well
 template <RoutingGate G>
 void end_of_step(G& gate, std::span<const Index> load) {
+  constexpr bool takes_load = requires { gate.end_of_step(load); };
   static_assert(LoadedGate<G>, "comet::end_of_step: this gate has no use for the load of a step");
-  if constexpr (LoadedGate<G>) gate.end_of_step(load);
+  static_assert(takes_load || !LoadedGate<G>,
+                "comet::end_of_step: this gate needs the pass of the step's forward(): "
+                "end_of_step(gate, load, pass)");
+  if constexpr (takes_load) gate.end_of_step(load);
+}
+/// \brief The same for a gate that may need more than the load.
+/// \param pass  of the step's forward()
+template <RoutingGate G>
+void end_of_step(G& gate, std::span<const Index> load, const Pass<G>& pass) {
+  static_assert(LoadedGate<G>, "comet::end_of_step: this gate has no use for the load of a step");
+  if constexpr (requires { gate.end_of_step(load, pass); }) {
+    gate.end_of_step(load, pass);
+  } else if constexpr (LoadedGate<G>) {
+    gate.end_of_step(load);
+  }
 }
 
 }  // namespace comet

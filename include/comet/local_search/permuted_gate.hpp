@@ -35,26 +35,18 @@ namespace comet {
 ///               multiply-adds per sample
 /// \par Threads  const in route(), forward() and backward(); those of the pass are the gate's
 /// \tparam G     a RoutingGate; the wrapper is trainable whether or not the gate is, so that a
-/// search can
-///               learn P for a gate without parameters
+///               search can learn P for a gate without parameters
 /// \see PermutationSearch, SwapSearch, train_with_local_search
 template <class G>
 class PermutedGate {
   static_assert(RoutingGate<G>,
                 "comet::PermutedGate: the argument is not a gate (concept RoutingGate): it needs "
-                "Scalar, Workspace, "
-                "num_experts(), max_active() and route(samples, routing, pass) const; see "
-                "core/concepts.hpp");
+                "Scalar, Workspace, num_experts(), max_active() and "
+                "route(samples, routing, pass) const; see core/concepts.hpp");
 
  public:
   using Scalar = typename G::Scalar;  ///< float or double.
   using S = Scalar;                   ///< Short for Scalar.
-
-  /// Whether a sample's row depends on the others: as the gate's.
-  static constexpr bool depends_on_batch = [] {
-    if constexpr (requires { bool(G::depends_on_batch); }) return bool(G::depends_on_batch);
-    return false;
-  }();
 
   /// Scratch of a pass, and the gradient by a soft permutation.
   class Workspace {
@@ -90,6 +82,8 @@ class PermutedGate {
   [[nodiscard]] std::string_view name() const { return gate_name(gate_); }
   /// What the gate can do.
   [[nodiscard]] GateCapabilities capabilities() const { return comet::capabilities(gate_); }
+  /// Whether a sample's row depends on the others: as the gate's.
+  [[nodiscard]] bool depends_on_batch() const { return comet::depends_on_batch(gate_); }
 
   /// Number of permutations the gate can use: its selectors, or 1.
   [[nodiscard]] Index num_selectors() const {
@@ -189,8 +183,15 @@ class PermutedGate {
   }
   /// \brief Tells the gate the load of its slots. \see LoadedGate
   /// \throws std::invalid_argument if the selectors have permutations of their own
-  void end_of_step(std::span<const Index> load) requires LoadedGate<G> {
-    gate_.end_of_step(labels_.load_of_slots("PermutedGate::end_of_step", load));
+  void end_of_step(std::span<const Index> load) requires requires(G& gate) {
+    gate.end_of_step(load);
+  }
+  { gate_.end_of_step(labels_.load_of_slots("PermutedGate::end_of_step", load)); }
+  /// \brief The same for a gate that needs the pass of the step's forward() as well.
+  void end_of_step(std::span<const Index> load,
+                   const Pass<PermutedGate>& pass) requires LoadedGate<G> {
+    const auto slots = labels_.load_of_slots("PermutedGate::end_of_step", load);
+    comet::end_of_step(gate_, std::span(slots), pass.workspace.inner_);
   }
 
   /// \brief The gate's parameters; a soft P belongs to the search.

@@ -16,7 +16,7 @@ namespace comet::testing {
 ///     for (const auto& broken : comet::testing::check_gate_laws(gate)) std::cout << broken;
 ///
 /// - Experts of a row ascend, are below n and at most max_active(); weights are >= 0 and sum to 1
-///   (or at most 1, by option).
+///   (or at most 1, or are not bounded, by option).
 /// - A row has the same bits in a batch of any size (unless the gate says depends_on_batch), at any
 ///   address, in a second call and for any number of threads; copies are independent; a batch of 0
 ///   samples is allowed.
@@ -33,7 +33,7 @@ namespace comet::testing {
 /// \param gate  is copied, not changed
 /// \return the laws that are broken: none for a good gate
 /// \par Cost    2 forward passes per parameter and input, unless options.differences is off
-template <Gate G>
+template <RoutingGate G>
 [[nodiscard]] std::vector<BrokenLaw> check_gate_laws(
     const G& gate, const std::type_identity_t<GateLawOptions<G>>& options = {}) {
   std::vector<BrokenLaw> broken;

@@ -72,12 +72,6 @@ class LawBench {
  protected:
   static constexpr double tolerance = std::same_as<S, float> ? 1e-5 : 1e-12;
 
-  /// Whether a row is a function of its sample alone.
-  static constexpr bool depends_on_batch() {
-    if constexpr (requires { bool(G::depends_on_batch); }) return G::depends_on_batch;
-    return false;
-  }
-
   /// The law is broken by what `holds` returns, unless that is empty, or by what it throws.
   template <class Check>
   void law(const char* name, Check holds) {
