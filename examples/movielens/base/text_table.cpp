@@ -2,6 +2,7 @@
 #include <movielens/base/text_table.hpp>
 
 #include <algorithm>
+#include <cmath>
 #include <cstdarg>
 #include <cstdio>
 
@@ -50,6 +51,13 @@ std::string text_table(const Cells& cells, std::size_t words) {
 
 std::string markdown_table(const Cells& cells, std::size_t words) {
   return table(cells, words, "| ", " | ", " |", true);
+}
+
+std::string duration(double seconds) {
+  const auto whole = static_cast<long>(std::lround(seconds));
+  if (whole < 60) return formatted("%ld s", whole);
+  if (whole < 3600) return formatted("%ld min", (whole + 30) / 60);
+  return formatted("%ld h %ld min", whole / 3600, whole % 3600 / 60);
 }
 
 }  // namespace movielens

@@ -19,4 +19,7 @@ using Cells = std::vector<std::vector<std::string>>;
 /// The same in Markdown.
 [[nodiscard]] std::string markdown_table(const Cells& cells, std::size_t words);
 
+/// "40 s", "3 min", "2 h 5 min".
+[[nodiscard]] std::string duration(double seconds);
+
 }  // namespace movielens

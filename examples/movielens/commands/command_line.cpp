@@ -9,6 +9,9 @@
 
 #include <CLI/CLI.hpp>
 
+#include <movielens/base/file_error.hpp>
+#include <movielens/base/nearest.hpp>
+
 namespace movielens {
 namespace {
 
@@ -35,7 +38,7 @@ CLI::Option* add_option(CLI::App& command, const Option& option) {
         ->expected(length > 0 ? length : 1, length > 0 ? length : longest_list)
         ->multi_option_policy(CLI::MultiOptionPolicy::Throw);
   }
-  if (!option.choices.empty()) added->check(CLI::IsMember(option.choices));
+  if (!option.choices.empty()) added->check(one_of(option.choices));
   if (option.use == Option::Use::required) added->required();
   return added;
 }
@@ -48,6 +51,17 @@ void add_options(CLI::App& command, const OptionTable& table) {
 void add_options(CLI::App& command, const OptionTable& table,
                  const std::vector<std::string>& names) {
   for (const std::string& name : names) add_option(command, table[name]);
+}
+
+CLI::Validator one_of(const std::vector<std::string>& names) {
+  std::string list;
+  for (const std::string& name : names) list += (list.empty() ? "" : ",") + name;
+  return CLI::Validator(
+      [names, list](std::string& value) {
+        if (std::find(names.begin(), names.end(), value) != names.end()) return std::string();
+        return in_quotes(value) + " is none of " + list + suggestion(value, names);
+      },
+      "{" + list + "}");
 }
 
 void expect_at_least(const char* flag, int value, int least) {

@@ -9,6 +9,7 @@
 namespace CLI {
 class App;
 class Option;
+class Validator;
 }  // namespace CLI
 
 namespace movielens {
@@ -21,6 +22,10 @@ void add_options(CLI::App& command, const OptionTable& table,
                  const std::vector<std::string>& names);
 /// Registers one.
 CLI::Option* add_option(CLI::App& command, const Option& option);
+
+/// Of an option that is one of some names: another one is refused, with the one that may have been
+/// meant.
+[[nodiscard]] CLI::Validator one_of(const std::vector<std::string>& names);
 
 /// \brief Checks an option that only one command has. \throws std::invalid_argument naming it
 void expect_at_least(const char* flag, int value, int least);

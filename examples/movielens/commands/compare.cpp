@@ -93,9 +93,9 @@ void add_compare(CLI::App& program, const Console& console) {
         ->capture_default_str()
         ->multi_option_policy(CLI::MultiOptionPolicy::Throw);
   };
-  list("--gates", o->gates, "GATE,...", "which gates")->check(CLI::IsMember(gate_names()));
+  list("--gates", o->gates, "GATE,...", "which gates")->check(one_of(gate_names()));
   list("--local-searches", o->searches, "SEARCH,...", "with which local searches")
-      ->check(CLI::IsMember(local_search_names()));
+      ->check(one_of(local_search_names()));
   list("--seeds", o->seeds, "N,...", "each run once per seed; the table has means and errors");
   add_option(*command, table["out"])
       ->description(

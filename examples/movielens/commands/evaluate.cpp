@@ -68,7 +68,7 @@ void add_evaluate(CLI::App& program, const Console& console) {
   command->add_option("--split", o->split, "of the ratings, as in the training")
       ->type_name("SPLIT")
       ->capture_default_str()
-      ->check(CLI::IsMember({"test", "validation", "train"}));
+      ->check(one_of({"test", "validation", "train"}));
   command->add_flag("--json", o->json, "one JSON object instead of tables");
   command->callback([o, console] { evaluate(*o, console); });
 }

@@ -11,6 +11,7 @@
 #include <CLI/CLI.hpp>
 
 #include <comet/core/errors.hpp>
+#include <comet/version.hpp>
 
 #include <movielens/base/file_error.hpp>
 #include <movielens/base/interrupt.hpp>
@@ -32,6 +33,11 @@ int fail(const Console& console, int code, std::string_view reason) {
   return code;
 }
 
+std::string version() {
+  return std::to_string(COMET_VERSION_MAJOR) + "." + std::to_string(COMET_VERSION_MINOR) + "." +
+         std::to_string(COMET_VERSION_PATCH);
+}
+
 }  // namespace
 
 int run(int argc, const char* const* argv, const Console& console) {
@@ -40,6 +46,7 @@ int run(int argc, const char* const* argv, const Console& console) {
   // The last of repeated options counts, so that a script's can be overridden.
   program.option_defaults()->multi_option_policy(CLI::MultiOptionPolicy::TakeLast);
   use_plain_help(program);
+  program.set_version_flag("--version", "movielens " + version());
   add_train(program, console);
   add_compare(program, console);
   add_tune(program, console);

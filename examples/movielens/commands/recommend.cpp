@@ -30,7 +30,8 @@ struct RecommendOptions {
   TrainOptions data;  // data and table
   std::string user;
   int top = 10;
-  bool why = false;
+  int min_ratings = 10;
+  std::string why;
 };
 
 std::string title_of(const Titles& titles, const std::string& id) {
@@ -46,8 +47,32 @@ void offer_most_rated(const Ratings& ratings, const Titles& titles, int top, std
   out.flush();
 }
 
+void print_best(const RecommendOptions& o, const ModelFile& file, const OpenPairs& open,
+                const Titles& titles, std::ostream& out) {
+  Predictor predictor(file);
+  const Predictions predictions = predictor.predict(open.rows);
+  const std::int32_t user = open.rows.user.front();
+  Reasons reasons = predictor.reasons(user, open.rows.item);
+  out << "score  stars  watched  ratings  title\n";
+  for (const std::size_t row : best_rows(predictions, o.top)) {
+    const std::int32_t item = open.rows.item[row];
+    out << formatted("%5.2f  %5.2f  %5.1f %%  %7d  ", score(predictions, row),
+                     predictions.stars[row], 100 * comet::sigmoid(predictions.logits[row]),
+                     open.ratings[row])
+        << title_of(titles, file.item_ids()[std::size_t(item)]) << '\n';
+    if (o.why == "short")
+      for (const std::string& line : reasons.of(item)) out << "    " << line << '\n';
+    if (o.why != "full") continue;
+    std::ostringstream path;
+    predictor.explain(user, item, path);
+    std::istringstream lines(path.str());
+    for (std::string line; std::getline(lines, line);) out << "    " << line << '\n';
+  }
+}
+
 void recommend(const RecommendOptions& o, const Console& console) {
   expect_at_least("--top", o.top, 1);
+  expect_at_least("--min-ratings", o.min_ratings, 0);
   const ModelFile file(o.model);
   const Ratings ratings =
       read_ratings(o.data.data, given_or_saved(o.data.table, file.options().table));
@@ -62,31 +87,18 @@ void recommend(const RecommendOptions& o, const Console& console) {
                                 "; what is rated most often is offered instead");
   }
   const auto user = std::int32_t(found - users.begin());
-  const TwoTaskRows rows = open_pairs(file, user, o.user, ratings);
-  if (rows.size() == 0)
-    throw std::invalid_argument("--user is " + o.user + ", who has rated everything");
-  Predictor predictor(file);
-  const Predictions predictions = predictor.predict(rows);
-  const auto best = best_rows(predictions, o.top);
-  console.out << "stars  watched  title\n";
-  for (const std::size_t row : best) {
-    const std::string& id = file.item_ids()[std::size_t(rows.item[row])];
-    console.out << formatted("%5.2f  %5.1f %%  ", predictions.stars[row],
-                             100 * comet::sigmoid(predictions.logits[row]))
-                << title_of(titles, id) << '\n';
-    if (!o.why) continue;
-    std::ostringstream reasons;
-    predictor.explain(user, rows.item[row], reasons);
-    std::istringstream lines(reasons.str());
-    for (std::string line; std::getline(lines, line);) console.out << "    " << line << '\n';
-  }
+  const OpenPairs open = open_pairs(file, user, o.user, ratings, o.min_ratings);
+  if (open.rows.size() == 0)
+    throw std::invalid_argument("--user is " + o.user + ", who has rated everything that has " +
+                                std::to_string(o.min_ratings) + " ratings or more (--min-ratings)");
+  print_best(o, file, open, titles, console.out);
 }
 
 }  // namespace
 
 void add_recommend(CLI::App& program, const Console& console) {
   auto* command = program.add_subcommand(
-      "recommend", "Name what a user has not rated and would give most stars");
+      "recommend", "Name what a user has not rated, would watch and would give many stars");
   auto o = std::make_shared<RecommendOptions>();
   command->add_option("--model", o->model, "model.safetensors of a training")
       ->type_name("FILE")
@@ -94,8 +106,21 @@ void add_recommend(CLI::App& program, const Console& console) {
   add_options(*command, data_table_of(o->data));
   command->add_option("--user", o->user, "as in the ratings")->type_name("ID")->required();
   command->add_option("--top", o->top, "how many titles")->type_name("N")->capture_default_str();
-  command->add_flag("--why", o->why,
-                    "with the experts that spoke and, for gates that can tell, what was compared");
+  command
+      ->add_option("--min-ratings", o->min_ratings,
+                   "titles with fewer are left out: little is known of them")
+      ->type_name("N")
+      ->capture_default_str();
+  command
+      ->add_flag("--why{short}", o->why,
+                 "what distinguishes a title from the others, in three lines: the experts asked,\n"
+                 "and the largest difference on the way to them; --why=full: all of the way")
+      ->check(one_of({"short", "full"}));
+  command->footer(
+      "Titles are ranked by both tasks: score = probability of watching * stars.\n"
+      "\n"
+      "Example:\n"
+      "  movielens recommend --model results/comet/model.safetensors --data ml --user 17 --why");
   command->callback([o, console] { recommend(*o, console); });
 }
 

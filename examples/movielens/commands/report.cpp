@@ -75,7 +75,10 @@ void report(const std::filesystem::path& folder, std::string out, const Console&
       out.empty() ? folder / "report" : std::filesystem::path(out);
   make_directories(directory);
   draw(plots, directory, console);
-  for (const Plot& plot : plots) console.out << (directory / plot.name).string() << '\n';
+  for (const Plot& plot : plots)
+    for (const char* ending : {".png", ".svg", ".tsv", ".gp"})
+      if (const auto file = directory / (plot.name + ending); std::filesystem::exists(file))
+        console.out << file.string() << '\n';
 }
 
 }  // namespace

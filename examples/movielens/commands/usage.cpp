@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 #include <movielens/commands/usage.hpp>
 
+#include <algorithm>
 #include <cstddef>
 #include <memory>
 #include <sstream>
@@ -51,6 +52,7 @@ class PlainHelp : public CLI::Formatter {
     const std::string type = option->get_type_name();
     const std::size_t brace = type.find(":{");
     std::string left = make_option_name(option, is_positional);
+    left.erase(std::min(left.find('{'), left.size()));  // what a flag stands for by itself
     if (!is_positional && !left.starts_with('-')) left = "--" + left;
     if (option->get_type_size() != 0 && !is_positional && !type.empty())
       left += ' ' + type.substr(0, brace);

@@ -29,6 +29,7 @@ Assessment assess(Predictor& predictor, const TwoTaskRows& rows) {
     a.coverage.push_back(
         double(load.size() - std::size_t(std::count(load.begin(), load.end(), 0))) /
         double(load.size()));
+  for (const GateLoad& load : predictions.loads) a.effective.push_back(load.effective_experts());
   return a;
 }
 
@@ -36,6 +37,7 @@ Json to_json(const Assessment& a) {
   Json json = to_json(a.figures);
   json["accuracy"] = a.accuracy;
   json["coverage"] = a.coverage;
+  json["effective_experts"] = a.effective;
   Json bins = Json::array();
   for (const comet::CalibrationBin& bin : a.calibration)
     bins.push_back({{"rows", bin.count}, {"predicted", bin.predicted}, {"observed", bin.observed}});
@@ -52,8 +54,10 @@ void print(const Assessment& a, std::ostream& out) {
       << formatted("stars: MSE      %.4f\n", f.measure("mse"))
       << formatted("experts/sample  %.2f (watched %.2f, stars %.2f)\n", f.experts_per_sample,
                    f.experts_per_sample_by_task[0], f.experts_per_sample_by_task[1])
-      << formatted("experts used    %.0f %% (watched), %.0f %% (stars)\n", 100 * a.coverage[0],
-                   100 * a.coverage[1]);
+      << formatted("experts used    %.0f %% (watched), %.0f %% (stars)", 100 * a.coverage[0],
+                   100 * a.coverage[1])
+      << formatted(", by weight %.1f and %.1f of %zu\n", a.effective[0], a.effective[1],
+                   f.load[0].size());
   Cells calibration = {{"decile of \"watched\"", "rows", "predicted", "observed"}};
   for (std::size_t i = 0; i < a.calibration.size(); ++i) {
     const comet::CalibrationBin& bin = a.calibration[i];

@@ -24,8 +24,8 @@ Evaluator::Evaluator(const TwoTaskRows& rows, std::size_t batch_size)
       watched_(row_of(rows.watched)),
       rating_(row_of(rows.rating)) {}
 
-std::vector<GateLoad> Evaluator::predict(const Model& model, Model::Pass& pass) {
-  std::vector<GateLoad> loads(Model::num_tasks, GateLoad(model.mixture().num_experts()));
+void Evaluator::predict(const Model& model, Model::Pass& pass) {
+  loads_.assign(Model::num_tasks, GateLoad(model.mixture().num_experts()));
   Index first = 0;
   for (std::size_t b = 0; b < batches_.size(); ++b) {
     const Batch batch = batches_[b];
@@ -33,15 +33,14 @@ std::vector<GateLoad> Evaluator::predict(const Model& model, Model::Pass& pass) 
     const auto outputs = model.predict(batch.user, batch.item, pass);
     logits_.middleCols(first, samples) = outputs.leftCols(samples).cast<double>();
     stars_.middleCols(first, samples) = outputs.rightCols(samples).cast<double>();
-    for (std::size_t task = 0; task < loads.size(); ++task)
-      loads[task].add(pass.workspace.mixture().routing(Index(task)));
+    for (std::size_t task = 0; task < loads_.size(); ++task)
+      loads_[task].add(pass.workspace.mixture().routing(Index(task)));
     first += samples;
   }
-  return loads;
 }
 
 Figures Evaluator::evaluate(const Model& model, const TaskWeights& weights, Model::Pass& pass) {
-  const std::vector<GateLoad> loads = predict(model, pass);
+  predict(model, pass);
   Figures figures;
   const double bce = comet::binary_cross_entropy(logits_, watched_, comet::no_gradient);
   const double mse = comet::mean_squared_error(stars_, rating_, watched_, comet::no_gradient);
@@ -50,13 +49,13 @@ Figures Evaluator::evaluate(const Model& model, const TaskWeights& weights, Mode
   figures.measures = {{.name = "bce", .value = bce},
                       {.name = "auc", .value = auc, .is_headline = true},
                       {.name = "mse", .value = mse, .is_headline = true}};
-  for (const GateLoad& load : loads) {
+  for (const GateLoad& load : loads_) {
     figures.experts_per_sample_by_task.push_back(load.experts_per_sample());
     figures.load.push_back(load.share_per_expert());
   }
   figures.experts_per_sample = std::accumulate(figures.experts_per_sample_by_task.begin(),
                                                figures.experts_per_sample_by_task.end(), 0.0) /
-                               double(loads.size());
+                               double(loads_.size());
   return figures;
 }
 

@@ -18,12 +18,15 @@ class Evaluator {
  public:
   Evaluator(const TwoTaskRows& rows, std::size_t batch_size);
 
-  /// Fills logits() and stars(). \return per task, how the gate spread the rows
-  std::vector<GateLoad> predict(const Model& model, Model::Pass& pass);
+  /// Fills logits(), stars() and loads().
+  void predict(const Model& model, Model::Pass& pass);
 
   /// Of "watched", one per row.
   [[nodiscard]] std::span<const double> logits() const { return {logits_.data(), rows_->size()}; }
   [[nodiscard]] std::span<const double> stars() const { return {stars_.data(), rows_->size()}; }
+
+  /// Per task, how the gate spread the rows.
+  [[nodiscard]] const std::vector<GateLoad>& loads() const { return loads_; }
 
   /// \throws comet::NotFinite for a model that has diverged
   Figures evaluate(const Model& model, const TaskWeights& weights, Model::Pass& pass);
@@ -33,6 +36,7 @@ class Evaluator {
   Batches batches_;
   Matrix<double> logits_, stars_;    // 1 x rows
   Matrix<double> watched_, rating_;  // 1 x rows
+  std::vector<GateLoad> loads_;
 };
 
 }  // namespace movielens

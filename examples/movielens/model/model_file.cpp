@@ -22,6 +22,9 @@ constexpr const char* description_key = "movielens_model";
 constexpr const char* user_ids_name = "user_ids";
 constexpr const char* item_ids_name = "item_ids";
 
+/// Before the names of what a gate of a task keeps besides parameters, a bias by load for example.
+std::string state_prefix(std::size_t task) { return "gate_state." + std::to_string(task) + "."; }
+
 /// Of the gate of a task that is a table.
 std::string table_name(std::size_t task) { return "gates." + std::to_string(task) + ".table"; }
 
@@ -107,11 +110,15 @@ void ModelFile::load(Model& model) const {
   auto& gates = model.gates();
   std::set<std::string> others = {user_ids_name, item_ids_name};
   for (std::size_t task = 0; task < gates.size(); ++task) others.insert(table_name(task));
+  for (const comet::Tensor& tensor : file_.tensors())
+    if (tensor.name.starts_with("gate_state.")) others.insert(tensor.name);
   comet::load_parameters(file_, model, "", others);
   try {
     for (std::size_t task = 0; task < gates.size(); ++task)
       if (Hash* const hash = gates[task].gate().get_if<Hash>(); hash != nullptr)
         *hash = Hash(file_.values<comet::ExpertId>(table_name(task)), hash->num_experts());
+    for (std::size_t task = 0; task < gates.size(); ++task)
+      comet::load_state(file_, gates[task].gate(), state_prefix(task));
     set_order(gates, order_);
   } catch (const std::logic_error& error) {
     file_.refuse(std::string("does not fit the model: ") + error.what());
@@ -126,6 +133,10 @@ void save_model(const std::filesystem::path& path, const Model& model, const Tra
     if (const Hash* const hash = gates[task].gate().get_if<Hash>(); hash != nullptr)
       tensors.push_back(
           comet::make_tensor<comet::ExpertId>(table_name(task), {hash->num_ids()}, hash->table()));
+  for (std::size_t task = 0; task < gates.size(); ++task) {
+    const auto state = comet::state_tensors(gates[task].gate(), state_prefix(task));
+    tensors.insert(tensors.end(), state.begin(), state.end());
+  }
   const auto users = bytes_of(data.user_ids);
   const auto items = bytes_of(data.item_ids);
   tensors.push_back(comet::make_tensor<std::uint8_t>(user_ids_name, {Index(users.size())}, users));

@@ -3,14 +3,17 @@
 
 #include <cstdint>
 #include <ostream>
+#include <span>
 #include <vector>
 
 #include <comet/core/thread_pool.hpp>
 
 #include <movielens/base/figures.hpp>
+#include <movielens/base/gate_load.hpp>
 #include <movielens/data/two_task.hpp>
 #include <movielens/model/model.hpp>
 #include <movielens/model/model_file.hpp>
+#include <movielens/model/reasons.hpp>
 
 namespace movielens {
 
@@ -18,6 +21,7 @@ namespace movielens {
 struct Predictions {
   std::vector<double> logits;  ///< of "watched"
   std::vector<double> stars;
+  std::vector<GateLoad> loads;  ///< per task
 };
 
 /// \brief A trained model, to be asked.
@@ -28,6 +32,10 @@ class Predictor {
   [[nodiscard]] Predictions predict(const TwoTaskRows& rows);
   /// The figures of a split, and what they are made of.
   [[nodiscard]] Figures evaluate(const TwoTaskRows& rows, Predictions& predictions);
+  /// What distinguishes an item of a user from the others. The predictor has to outlive it.
+  [[nodiscard]] Reasons reasons(std::int32_t user, std::span<const std::int32_t> others) const {
+    return Reasons(model_, user, others);
+  }
   /// Writes, per task, the experts that a pair was sent to with their weights and, for gates that
   /// can tell, what was compared.
   void explain(std::int32_t user, std::int32_t item, std::ostream& out);

@@ -43,6 +43,9 @@ class TwoTask {
   TrainingLoss accumulate_gradients(std::size_t b, RandomKey key,
                                     comet::GradientView<float> gradients);
 
+  /// Tells the gates that steer by it what load the experts had in the last batch.
+  void end_of_step();
+
   /// Of the last batch, mean over the gates.
   [[nodiscard]] double experts_per_sample() const;
 

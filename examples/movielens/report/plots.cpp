@@ -175,6 +175,21 @@ std::vector<Plot> permutation_plots(std::span<const Json> epochs,
   return plots;
 }
 
+/// Marks of an axis that counts: gnuplot's own have fractions between if there are few of them.
+std::string whole_tics(std::size_t count) {
+  constexpr std::size_t most = 10;
+  return "set xtics " + std::to_string(std::max<std::size_t>(1, (count + most - 1) / most)) + "\n";
+}
+
+/// The same of a logarithmic axis: 1, 2, 5, 10, ...
+std::string decade_tics(std::size_t longest) {
+  std::string tics;
+  for (std::size_t decade = 1; decade <= longest; decade *= 10)
+    for (const std::size_t m : {decade, 2 * decade, 5 * decade})
+      if (m <= longest) tics += (tics.empty() ? "" : ", ") + std::to_string(m);
+  return "set xtics (" + tics + ")\n";
+}
+
 }  // namespace
 
 std::vector<Plot> epoch_plots(std::span<const Json> epochs, const PlotWords& words) {
@@ -220,7 +235,7 @@ std::vector<Plot> trial_plots(std::span<const Trial> trials) {
         formatted("%d\t", trial.number) + cell(trial.test_loss) + "\t" + cell(best_test) + "\n";
   }
   losses.commands =
-      "set title 'Test loss against trials'\nset xlabel 'trial'\n"
+      "set title 'Test loss against trials'\nset xlabel 'trial'\n" + whole_tics(order.size()) +
       "set ylabel 'test loss, weighted sum of the tasks'\nset key below\n"
       "plot 'trials.tsv' skip 1 using 1:2 with points pt 7 ps 0.7 lc rgb '" +
       std::string(grey) + "' title 'a trial', '' skip 1 using 1:3 with steps lw 2 lc rgb '" + blue +
@@ -267,7 +282,8 @@ Plot budget_plot(std::span<const BudgetGroup> groups) {
   }
   plot.commands =
       "set title 'What a search over hyper-parameters reaches'\n"
-      "set xlabel 'trials (logarithmic)'\nset logscale x\n"
+      "set xlabel 'trials (logarithmic)'\nset logscale x\n" +
+      decade_tics(longest) +
       "set ylabel 'expected test loss of the best by validation loss'\nset key below\nplot ";
   for (std::size_t g = 0; g < groups.size(); ++g) {
     // A gate has a colour, whatever else is in the picture; a search has a kind of line.

@@ -70,13 +70,6 @@ Cells cells_of(std::span<const Trial> trials, const std::vector<std::string>& va
   return cells;
 }
 
-std::string duration(double seconds) {
-  const auto whole = static_cast<long>(std::lround(seconds));
-  if (whole < 60) return formatted("%ld s", whole);
-  if (whole < 3600) return formatted("%ld min", (whole + 30) / 60);
-  return formatted("%ld h %ld min", whole / 3600, whole % 3600 / 60);
-}
-
 /// \param table  text_table or markdown_table
 template <class Table>
 std::string summary(const TrialSummary& s, Table table) {

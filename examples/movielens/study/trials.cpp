@@ -106,10 +106,11 @@ std::size_t best_share(std::size_t trials) {
 }
 
 std::vector<Trial> pareto_front(std::span<const Trial> ranked) {
+  // To the two digits that tables have: rows that print alike are no choice.
+  const auto shown = [](const Trial& trial) { return std::lround(100 * trial.experts_per_sample); };
   std::vector<Trial> front;
   for (const Trial& trial : ranked)
-    if (trial.failure.empty() &&
-        (front.empty() || trial.experts_per_sample < front.back().experts_per_sample))
+    if (trial.failure.empty() && (front.empty() || shown(trial) < shown(front.back())))
       front.push_back(trial);
   return front;
 }

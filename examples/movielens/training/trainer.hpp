@@ -34,6 +34,7 @@ concept TrainingTask = requires(T& task, const T& seen, std::size_t batch, comet
   { seen.num_batches() } -> std::same_as<std::size_t>;  // of an epoch
   task.shuffle(key);                                    // for an epoch
   { task.accumulate_gradients(batch, key, gradients) } -> std::same_as<TrainingLoss>;
+  task.end_of_step();                                     // after the optimizer's
   { seen.experts_per_sample() } -> std::same_as<double>;  // of the last batch
   { task.validate() } -> std::same_as<Figures>;
   { task.test() } -> std::same_as<Figures>;
@@ -146,7 +147,10 @@ class Trainer {
           loss.penalty += search_penalty;
           loss.total += search_penalty;
         },
-        [&] { state_.adam.step(state_.searched, gradients_); });
+        [&] {
+          state_.adam.step(state_.searched, gradients_);
+          task_.end_of_step();
+        });
     return loss;
   }
 

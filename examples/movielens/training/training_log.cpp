@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: MIT
 #include <movielens/training/training_log.hpp>
 
-#include <cstdint>
 #include <ostream>
+
+#include <movielens/base/text_table.hpp>
 
 namespace movielens {
 namespace {
@@ -21,20 +22,29 @@ TrainingLog::TrainingLog(const std::filesystem::path& directory, LineLog::Open m
 
 void TrainingLog::on_step(const StepReport& report) {
   if (report.step % steps_per_line == 1) steps_.append(to_json(report).dump());
-  const auto now = std::chrono::steady_clock::now();
+  ++steps_here_;
+  steps_left_ = options_.epochs * std::int64_t(report.batches) - report.step;
+  const auto now = Clock::now();
   if (options_.quiet || !console_.err_is_terminal || now < next_update_) return;
   next_update_ = now + std::chrono::milliseconds(200);
   console_.err << "\repoch " << report.epoch << '/' << options_.epochs << "  batch " << report.batch
-               << '/' << report.batches << "  training loss " << report.loss << erase_to_end
-               << std::flush;
+               << '/' << report.batches << "  training loss " << report.loss << time_left()
+               << erase_to_end << std::flush;
 }
 
 void TrainingLog::on_epoch(const EpochReport& report) {
   epochs_.append(to_json(report).dump());
   if (options_.quiet) return;
   if (console_.err_is_terminal) console_.err << '\r';
-  console_.err << progress_line(report, options_.epochs)
+  console_.err << progress_line(report, options_.epochs) << time_left()
                << (console_.err_is_terminal ? erase_to_end : "") << std::endl;
+}
+
+std::string TrainingLog::time_left() const {
+  if (steps_here_ == 0 || steps_left_ <= 0) return {};
+  const std::chrono::duration<double> elapsed = Clock::now() - start_;
+  const double seconds = elapsed.count() / double(steps_here_) * double(steps_left_);
+  return "  about " + duration(seconds) + " left";
 }
 
 Json TrainingLog::on_checkpoint() {

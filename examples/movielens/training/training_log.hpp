@@ -2,7 +2,9 @@
 #pragma once
 
 #include <chrono>
+#include <cstdint>
 #include <filesystem>
+#include <string>
 
 #include <movielens/base/common_options.hpp>
 #include <movielens/base/console.hpp>
@@ -30,7 +32,15 @@ class TrainingLog : public Observer {
   LineLog steps_;
   const Console& console_;
   const CommonOptions& options_;
-  std::chrono::steady_clock::time_point next_update_;
+  using Clock = std::chrono::steady_clock;
+
+  /// "  about 3 min left"; nothing at the end, and before anything is known.
+  [[nodiscard]] std::string time_left() const;
+
+  Clock::time_point start_ = Clock::now();
+  Clock::time_point next_update_;
+  std::int64_t steps_here_ = 0;  // without those before a checkpoint
+  std::int64_t steps_left_ = 0;
 };
 
 }  // namespace movielens

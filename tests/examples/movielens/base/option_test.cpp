@@ -5,6 +5,8 @@
 #include <string>
 #include <vector>
 
+#include <comet/gates/all.hpp>
+
 #include <movielens/base/figures.hpp>
 #include <movielens/base/kinds.hpp>
 #include <movielens/base/option.hpp>
@@ -85,11 +87,10 @@ TEST_CASE("OptionTable: a wrong value is named with what is expected",
 }
 
 TEST_CASE("kinds: a gate and a search by name", "[movielens][kinds]") {
-  CHECK(movielens::gate_names() == std::vector<std::string>{"comet", "dselect_k",
-                                                            "static_dselect_k", "top_k", "hash",
-                                                            "softmax"});
-  CHECK(movielens::gates_with(&movielens::GateKind::has_k) ==
-        "comet, dselect_k, static_dselect_k and top_k");
+  const auto& family = comet::GateFamily<float>::names;
+  CHECK(movielens::gate_names() == std::vector<std::string>(family.begin(), family.end()));
+  CHECK(movielens::gate_kind("top_k").has_k);
+  CHECK_FALSE(movielens::gate_kind("hash").has_k);
   CHECK(movielens::gates_with(&movielens::GateKind::is_smooth) ==
         "comet, dselect_k and static_dselect_k");
   CHECK_THROWS_AS(movielens::gate_kind("hsh"), std::invalid_argument);

@@ -5,6 +5,8 @@
 #include <string>
 #include <vector>
 
+#include <comet/version.hpp>
+
 #include <examples/movielens/run_program.hpp>
 #include <support/catch.hpp>
 
@@ -54,5 +56,18 @@ TEST_CASE("movielens: an unknown word is named, with its neighbour", "[movielens
   refused({"train", "--data", "x", "--zzzzzzzz"}, "unknown option --zzzzzzzz of train");
   refused({"trian"}, "unknown command trian, did you mean train?");
   refused({"fly"}, "unknown command fly; movielens --help names them all");
+  CHECK_THAT(run_program({"train", "--data=x", "--gate=comett"}).err,
+             Catch::Contains("\"comett\" is none of comet,") &&
+                 Catch::EndsWith(", did you mean comet?\n"));
+  CHECK_THAT(run_program({"evaluate", "--model=x", "--data=x", "--split=tst"}).err,
+             Catch::EndsWith("\"tst\" is none of test,validation,train, did you mean test?\n"));
   refused({"train", "--data", "x", "extra"}, "train takes no argument \"extra\"");
+}
+
+TEST_CASE("movielens --version", "[movielens][usage]") {
+  const Outcome outcome = run_program({"--version"});
+  CHECK(outcome.code == 0);
+  CHECK(outcome.out == "movielens " + std::to_string(COMET_VERSION_MAJOR) + "." +
+                           std::to_string(COMET_VERSION_MINOR) + "." +
+                           std::to_string(COMET_VERSION_PATCH) + "\n");
 }

@@ -122,9 +122,11 @@ TEST_CASE("movielens report: pictures of a training and of a search", "[movielen
     INFO(outcome.err);
     REQUIRE(outcome.code == 0);
     if (drawn) CHECK(outcome.err.empty());
+    std::istringstream files(outcome.out);
+    for (std::string file; std::getline(files, file);) CHECK(std::filesystem::exists(file));
     for (const std::string& name : names) {
       INFO(name);
-      CHECK_THAT(outcome.out, Catch::Contains("/report/" + name + "\n"));
+      CHECK_THAT(outcome.out, Catch::Contains("/report/" + name + ".tsv\n"));
       CHECK(std::filesystem::exists(folder / "report" / (name + ".tsv")));
       if (!drawn) continue;
       CHECK(content_of(folder / "report" / (name + ".png")).starts_with("\x89PNG"));
@@ -133,6 +135,10 @@ TEST_CASE("movielens report: pictures of a training and of a search", "[movielen
   };
   check_pictures(out, {"loss", "auc", "sparsity", "load_watched", "load_rating"});
   check_pictures(directory.path() / "search", {"trials", "pareto", "budget"});
+  CHECK_THAT(content_of(directory.path() / "search/report/trials.gp"),
+             Catch::Contains("set xtics 1\n"));
+  CHECK_THAT(content_of(directory.path() / "search/report/budget.gp"),
+             Catch::Contains("set xtics (1, 2)\n"));
 
   // The same curves, by the command of their own.
   const std::string trials = (directory.path() / "search" / "trials.jsonl").string();

@@ -117,3 +117,11 @@ TEST_CASE("summary_of: the best 5 % by validation loss, and the front", "[moviel
   CHECK(movielens::best_share(30) == 2);
   CHECK(movielens::best_share(500) == 25);
 }
+
+TEST_CASE("pareto_front: no two rows that print alike", "[movielens][trials]") {
+  const std::vector<Trial> order = {trial_of(0, 0.5, 1, 2.004), trial_of(1, 0.50001, 1, 2.001),
+                                    trial_of(2, 0.6, 1, 1.5), trial_of(3, 0.7, 1, 1.499)};
+  std::vector<int> front;
+  for (const Trial& trial : movielens::pareto_front(order)) front.push_back(trial.number);
+  CHECK(front == std::vector<int>{0, 2});
+}

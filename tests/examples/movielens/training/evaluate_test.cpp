@@ -67,6 +67,10 @@ TEST_CASE("movielens evaluate: the figures of the training, from its file alone"
       CHECK(figures.at("calibration").size() == 10);
       CHECK(figures.at("rows") == rows);
       CHECK(figures.at("accuracy") <= 1);
+      for (const Json& effective : figures.at("effective_experts")) {
+        CHECK(effective.get<double>() > 1 - 1e-9);
+        CHECK(effective.get<double>() < 5 + 1e-9);
+      }
       for (const Json& share : figures.at("coverage"))
         CHECK(share.get<double>() * 5 == Approx(std::round(share.get<double>() * 5)));
       json.push_back("--split=validation");
@@ -127,8 +131,11 @@ TEST_CASE("movielens recommend: what the user has not rated, best first, and why
   const movielens::Titles titles = movielens::read_titles(training.data());
   for (const std::string gate : {"comet", "hash"}) {
     REQUIRE(training.train(gate, {"--gate=" + gate}).code == 0);
-    Arguments arguments = {"recommend", "--model=" + training.model(gate),
-                           "--data=" + training.data(), "--user=" + ratings.user_ids[4],
+    Arguments arguments = {"recommend",
+                           "--model=" + training.model(gate),
+                           "--data=" + training.data(),
+                           "--user=" + ratings.user_ids[4],
+                           "--min-ratings=0",
                            "--top=1000"};
     const Outcome all = run_program(arguments);
     INFO(all.err);
@@ -139,14 +146,27 @@ TEST_CASE("movielens recommend: what the user has not rated, best first, and why
     for (const std::int32_t item : rated)
       CHECK_THAT(all.out + "\n",
                  !Catch::Contains(titles.at(ratings.item_ids[std::size_t(item)]) + "\n"));
-    for (std::size_t i = 2; i < lines.size(); ++i)
-      CHECK(std::stod(lines[i]) <= std::stod(lines[i - 1]));
+    for (std::size_t i = 1; i < lines.size(); ++i) {
+      std::istringstream row(lines[i]);
+      double score = 0, stars = 0, watched = 0;
+      std::string percent;
+      row >> score >> stars >> watched >> percent;
+      CHECK(score == Approx(stars * watched / 100).margin(0.02));
+      if (i > 1) CHECK(score <= std::stod(lines[i - 1]));
+    }
 
     arguments.back() = "--top=2";
     const std::string two = run_program(arguments).out;
     CHECK(all.out.starts_with(two));
     CHECK(lines_of(two).size() == 3);
     arguments.push_back("--why");
+    const auto short_lines = lines_of(run_program(arguments).out);
+    REQUIRE(short_lines.size() == 1 + 2 * (1 + 3));
+    CHECK_THAT(short_lines[2], Catch::StartsWith("    watched: expert "));
+    CHECK_THAT(short_lines[3], Catch::StartsWith("    stars: expert "));
+    CHECK_THAT(short_lines[4], Catch::StartsWith("    apart: ") && Catch::Contains("(others "));
+    CHECK((short_lines[4].find("split") != std::string::npos) == (gate == "comet"));
+    arguments.back() = "--why=full";
     const std::string why = run_program(arguments).out;
     CHECK_THAT(why,
                Catch::Contains("    watched: expert ") && Catch::Contains("    stars: expert "));
@@ -154,6 +174,29 @@ TEST_CASE("movielens recommend: what the user has not rated, best first, and why
         why.find("    tree 1\n") != std::string::npos && why.find("split 0: ") != std::string::npos;
     CHECK(has_trees == (gate == "comet"));
   }
+}
+
+TEST_CASE("movielens recommend: titles with few ratings are left out", "[movielens][recommend]") {
+  const SmallTraining training;
+  REQUIRE(training.train("out").code == 0);
+  const Arguments arguments = {"recommend", "--model=" + training.model("out"),
+                               "--data=" + training.data(), "--user=5", "--top=1000"};
+  const auto with = [&](const std::string& option) {
+    Arguments all = arguments;
+    all.push_back(option);
+    return run_program(all);
+  };
+  const Outcome few = with("--min-ratings=12");
+  REQUIRE(few.code == 0);
+  CHECK(lines_of(few.out).size() < lines_of(with("--min-ratings=0").out).size());
+  for (const std::string& line : lines_of(few.out)) {
+    std::istringstream row(line);
+    std::string score, stars, watched, percent, ratings;
+    row >> score >> stars >> watched >> percent >> ratings;
+    if (score != "score") CHECK(std::stoi(ratings) >= 12);
+  }
+  CHECK_THAT(with("--min-ratings=1000").err, Catch::Contains("1000 ratings or more"));
+  CHECK(with("--min-ratings=-1").code == 2);
 }
 
 TEST_CASE("movielens recommend: for a user it does not know, what is rated most often",
