@@ -120,7 +120,7 @@ void add_recommend(CLI::App& program, const Console& console) {
       "Titles are ranked by both tasks: score = probability of watching * stars.\n"
       "\n"
       "Example:\n"
-      "  movielens recommend --model results/comet/model.safetensors --data ml --user 17 --why");
+      "  movielens recommend --model model.safetensors --data ml --user 17 --why");
   command->callback([o, console] { recommend(*o, console); });
 }
 

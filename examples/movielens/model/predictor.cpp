@@ -15,8 +15,6 @@
 namespace movielens {
 namespace {
 
-constexpr std::size_t batch_size = 512;
-
 Model loaded(const ModelFile& file) {
   // A gate's table is in the file; until it is loaded, every item is as frequent as the others.
   const std::vector<std::int64_t> frequency(std::size_t(file.model().num_items), 0);
@@ -38,17 +36,18 @@ Predictions predictions_of(const Evaluator& evaluator) {
 
 Predictor::Predictor(const ModelFile& file)
     : weights_{.watched = file.options().task_weights[0], .rating = file.options().task_weights[1]},
+      batch_size_(std::size_t(file.options().batch_size)),
       model_(loaded(file)),
       pass_(model_, &pool_) {}
 
 Predictions Predictor::predict(const TwoTaskRows& rows) {
-  Evaluator evaluator(rows, batch_size);
+  Evaluator evaluator(rows, batch_size_);
   evaluator.predict(model_, pass_);
   return predictions_of(evaluator);
 }
 
 Figures Predictor::evaluate(const TwoTaskRows& rows, Predictions& predictions) {
-  Evaluator evaluator(rows, batch_size);
+  Evaluator evaluator(rows, batch_size_);
   Figures figures = evaluator.evaluate(model_, weights_, pass_);
   predictions = predictions_of(evaluator);
   return figures;

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <ostream>
 #include <span>
@@ -42,6 +43,7 @@ class Predictor {
 
  private:
   TaskWeights weights_;
+  std::size_t batch_size_;  // as in the training: some gates compare the samples of a batch
   comet::ThreadPool pool_;
   Model model_;
   Model::Pass pass_;

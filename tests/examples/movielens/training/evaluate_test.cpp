@@ -10,6 +10,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include <movielens/base/kinds.hpp>
 #include <movielens/data/ratings.hpp>
 #include <movielens/data/titles.hpp>
 
@@ -34,7 +35,7 @@ std::vector<std::string> lines_of(const std::string& text) {
 TEST_CASE("movielens evaluate: the figures of the training, from its file alone",
           "[movielens][evaluate]") {
   const SmallTraining training;
-  for (const std::string gate : {"comet", "dselect_k", "top_k", "hash", "softmax"})
+  for (const std::string& gate : movielens::gate_names())
     for (const std::string search : {gate == "hash" ? "relaxed" : "swap"}) {
       INFO(gate << ' ' << search);
       const std::string name = gate + "-" + search;
@@ -217,4 +218,16 @@ TEST_CASE("movielens recommend: for a user it does not know, what is rated most 
   for (const std::int32_t item : ratings.item) ++count[std::size_t(item)];
   CHECK(std::stoi(lines[1]) == *std::max_element(count.begin(), count.end()));
   CHECK(std::stoi(lines[2]) <= std::stoi(lines[1]));
+}
+
+TEST_CASE("movielens train: progress says how much time is left, but not at the end",
+          "[movielens][train]") {
+  const SmallTraining training;
+  Arguments arguments = training.arguments("out");
+  arguments.pop_back();  // --quiet
+  const auto lines = lines_of(run_program(arguments).err);
+  REQUIRE(lines.size() == 2 + 3);
+  CHECK_THAT(lines[2], Catch::StartsWith("epoch 1/3") && Catch::Contains("  about ") &&
+                           Catch::EndsWith(" left"));
+  CHECK_THAT(lines[4], Catch::StartsWith("epoch 3/3") && !Catch::Contains(" left"));
 }

@@ -60,8 +60,9 @@ TEST_CASE("movielens train --resume: killed at any moment, it ends with the same
   int hits = 0;
   std::uint64_t draw = 0;
   const comet::RandomKey key(20);
-  for (const Kind& kind : {Kind{"comet", "relaxed", "3"}, Kind{"top_k", "swap", "4"},
-                           Kind{"dselect_k", "none", "7"}, Kind{"hash", "relaxed", ""}}) {
+  for (const Kind& kind :
+       {Kind{"comet", "relaxed", "3"}, Kind{"top_k", "swap", "4"}, Kind{"dselect_k", "none", "7"},
+        Kind{"hash", "relaxed", ""}, Kind{"balanced_top_k", "none", "2"}}) {
     Arguments options = {"--gate=" + kind.gate, "--local-search=" + kind.search};
     if (!kind.every.empty()) options.push_back("--checkpoint-every=" + kind.every);
     const auto start = std::chrono::steady_clock::now();
