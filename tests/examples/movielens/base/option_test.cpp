@@ -85,10 +85,10 @@ TEST_CASE("OptionTable: a wrong value is named with what is expected",
 }
 
 TEST_CASE("kinds: a gate and a search by name", "[movielens][kinds]") {
-  CHECK(movielens::gate_names() ==
-        std::vector<std::string>{"comet", "dselect_k", "static_dselect_k", "top_k",
-                                 "balanced_top_k", "sampled", "remoe", "expert_choice", "hash",
-                                 "softmax"});
+  CHECK(movielens::gate_names() == std::vector<std::string>{"comet", "dselect_k",
+                                                            "static_dselect_k", "top_k",
+                                                            "balanced_top_k", "sampled", "remoe",
+                                                            "expert_choice", "hash", "softmax"});
   CHECK(movielens::gates_with(&movielens::GateKind::has_k) ==
         "comet, dselect_k, static_dselect_k, top_k, balanced_top_k, sampled, remoe and "
         "expert_choice");
