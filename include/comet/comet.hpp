@@ -38,6 +38,7 @@
 #include <comet/gates/hash.hpp>
 #include <comet/gates/hyperplanes.hpp>
 #include <comet/gates/make_gate.hpp>
+#include <comet/gates/masked.hpp>
 #include <comet/gates/normalized_input.hpp>
 #include <comet/gates/remoe.hpp>
 #include <comet/gates/sampled.hpp>

@@ -5,6 +5,7 @@
 #include <comet/gates/any.hpp>
 #include <comet/gates/balanced_top_k.hpp>
 #include <comet/io/safetensors.hpp>
+#include <comet/local_search/permuted_gate.hpp>
 #include <comet/testing/gradient_check.hpp>
 
 #include <support/catch.hpp>
@@ -177,6 +178,35 @@ TEST_CASE("balanced Top-k evens its load, by sign and by quantile") {
     for (int step = 0; step < 1000; ++step) gate.end_of_step(largest_load().second, pass);
     CHECK(largest_load().first <= num_samples * k / n * 11 / 10);
   }
+}
+
+TEST_CASE("balanced Top-k under new labels is told the load of its own experts") {
+  const Permutation p({2, 0, 3, 1});  // slot 0 is expert 2
+  const std::vector<Index> load{1, 1, 5, 1};
+  PermutedGate gate(
+      BalancedTopKGate<double>({.input_dim = 3, .num_experts = 4, .rate = 0.5}, RandomKey(1)));
+  gate.set_permutation(p);
+  end_of_step(gate, std::span(load));
+  CHECK(gate.gate().selection_bias()[0] == -0.5);
+
+  const BalancedTopKGate<double> quantile(
+      {.input_dim = 3, .num_experts = 4, .update = BiasUpdate::quantile}, RandomKey(1));
+  PermutedGate moved(quantile);
+  BalancedTopKGate<double> plain = quantile;
+  moved.set_permutation(p);
+  const Matrix<double> x = random_matrix<double>(3, 20, 2);
+  Routing<double> routing;
+  Pass moved_pass(moved);
+  Pass plain_pass(plain);
+  moved.forward(x, routing, RandomKey(1), moved_pass);
+  plain.forward(x, routing, RandomKey(1), plain_pass);
+  end_of_step(moved, std::span(load), moved_pass);
+  end_of_step(plain, std::span(load), plain_pass);
+  CHECK_FALSE(selection_bias(plain).isZero(0));
+  CHECK(selection_bias(moved.gate()) == selection_bias(plain));
+  CHECK_THROWS_WITH(AnyGate<double>(plain).end_of_step(load),
+                    "comet::BalancedTopKGate::end_of_step: the update by quantile takes the scores "
+                    "of the step's forward(): end_of_step(load, pass)");
 }
 
 TEST_CASE("a load that cannot be even moves the quantiles between two scores") {

@@ -49,6 +49,19 @@ TEST_CASE("a step follows the gradient and consumes it") {
   CHECK(model.b == Matrix<double>::Constant(1, 3, 1));
 }
 
+TEST_CASE("SGD follows a schedule: step t has its value at t") {
+  TwoTensors model, other;
+  Sgd sgd(model, {.learning_rate = comet::Schedule::warm_up(2).then_constant(0.5)}), plain(other);
+  for (const double rate : {0.25, 0.5, 0.5}) {
+    model.gradients[0].setOnes();
+    other.gradients[0].setOnes();
+    plain.set_learning_rate(rate);
+    sgd.step(model, model.gradients);
+    plain.step(other, other.gradients);
+    CHECK(model.a == other.a);
+  }
+}
+
 TEST_CASE("momentum accumulates and goes on without a gradient; state goes by order") {
   TwoTensors model;
   Sgd sgd(model, {.learning_rate = 1, .momentum = 0.5});

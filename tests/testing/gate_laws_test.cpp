@@ -10,9 +10,13 @@
 #include <string>
 #include <vector>
 
+#include <comet/gates/balanced_top_k.hpp>
 #include <comet/gates/comet.hpp>
 #include <comet/gates/dselect_k.hpp>
+#include <comet/gates/expert_choice.hpp>
 #include <comet/gates/hash.hpp>
+#include <comet/gates/remoe.hpp>
+#include <comet/gates/sampled.hpp>
 #include <comet/gates/softmax.hpp>
 #include <comet/gates/static_dselect_k.hpp>
 #include <comet/gates/top_k.hpp>
@@ -104,6 +108,39 @@ TEMPLATE_TEST_CASE("Top-k obeys the laws of gates", "", COMET_TEST_SCALARS) {
                      .router_z = 0.1},
                     RandomKey(2));
     CHECK(check<Gate>(gate, {.num_samples = samples, .sums_to_one = false}) == Laws{});
+  });
+}
+
+TEMPLATE_TEST_CASE("balanced Top-k and expert choice obey the laws of gates", "",
+                   COMET_TEST_SCALARS) {
+  using Balanced = comet::BalancedTopKGate<TestType>;
+  using Choice = comet::ExpertChoiceGate<TestType>;
+  for_sizes([](Index n, Index k, Index samples) {
+    CHECK(check<Balanced>(Balanced({.input_dim = 3, .num_experts = n, .k = k}, RandomKey(1)),
+                          {.num_samples = samples,
+                           .relabel = n == 1 ? nullptr : permute_hyperplanes<Balanced>}) == Laws{});
+    CHECK(check<Choice>(Choice({.input_dim = 3, .num_experts = n, .k = k}, RandomKey(1)),
+                        {.num_samples = samples,
+                         .sums_to_one = false,
+                         .relabel = n == 1 ? nullptr : permute_hyperplanes<Choice>}) == Laws{});
+  });
+}
+
+TEMPLATE_TEST_CASE("the sampled gate and ReMoE obey the laws of gates", "", COMET_TEST_SCALARS) {
+  using Sampled = comet::SampledGate<TestType>;
+  using ReMoe = comet::ReMoeGate<TestType>;
+  for_sizes([](Index n, Index k, Index samples) {
+    if (k >= 2)
+      CHECK(check<Sampled>(Sampled({.input_dim = 3, .num_experts = n, .k = k, .trimmed_lasso = 0.3},
+                                   RandomKey(1)),
+                           {.num_samples = samples, .relabel = permute_hyperplanes<Sampled>}) ==
+            Laws{});
+    CHECK(check<ReMoe>(
+              ReMoe({.input_dim = 3, .num_experts = n, .k = k, .sparsity = 0.3}, RandomKey(1)),
+              {.num_samples = samples,
+               .sums_to_one = false,
+               .at_most_one = false,
+               .relabel = n == 1 ? nullptr : permute_hyperplanes<ReMoe>}) == Laws{});
   });
 }
 
@@ -434,6 +471,12 @@ TEST_CASE("a law may be left out, and a gate of ids says how many there are") {
   CHECK(check_flawed(Flaw::wrong_dx, {.differences = false}).empty());
   CHECK(check_flawed(Flaw::takes_nan, {.misuse = false}).empty());
   CHECK(check_flawed(Flaw::goes_back_alone, {.misuse = false}).empty());
+}
+
+TEST_CASE("weights that are not shares are left alone where the gate does not promise them") {
+  const GateLawOptions<FlawedGate> options{.at_most_one = false};
+  CHECK(comet::testing::check_gate_laws(FlawedGate(Flaw::sums_to_more), options).empty());
+  CHECK(comet::testing::check_gate_laws(FlawedGate(Flaw::negative), options).size() == 1);
 }
 
 TEST_CASE("a gate that says so may look at the whole batch") {

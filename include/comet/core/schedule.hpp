@@ -4,8 +4,7 @@
 #include <algorithm>
 #include <cmath>
 #include <numbers>
-#include <string>
-#include <utility>
+#include <string_view>
 #include <vector>
 
 #include <comet/core/check.hpp>

@@ -209,14 +209,9 @@ template <class S>
 S SampledGate<S>::trimmed(const S* h, const S* g, ExpertId* order, ExpertId* largest) const {
   tables_.select(h, order);
   std::copy_n(order, options_.k, largest);
-  S sum = 0;
-  Index next = 0;
-  for (Index i = 0; i < num_experts(); ++i) {
-    const bool kept = next < options_.k && largest[next] == i;
-    if (!kept) sum += g[i];
-    next += kept;
-  }
-  return sum;
+  S kept = 0;
+  for (Index i = 0; i < options_.k; ++i) kept += g[largest[i]];
+  return std::max(S(0), S(1) - kept);
 }
 
 /// \param draw  draw(column, b, tile, drawn) fills k places and returns the carrier

@@ -1,13 +1,46 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
+#include <concepts>
 #include <type_traits>
 #include <vector>
 
 #include <comet/core/concepts.hpp>
+#include <comet/core/parameters.hpp>
+#include <comet/gates/any.hpp>
 #include <comet/testing/detail/routing_laws.hpp>
 #include <comet/testing/detail/training_laws.hpp>
 #include <comet/testing/gate_law_options.hpp>
+
+namespace comet::detail {
+
+template <class To, class From>
+testing::GateLawOptions<To> without_relabel(const testing::GateLawOptions<From>& from) {
+  return {.num_samples = from.num_samples,
+          .num_threaded_samples = from.num_threaded_samples,
+          .input_dim = from.input_dim,
+          .num_ids = from.num_ids,
+          .max_active = from.max_active,
+          .sums_to_one = from.sums_to_one,
+          .at_most_one = from.at_most_one,
+          .differences = from.differences,
+          .misuse = from.misuse,
+          .seed = from.seed,
+          .count_allocations = from.count_allocations};
+}
+
+template <class G>
+std::vector<testing::BrokenLaw> check_laws(const G& gate, const testing::GateLawOptions<G>& options,
+                                           bool trains) {
+  std::vector<testing::BrokenLaw> broken;
+  RoutingLaws<G>(gate, options, broken).check();
+  if constexpr (TrainableGate<G>)
+    if (trains && (broken.empty() || broken.front().law != law_of_entries))
+      TrainingLaws<G>(gate, options, broken).check();
+  return broken;
+}
+
+}  // namespace comet::detail
 
 namespace comet::testing {
 
@@ -36,12 +69,20 @@ namespace comet::testing {
 template <RoutingGate G>
 [[nodiscard]] std::vector<BrokenLaw> check_gate_laws(
     const G& gate, const std::type_identity_t<GateLawOptions<G>>& options = {}) {
-  std::vector<BrokenLaw> broken;
-  comet::detail::RoutingLaws<G>(gate, options, broken).check();
-  if constexpr (TrainableGate<G>)
-    if (broken.empty() || broken.front().law != comet::detail::law_of_entries)
-      comet::detail::TrainingLaws<G>(gate, options, broken).check();
-  return broken;
+  using Any = AnyGate<typename G::Scalar>;
+  if constexpr (!std::same_as<G, Any> && (TrainableGate<G> || !Parametric<G>)) {
+    // The laws are compiled once for all gates of a scalar: they look at a gate chosen at run time.
+    GateLawOptions<Any> erased = comet::detail::without_relabel<Any>(options);
+    if constexpr (requires { Index(gate.num_ids()); })
+      if (erased.num_ids == 0) erased.num_ids = Index(gate.num_ids());
+    if (options.relabel)
+      erased.relabel = [&](Any& any, const Permutation& p) {
+        options.relabel(*any.template get_if<G>(), p);
+      };
+    return comet::detail::check_laws(Any(gate), erased, TrainableGate<G>);
+  } else {
+    return comet::detail::check_laws(gate, options, TrainableGate<G>);
+  }
 }
 
 }  // namespace comet::testing

@@ -14,15 +14,15 @@ namespace comet::detail {
 
 /// \brief Draws k of n experts without replacement, each time in proportion to the shares that are
 /// left; where all of those are 0, the largest logit is taken.
-/// \param h, g   n logits and their shares
+/// \param h, g   n logits and their shares, which sum to 1
 /// \param left   n, scratch
 /// \param drawn  k, ascending
 /// \par Cost     O(k n) additions
 template <class S>
 void draw_experts(const S* h, const S* g, Index n, Index k, RandomKey key, double* left,
                   ExpertId* drawn) {
-  double total = 0;
-  for (Index i = 0; i < n; ++i) total += left[i] = double(g[i]);
+  double total = 1;
+  for (Index i = 0; i < n; ++i) left[i] = double(g[i]);
   for (Index t = 0; t < k; ++t) {
     double rest = key.uniform(std::uint64_t(t)) * total;
     Index found = 0;

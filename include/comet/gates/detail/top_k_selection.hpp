@@ -28,13 +28,17 @@ void take_largest(Index n, Index k, std::int32_t* order, Value value) {
       return vi > vj || (vi == vj && i < j);
     });
   } else {  // a list of the largest so far, in which most numbers find no place
-    Index kept = 0;
-    for (Index i = 0; i < n; ++i) {
-      const auto v = value(std::int32_t(i));
-      if (kept == k && !(v > value(order[k - 1]))) continue;
-      Index place = kept < k ? kept++ : k - 1;
+    const auto insert = [&](std::int32_t i, Index place) {
+      const auto v = value(i);
       for (; place > 0 && v > value(order[place - 1]); --place) order[place] = order[place - 1];
-      order[place] = std::int32_t(i);
+      order[place] = i;
+    };
+    for (Index i = 0; i < k; ++i) insert(std::int32_t(i), i);
+    auto smallest = value(order[k - 1]);
+    for (Index i = k; i < n; ++i) {
+      if (!(value(std::int32_t(i)) > smallest)) continue;
+      insert(std::int32_t(i), k - 1);
+      smallest = value(order[k - 1]);
     }
   }
   std::sort(order, order + k);

@@ -1,0 +1,103 @@
+// SPDX-License-Identifier: MIT
+#include <vector>
+
+#include <comet/gates/any.hpp>
+#include <comet/gates/balanced_top_k.hpp>
+#include <comet/gates/comet.hpp>
+#include <comet/gates/expert_choice.hpp>
+#include <comet/gates/hash.hpp>
+#include <comet/gates/masked.hpp>
+#include <comet/gates/softmax.hpp>
+#include <comet/gates/top_k.hpp>
+
+#include <support/catch.hpp>
+#include <support/gates.hpp>
+#include <support/golden.hpp>
+#include <support/model.hpp>
+
+using namespace comet;
+using comet::test::random_matrix;
+
+namespace {
+
+const std::vector<ExpertId> some{4, 1, 2};
+
+}  // namespace
+
+TEMPLATE_TEST_CASE("a masked softmax gate is the softmax over the experts that stay", "",
+                   COMET_TEST_SCALARS) {
+  using S = TestType;
+  const SoftmaxGate<S> whole({.input_dim = 3, .num_experts = 6}, RandomKey(1));
+  const MaskedExperts gate(whole, some);
+  SoftmaxGate<S> few({.input_dim = 3, .num_experts = 3}, RandomKey(1));
+  for (const char* name : {"weight", "bias"}) {
+    auto from = test::parameter(const_cast<SoftmaxGate<S>&>(whole), name);
+    auto to = test::parameter(few, name);
+    for (Index i = 0; i < 3; ++i) {
+      const ExpertId expert = std::vector<ExpertId>{1, 2, 4}[std::size_t(i)];
+      if (from.cols() == 1) {
+        to(i, 0) = from(expert, 0);
+      } else {
+        to.col(i) = from.col(expert);
+      }
+    }
+  }
+  const Matrix<S> x = random_matrix<S>(3, 20, 2);
+  const Matrix<S> masked = test::routed(gate, x).dense(6);
+  const Matrix<S> expected = test::routed(few, x).dense(3);
+  Matrix<S> spread = Matrix<S>::Zero(6, 20);
+  spread.row(1) = expected.row(0);
+  spread.row(2) = expected.row(1);
+  spread.row(4) = expected.row(2);
+  CHECK(test::relative_error(masked, spread) <= (std::is_same_v<S, double> ? 1e-12 : 1e-5));
+  CHECK(gate.max_active() == 3);
+  CHECK_FALSE(gate.stays(0));
+}
+
+TEMPLATE_TEST_CASE("a masked gate obeys the laws of a gate, whatever is inside", "",
+                   COMET_TEST_SCALARS) {
+  using S = TestType;
+  for (const MaskedWeights weights : {MaskedWeights::shares, MaskedWeights::kept}) {
+    const auto check = [&](const auto& gate, bool sums_to_one) {
+      test::check_laws(MaskedExperts(gate, some, weights),
+                       {.sums_to_one = sums_to_one && weights == MaskedWeights::shares});
+    };
+    check(SoftmaxGate<S>({.input_dim = 3, .num_experts = 6}, RandomKey(1)), true);
+    check(
+        CometGate<S>({.input_dim = 3, .num_experts = 6, .gamma = 10, .entropy = 0.1}, RandomKey(1)),
+        true);
+    check(TopKGate<S>({.input_dim = 3, .num_experts = 6, .k = 2}, RandomKey(1)), false);
+    check(HashGate<S>({.num_experts = 6}, RandomKey(1)), false);
+    check(ExpertChoiceGate<S>({.input_dim = 3, .num_experts = 6}, RandomKey(1)), false);
+    check(AnyGate<S>(SoftmaxGate<S>({.input_dim = 3, .num_experts = 6}, RandomKey(1))), true);
+  }
+}
+
+TEST_CASE("what a masked gate hands on") {
+  const MaskedExperts comet_gate(
+      CometGate<double>({.input_dim = 3, .num_experts = 6}, RandomKey(1)), some);
+  CHECK(capabilities(comet_gate) == GateCapabilities{.trains = true, .anneals = true});
+  CHECK(gate_name(comet_gate) == "comet");
+  static_assert(!FreezableGate<decltype(comet_gate)>);
+  CHECK(depends_on_batch(MaskedExperts(
+      ExpertChoiceGate<double>({.input_dim = 3, .num_experts = 6}, RandomKey(1)), some)));
+  MaskedExperts balanced(
+      BalancedTopKGate<double>({.input_dim = 3, .num_experts = 6, .rate = 0.5}, RandomKey(1)),
+      some);
+  Pass pass(balanced);
+  Routing<double> routing;
+  balanced.forward(random_matrix<double>(3, 9, 2), routing, RandomKey(1), pass);
+  const std::vector<Index> load{0, 9, 0, 0, 0, 0};
+  end_of_step(balanced, std::span(load), pass);
+  CHECK(balanced.gate().selection_bias()[1] == -0.5);
+}
+
+TEST_CASE("a mask refuses what it cannot work with") {
+  const SoftmaxGate<double> gate({.input_dim = 3, .num_experts = 6}, RandomKey(1));
+  const auto make = [&](const std::vector<ExpertId>& experts) {
+    return MaskedExperts(gate, experts);
+  };
+  CHECK_THROWS_WITH(make({}), "comet::MaskedExperts: experts.size() is 0, expected at least 1");
+  CHECK_THROWS_WITH(make({1, 6}), "comet::MaskedExperts: an expert is 6, expected in 0..5");
+  CHECK_THROWS_WITH(make({-1}), "comet::MaskedExperts: an expert is -1, expected in 0..5");
+}
