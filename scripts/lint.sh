@@ -23,7 +23,6 @@ namespace comet {
 COMET_EACH_INSTANCE(COMET_TEMPLATE, float)
 using Layer = MoeLayer<CometGate<float>, DenseExpert<float>>;
 template class StaticDSelectKGate<float>;
-template class PermutedGate<CometGate<float>>;
 template class MoeLayer<PermutedGate<TopKGate<float>>, MlpExpert<float>>;
 template class PermutationSearch<float>;
 template class FrozenGate<CometTables<float>>;
