@@ -4,12 +4,11 @@
 # as a string for the headers that emit_cpp writes.
 #   scripts/portable_text.sh           writes it
 #   scripts/portable_text.sh --check   exit code 1 if it is not what would be written
+source "$(dirname "$0")/help.sh"
 set -euo pipefail
-usage='usage: scripts/portable_text.sh [--check]'
 case ${1:-} in
   '' | --check) ;;
-  --help) echo "$usage" && exit ;;
-  *) echo "$usage" >&2 && exit 2 ;;
+  *) echo "portable_text.sh: unknown argument $1" >&2 && exit 2 ;;
 esac
 cd "$(dirname "$0")/../include/comet/kernels/portable"
 
