@@ -129,7 +129,7 @@ concept TrainableExpert = WholeBackwardExpert<E> || SplitBackwardExpert<E>;
 /// \brief Changes a model's parameters by its gradients and sets the gradients to zero.
 template <class O, class Model>
 concept ModelOptimizer = requires(O optimizer, Model model,
-                             GradientView<typename Model::Scalar> gradients) {
+                                  GradientView<typename Model::Scalar> gradients) {
   optimizer.step(model, gradients);
 };
 

@@ -120,6 +120,7 @@ class Gradients {
   detail::AlignedVector<S> values_;
 };
 
+/// Of the model's scalar.
 template <class Model>
 Gradients(const Model&) -> Gradients<typename Model::Scalar>;
 

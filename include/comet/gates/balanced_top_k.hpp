@@ -62,6 +62,7 @@ struct BalancedTopKGateOptions {
 /// \par Threads  const but for end_of_step(): concurrent calls are safe with distinct passes
 /// \tparam S     float or double
 /// \see TopKGate, whose penalties even the load by the gradient
+/// \see docs/math.md, equations (13)-(17)
 template <class S>
 class BalancedTopKGate {
  public:

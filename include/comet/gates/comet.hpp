@@ -54,10 +54,11 @@ struct CometGateOptions {
 /// \par Cost      per sample d multiply-adds for each live node and leaf: k d (2 n - 1) at the
 ///                start, k d (log2 n + 1) once saturated; backward twice that
 /// \par Threads   route() and forward() are const: concurrent calls are safe with distinct
-///                routings and workspaces
+///                routings and passes
 /// \par Differs from the published code  the weights use v itself, not exp(log(v + 1e-8))
 /// \tparam S      float or double
 /// \see TopKGate, which is cheaper for small n but selects without a gradient
+/// \see docs/math.md, equations (2)-(6)
 template <class S>
 class CometGate {
  public:

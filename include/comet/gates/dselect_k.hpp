@@ -60,6 +60,7 @@ struct DSelectKGateOptions {
 /// \par Differs from the published code  penalties are means over the batch, not sums
 /// \tparam S      float or double
 /// \see StaticDSelectKGate, the same for all samples of a task
+/// \see docs/math.md, equations (2) and (6)-(8)
 template <class S>
 class DSelectKGate {
  public:

@@ -48,6 +48,7 @@ struct ExpertChoiceGateOptions {
 /// \par Threads  const throughout: concurrent calls are safe with distinct routings and passes
 /// \tparam S     float or double
 /// \see BalancedTopKGate, whose load is even in the long run and whose rows are their own
+/// \see docs/math.md, equations (25)-(26)
 template <class S>
 class ExpertChoiceGate {
  public:

@@ -58,9 +58,10 @@ void check_freezable(const G& gate, std::span<const Permutation> permutations,
 }  // namespace detail
 
 /// \brief The numbers of a COMET gate. Slot i k + j is leaf i (from left to right) of tree j.
+/// \see docs/math.md, equations (2)-(5)
 template <class S>
 struct CometTables {
-  using Scalar = S;
+  using Scalar = S;  ///< float or double.
   static constexpr std::string_view name = "frozen_comet";             ///< Of the gate.
   static constexpr std::string_view where = "FrozenCometGate::route";  ///< In messages.
 
@@ -95,9 +96,10 @@ struct CometTables {
 
 /// \brief The numbers of a DSelect-k gate. A slot is code i, or, if has_slots, code i of selector j
 /// at i k + j.
+/// \see docs/math.md, equations (2) and (7)
 template <class S>
 struct DSelectKTables {
-  using Scalar = S;
+  using Scalar = S;  ///< float or double.
   static constexpr std::string_view name = "frozen_dselect_k";            ///< Of the gate.
   static constexpr std::string_view where = "FrozenDSelectKGate::route";  ///< In messages.
 
@@ -136,9 +138,10 @@ struct DSelectKTables {
 };
 
 /// \brief The numbers of a gate that takes the k largest of n logits. A slot is a logit.
+/// \see docs/math.md, equation (9)
 template <class S>
 struct TopKTables {
-  using Scalar = S;
+  using Scalar = S;  ///< float or double.
   static constexpr std::string_view name = "frozen_top_k";            ///< Of the gate.
   static constexpr std::string_view where = "FrozenTopKGate::route";  ///< In messages.
 

@@ -42,9 +42,10 @@ template <class S>
 }  // namespace detail
 
 /// \brief The numbers of a BalancedTopKGate, and how it routes one sample.
+/// \see docs/math.md, equations (13)-(14)
 template <class S>
 struct BalancedTopKTables {
-  using Scalar = S;
+  using Scalar = S;  ///< float or double.
   static constexpr std::string_view name = "frozen_balanced_top_k";           ///< Of the gate.
   static constexpr std::string_view where = "FrozenBalancedTopKGate::route";  ///< In messages.
 
@@ -102,9 +103,10 @@ struct BalancedTopKTables {
 };
 
 /// \brief The numbers of a SampledGate: the k largest logits, each with weight 1/k.
+/// \see docs/math.md, equation (21)
 template <class S>
 struct SampledTables {
-  using Scalar = S;
+  using Scalar = S;  ///< float or double.
   static constexpr std::string_view name = "frozen_sampled";             ///< Of the gate.
   static constexpr std::string_view where = "FrozenSampledGate::route";  ///< In messages.
 
@@ -140,9 +142,10 @@ struct SampledTables {
 };
 
 /// \brief The numbers of a ReMoeGate: every logit above 0 is a weight.
+/// \see docs/math.md, equation (22)
 template <class S>
 struct ReMoeTables {
-  using Scalar = S;
+  using Scalar = S;  ///< float or double.
   static constexpr std::string_view name = "frozen_remoe";             ///< Of the gate.
   static constexpr std::string_view where = "FrozenReMoeGate::route";  ///< In messages.
 

@@ -41,6 +41,7 @@ struct HashGateOptions {
 /// \par Threads  const throughout: concurrent calls are safe with distinct routings and passes
 /// \tparam S     float or double, the scalar of the weights
 /// \see CometGate, TopKGate, which learn where to send a sample
+/// \see docs/math.md, equation (12)
 template <class S>
 class HashGate {
  public:

@@ -40,6 +40,7 @@ enum class MaskedWeights {
 /// \par Cost     the gate's, and O(1) per entry
 /// \par Threads  const in route(), forward() and backward(); those of the pass are the gate's
 /// \tparam G     a RoutingGate that trains or has no parameters
+/// \see docs/math.md, equation (27)
 template <class G>
 class MaskedExperts {
   static_assert(RoutingGate<G>,

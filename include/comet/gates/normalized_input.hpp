@@ -43,6 +43,7 @@ struct NormalizedInputOptions {
 /// \par Threads  const; those of the pass share the work. Bits depend neither on the batch, unless
 ///               the gate's do, nor on the threads.
 /// \tparam G     a RoutingGate
+/// \see docs/math.md, equation (28)
 template <class G>
 class NormalizedInput {
   static_assert(RoutingGate<G>,

@@ -50,6 +50,7 @@ struct ReMoeGateOptions {
 /// \par Cost     d n multiply-adds per sample; backward 2 d per active pair
 /// \par Threads  const but for end_of_step(): concurrent calls are safe with distinct passes
 /// \tparam S     float or double
+/// \see docs/math.md, equations (22)-(24)
 template <class S>
 class ReMoeGate {
  public:

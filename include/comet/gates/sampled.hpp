@@ -57,6 +57,7 @@ struct SampledGateOptions {
 /// \par Threads  const throughout: concurrent calls are safe with distinct routings and passes
 /// \tparam S     float or double
 /// \see CometGate, which comes to few experts by and by
+/// \see docs/math.md, equations (18)-(21)
 template <class S>
 class SampledGate {
  public:

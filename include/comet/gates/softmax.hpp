@@ -44,6 +44,7 @@ struct SoftmaxGateOptions {
 /// \par Threads  const throughout: concurrent calls are safe with distinct routings and passes
 /// \tparam S     float or double
 /// \see TopKGate, which keeps the k largest
+/// \see docs/math.md, equation (11)
 template <class S>
 class SoftmaxGate {
  public:

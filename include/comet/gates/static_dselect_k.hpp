@@ -38,6 +38,7 @@ struct StaticDSelectKGateOptions {
 /// \par Threads   gates are const while they run: concurrent calls are safe with distinct routings
 ///                and passes
 /// \tparam S      float or double
+/// \see docs/math.md, equations (2) and (6)-(8)
 template <class S>
 class StaticDSelectKGate {
  public:

@@ -67,6 +67,7 @@ struct TopKGateOptions {
 /// \par Threads  const throughout: concurrent calls are safe with distinct routings and passes
 /// \tparam S     float or double
 /// \see CometGate, whose selection is differentiable
+/// \see docs/math.md, equations (9)-(10)
 template <class S>
 class TopKGate {
  public:

@@ -37,6 +37,7 @@ namespace comet {
 /// \tparam G     a RoutingGate; the wrapper is trainable whether or not the gate is, so that a
 ///               search can learn P for a gate without parameters
 /// \see PermutationSearch, SwapSearch, train_with_local_search
+/// \see docs/math.md, equation (29)
 template <class G>
 class PermutedGate {
   static_assert(RoutingGate<G>,

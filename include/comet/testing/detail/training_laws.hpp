@@ -240,9 +240,9 @@ class TrainingLaws : LawBench<G> {
       LawBatch<S> bad = batch_;
       bad.x(0, 0) = std::numeric_limits<S>::quiet_NaN();
       Routing<S> routing;
-      std::string detail = this->template refused<NotFinite>(
-          "forward() of nan", "x(0, 0)",
-          [&] { gate_.forward(bad.all(), routing, key(), training.pass); });
+      std::string detail = this->template refused<NotFinite>("forward() of nan", "x(0, 0)", [&] {
+        gate_.forward(bad.all(), routing, key(), training.pass);
+      });
       if (!detail.empty()) return detail;
       return this->template refused<std::invalid_argument>(
           "backward() after a forward() that failed", "forward()",
