@@ -21,8 +21,7 @@ namespace {
 using comet::Index;
 using comet::RandomKey;
 using S = float;
-using Gate = comet::PermutedGate<comet::CometGate<S>>;
-using Model = movielens::TwoTaskModel<Gate>;
+using Model = movielens::TwoTaskModel<S>;
 
 constexpr Index num_users = 6040;  // the shape of MovieLens 1M
 constexpr Index num_items = 3706;
@@ -41,22 +40,20 @@ struct Searched {
   comet::PermutationSearch<S>& search;
 
   template <class F>
-  void visit_parameters(F&& f) {
-    model.visit_parameters(f);
-    search.visit_parameters(f);
+  void visit(F&& f) const {
+    model.visit(f);
+    f("search", search);
   }
 };
 
 void training_step(benchmark::State& state, Index n, Index threads) {
   const RandomKey key(1);
   comet::ThreadPool pool(threads);
-  std::vector<Gate> gates;
-  for (std::uint64_t task = 0; task < 2; ++task)
-    gates.emplace_back(comet_gate(n, key.fold(0).fold(task)));
+  std::vector<Model::Gate> gates;
+  for (std::uint64_t task = 0; task < Model::num_tasks; ++task)
+    gates.emplace_back(comet::AnyGate<S>(comet_gate(n, key.fold(0).fold(task))));
   Model model({.num_users = num_users, .num_items = num_items, .num_experts = n}, std::move(gates),
               key.fold(1));
-  Model::Workspace workspace(&pool);
-  comet::Adam<S> adam({.learning_rate = 1e-4}, &pool);
 
   std::vector<std::int32_t> users, items;
   comet::Matrix<S> watched(1, batch), rating(1, batch);
@@ -68,11 +65,16 @@ void training_step(benchmark::State& state, Index n, Index threads) {
     rating(0, b) = S(b % 2 * (1 + b % 5));
   }
   const auto make_search = [&](std::uint64_t number) {
-    return comet::PermutationSearch<S>({.steps = search_steps}, model.mixture().gates(),
+    return comet::PermutationSearch<S>({.steps = search_steps}, model.gates(),
                                        key.fold(5).fold(number));
   };
   std::uint64_t step = 0, searches = 0;
   auto search = make_search(searches);
+  Searched searched{model, search};
+  comet::Adam adam(searched, {.learning_rate = 1e-4}, &pool);
+  comet::Gradients gradients(searched);
+  comet::GradientView<S> of_search = gradients;
+  Model::Pass pass(model, of_search.next(model), &pool);
   double search_seconds = 0, all_seconds = 0;
   for (auto _ : state) {
     if (search.finished()) {
@@ -80,14 +82,13 @@ void training_step(benchmark::State& state, Index n, Index threads) {
       search = make_search(++searches);
       state.ResumeTiming();
     }
-    auto& searched_gates = model.mixture().gates();
+    auto& searched_gates = model.gates();
     all_seconds += bench::seconds([&] {
       search_seconds += bench::seconds([&] { search.prepare(searched_gates); });
-      model.accumulate_gradients(users, items, watched, rating, {}, key.fold(4).fold(step++),
-                                 workspace);
-      search_seconds += bench::seconds([&] { search.backward(searched_gates); });
-      Searched searched{model, search};
-      adam.step(searched);
+      model.accumulate_gradients(users, items, watched, rating, {}, key.fold(4).fold(step++), pass);
+      search_seconds += bench::seconds(
+          [&] { search.backward(searched_gates, pass.workspace.mixture().gates(), of_search); });
+      adam.step(searched, gradients);
       search_seconds += bench::seconds([&] { search.advance(searched_gates); });
     });
   }
@@ -101,7 +102,7 @@ void route(benchmark::State& state, Index n) {
   auto inner = comet_gate(n, RandomKey(1));
   bench::saturate(inner);
   G gate(std::move(inner));
-  if constexpr (std::same_as<G, Gate>)
+  if constexpr (requires { gate.permutations(); })
     gate.set_permutation(comet::Permutation::random(n, RandomKey(2)));
   comet::Matrix<S> x(features, batch);
   RandomKey(3).fill_uniform(x, -1.0, 1.0);
@@ -128,7 +129,8 @@ const bool registered = [] {
     const std::string sizes = "/n=" + std::to_string(n) + "/k=2/d=256/B=512/f32";
     benchmark::RegisterBenchmark(("route_bare" + sizes).c_str(), route<comet::CometGate<S>>, n)
         ->Unit(benchmark::kMicrosecond);
-    benchmark::RegisterBenchmark(("route_wrapped" + sizes).c_str(), route<Gate>, n)
+    benchmark::RegisterBenchmark(("route_wrapped" + sizes).c_str(),
+                                 route<comet::PermutedGate<comet::CometGate<S>>>, n)
         ->Unit(benchmark::kMicrosecond);
   }
   return true;

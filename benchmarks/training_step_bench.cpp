@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 #include <cstdint>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include <benchmark/benchmark.h>
@@ -24,7 +25,9 @@ constexpr Index num_items = 3706;
 constexpr Index num_experts = 16;
 constexpr Index features = 256;
 
-template <class S>
+using S = float;
+using Model = movielens::TwoTaskModel<S>;
+
 comet::CometGate<S> saturated_gate(RandomKey key) {
   comet::CometGate<S> gate(
       {.input_dim = features, .num_experts = num_experts, .k = 2, .entropy = 0.05}, key);
@@ -34,17 +37,15 @@ comet::CometGate<S> saturated_gate(RandomKey key) {
 
 template <class Gate>
 void training_step(benchmark::State& state, Index batch, Index threads) {
-  using S = typename Gate::Scalar;
   const RandomKey key(1);
   comet::ThreadPool pool(threads);
-  std::vector<Gate> gates;
-  for (int task = 0; task < 2; ++task)
-    gates.push_back(Gate(saturated_gate<S>(key.fold(0).fold(task))));
-  movielens::TwoTaskModel<Gate> model(
-      {.num_users = num_users, .num_items = num_items, .num_experts = num_experts},
-      std::move(gates), key.fold(1));
-  typename movielens::TwoTaskModel<Gate>::Workspace workspace(&pool);
-  comet::Adam<S> adam({.learning_rate = 1e-6}, &pool);
+  std::vector<Model::Gate> gates;
+  for (std::uint64_t task = 0; task < Model::num_tasks; ++task)
+    gates.emplace_back(comet::AnyGate<S>(Gate(saturated_gate(key.fold(0).fold(task)))));
+  Model model({.num_users = num_users, .num_items = num_items, .num_experts = num_experts},
+              std::move(gates), key.fold(1));
+  Model::Pass pass(model, &pool);
+  comet::Adam adam(model, {.learning_rate = 1e-6}, &pool);
 
   std::vector<std::int32_t> users, items;
   comet::Matrix<S> watched(1, batch), rating(1, batch);
@@ -58,12 +59,12 @@ void training_step(benchmark::State& state, Index batch, Index threads) {
   std::uint64_t step = 0;
   for (auto _ : state) {
     const auto loss = model.accumulate_gradients(users, items, watched, rating, {},
-                                                 key.fold(4).fold(step++), workspace);
+                                                 key.fold(4).fold(step++), pass);
     benchmark::DoNotOptimize(loss.total);
-    adam.step(model);
+    adam.step(model, pass);
   }
   state.SetItemsProcessed(state.iterations() * batch);
-  const auto& plan = workspace.mixture().plan();
+  const auto& plan = pass.workspace.mixture().plan();
   state.counters["pairs_per_sample"] = double(plan.num_pairs()) / double(batch);
   // Multiply-adds of experts and heads, forward and backward: what a dense implementation counts.
   const double multiply_adds = 3.0 * 256 * 256 * double(plan.num_pairs() + 2 * batch);
@@ -72,7 +73,7 @@ void training_step(benchmark::State& state, Index batch, Index threads) {
 }
 
 const bool registered = [] {
-  using Active = comet::CometGate<float>;
+  using Active = comet::CometGate<S>;
   using Every = bench::EveryExpert<Active>;
   const auto add = [](const char* experts, auto run, Index batch, Index threads) {
     benchmark::RegisterBenchmark(("training_step/experts=" + std::string(experts) +

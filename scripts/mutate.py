@@ -4,11 +4,11 @@
 
     scripts/mutate.py [--mutants N] [--seed N] [--only TEXT] [--minutes N] [--out DIR] [--list]
 
-Gates, routing, plan, layer and local search are mutated. The choice follows from the seed. The tree
-is never touched: each mutant is a copy of one header in a folder that comes first on the include
-path. The tests of that header are compiled at -O0 and run: a mutant is killed if one of them fails,
-crashes or takes more than a minute, and survives otherwise; one that does not compile is not counted.
-The tests are run unchanged first, since a failure of theirs would kill everything. DIR
+Gates, their kernels, routing, dispatch, layer and local search are mutated. The choice follows from
+the seed. The tree is never touched: each mutant is a copy of one header in a folder that comes first
+on the include path. The tests of that header are compiled at -O0 and run: a mutant is killed if one of
+them fails, crashes or takes more than a minute, and survives otherwise; one that does not compile is
+not counted. The tests are run unchanged first, since a failure of theirs would kill everything. DIR
 (build/mutants) receives results.json and results.md.
 """
 import argparse
@@ -27,24 +27,49 @@ ROOT = pathlib.Path(__file__).resolve().parent.parent
 
 # Header -> the tests that ought to notice, the cheapest first.
 TESTS = {
-    "routing.hpp": ["routing", "dispatch_plan"],
-    "dispatch_plan.hpp": ["dispatch_plan", "property/mixture"],
+    "core/routing.hpp": ["core/routing", "dispatch/plan"],
+    "core/permutation.hpp": ["core/permutation"],
+    "dispatch/plan.hpp": ["dispatch/plan", "property/mixture"],
+    "dispatch/columns.hpp": ["dispatch/columns", "property/mixture"],
+    "dispatch/combine.hpp": ["dispatch/combine", "property/mixture"],
     "moe_layer.hpp": ["property/mixture", "moe_layer", "regression/thread_invariance"],
-    "permutation.hpp": ["permutation"],
-    "functions.hpp": ["functions", "numerics/functions"],
-    "detail/softmax.hpp": ["numerics/functions", "gates/softmax"],
-    "detail/hyperplanes.hpp": ["detail/hyperplanes", "property/gates", "local_search/fold"],
-    "detail/selectors.hpp": ["property/gates", "gates/dselect_k"],
+    "kernels/functions.hpp": ["kernels/functions", "numerics/functions"],
+    "kernels/softmax.hpp": ["numerics/functions", "gates/softmax"],
+    "kernels/balance.hpp": ["losses/load_balance", "losses/router_z"],
+    "gates/hyperplanes.hpp": ["gates/hyperplanes", "property/gates"],
+    "gates/detail/dselect_k_tile.hpp": ["property/gates", "gates/dselect_k"],
+    "gates/detail/soft_tree.hpp": ["property/gates", "gates/comet"],
+    "gates/detail/top_k_selection.hpp": ["gates/top_k", "gates/balanced_top_k",
+                                         "gates/expert_choice"],
+    "gates/detail/draw_experts.hpp": ["gates/sampled"],
+    "gates/detail/logit_batch.hpp": ["gates/balanced_top_k", "gates/remoe", "gates/sampled"],
+    "gates/detail/logit_gradients.hpp": ["gates/detail/logit_gradients", "property/gates"],
+    "gates/detail/balance_penalties.hpp": ["losses/load_balance", "gates/top_k"],
     "gates/comet.hpp": ["property/gates", "gates/comet"],
     "gates/dselect_k.hpp": ["property/gates", "gates/dselect_k"],
+    "gates/static_dselect_k.hpp": ["gates/dselect_k"],
     "gates/top_k.hpp": ["property/gates", "gates/top_k", "losses/load_balance"],
     "gates/softmax.hpp": ["gates/softmax"],
     "gates/hash.hpp": ["gates/hash"],
+    "gates/balanced_top_k.hpp": ["gates/balanced_top_k"],
+    "gates/sampled.hpp": ["gates/sampled"],
+    "gates/remoe.hpp": ["gates/remoe"],
+    "gates/expert_choice.hpp": ["gates/expert_choice"],
+    "gates/masked.hpp": ["gates/masked"],
+    "gates/normalized_input.hpp": ["gates/normalized_input"],
+    "gates/any.hpp": ["gates/any"],
+    "gates/frozen.hpp": ["inference/freeze"],
+    "gates/frozen_logits.hpp": ["gates/balanced_top_k", "gates/remoe", "gates/sampled",
+                                "inference/freeze"],
     "local_search/sinkhorn.hpp": ["property/search", "local_search/sinkhorn"],
     "local_search/assignment.hpp": ["property/search", "local_search/assignment"],
     "local_search/swap_search.hpp": ["local_search/swap_search"],
     "local_search/permutation_search.hpp": ["local_search/permutation_search"],
-    "local_search/permuted_gate.hpp": ["local_search/permuted_gate", "property/gates"],
+    "local_search/permuted_gate.hpp": ["local_search/permuted_gate", "gates/permuted_golden",
+                                       "property/gates"],
+    "local_search/detail/relabelling.hpp": ["local_search/permuted_gate", "gates/permuted_golden"],
+    "local_search/detail/soft_mixing.hpp": ["local_search/permuted_gate",
+                                            "local_search/permutation_search"],
 }
 
 # What may stand at a place, and what takes it there. Operators have spaces around them in this

@@ -13,7 +13,7 @@ An argument is NAME=ARRAY, with steps behind it that run from left to right:
     :axes=1,2,0   puts the axes in this order
     :heap         takes the first axis, leaves of a COMET tree in heap order, from left to right
 
-NAME is what visit_parameters() calls the tensor; a `*` in it splits the array along its first axis,
+NAME is what for_each_parameter() calls the tensor; a `*` in it splits the array along its first axis,
 one tensor per number. What comes out has to be in C order:
 
     experts.i.weight      (out, in)      experts.i.bias      (out)

@@ -15,14 +15,13 @@ using comet::fuzz::expect;
 
 struct SmallModel {
   using Scalar = float;
-  comet::Matrix<float> weight = comet::Matrix<float>::Zero(2, 3);
-  comet::Matrix<float> bias = comet::Matrix<float>::Zero(3, 1);
-  comet::Matrix<float> weight_gradient, bias_gradient;
+  comet::Parameter<float> weight{2, 3};
+  comet::Parameter<float> bias{3, 1};
 
   template <class F>
-  void visit_parameters(F&& f) {
-    f(comet::ParameterName("weight"), weight, weight_gradient);
-    f(comet::ParameterName("bias"), bias, bias_gradient);
+  void visit(F&& f) const {
+    f("weight", weight);
+    f("bias", bias);
   }
 };
 
