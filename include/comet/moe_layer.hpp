@@ -37,18 +37,19 @@ std::uint64_t fingerprint(const Samples<S>& samples) {
   for (Index b = 0; b < samples.size(); ++b) {
     if (!samples.is_live(b)) continue;
     const auto* bytes = reinterpret_cast<const char*>(samples.features.col(b).data());
-    std::uint64_t words[4] = {}, column[4] = {};  // four sums at a time
+    const auto word = [&](std::size_t at, std::size_t count) {
+      std::uint64_t value = 0;
+      std::memcpy(&value, bytes + at, count);
+      return value;
+    };
+    std::uint64_t even = 0, odd = 0;
     std::size_t at = 0;
-    for (; at + sizeof words <= size; at += sizeof words) {
-      std::memcpy(words, bytes + at, sizeof words);
-      for (std::size_t i = 0; i < 4; ++i) column[i] += words[i];
+    for (; at + 4 * word_size <= size; at += 4 * word_size) {
+      even += word(at, word_size) + word(at + 2 * word_size, word_size);
+      odd += word(at + word_size, word_size) + word(at + 3 * word_size, word_size);
     }
-    for (; at < size; at += word_size) {
-      words[0] = 0;
-      std::memcpy(words, bytes + at, std::min(word_size, size - at));
-      column[0] += words[0];
-    }
-    sum += (column[0] + column[1] + column[2] + column[3]) * std::uint64_t(2 * b + 1);
+    for (; at < size; at += word_size) even += word(at, std::min(word_size, size - at));
+    sum += (even + odd) * std::uint64_t(2 * b + 1);
   }
   return sum;
 }

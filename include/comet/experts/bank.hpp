@@ -308,7 +308,7 @@ void ExpertBank<E>::backward_blocks(const DispatchPlan& plan, const Columns<S>& 
     };
     if (dcolumns == nullptr) return back(no_gradient);
     auto dx = dcolumns->matrix().middleCols(column, block.width);
-    dx.setZero();
+    for (Index c = 0; c < dx.cols(); ++c) dx.col(c).setZero();
     back(dx);
   });
 }
@@ -346,7 +346,7 @@ void ExpertBank<E>::accumulate(const DispatchPlan& plan, const Columns<S>& colum
       };
       if (dcolumns == nullptr) return back(no_gradient);
       auto dx = dcolumns->matrix().middleCols(column, count);
-      dx.setZero();
+      for (Index c = 0; c < dx.cols(); ++c) dx.col(c).setZero();
       back(dx);
     }
   });

@@ -58,8 +58,8 @@ void dot_block(const S* w, Index size, const S* const* x, S bias, S* out, Index 
 
 /// out[i * out_stride] = w . x[i] + bias for i in 0..count-1.
 template <class S>
-void dots(const S* w, Index size, const S* const* x, Index count, S bias, S* out,
-          Index out_stride = 1) {
+EIGEN_ALWAYS_INLINE void dots(const S* w, Index size, const S* const* x, Index count, S bias,
+                              S* out, Index out_stride = 1) {
   Index i = 0;
   for (; i + dot_width <= count; i += dot_width)
     dot_block<int(dot_width)>(w, size, x + i, bias, out + i * out_stride, out_stride);
