@@ -4,10 +4,10 @@
 #include <algorithm>
 #include <limits>
 #include <ostream>
-#include <thread>
 
 #include <comet/core/errors.hpp>
 #include <comet/core/random.hpp>
+#include <comet/core/thread_pool.hpp>
 
 #include <movielens/base/file_error.hpp>
 #include <movielens/base/file_lock.hpp>
@@ -76,17 +76,16 @@ std::vector<int> Tuner::better_half(std::vector<Job> jobs) const {
 void Tuner::run(const std::vector<Job>& jobs) {
   trained_here_ = 0;
   start_ = Clock::now();
-  std::vector<std::thread> threads;
-  for (int i = 0; i < options_.parallel; ++i)
-    threads.emplace_back([&] {
-      try {
-        work(jobs);
-      } catch (...) {
-        const std::lock_guard guard(mutex_);
-        if (!failure_) failure_ = std::current_exception();
-      }
-    });
-  for (std::thread& thread : threads) thread.join();
+  // One task per worker; a machine that has no room for so many threads is told, before any works.
+  comet::ThreadPool workers(options_.parallel);
+  workers.run(options_.parallel, [&](comet::Index, comet::Index) {
+    try {
+      work(jobs);
+    } catch (...) {
+      const std::lock_guard guard(mutex_);
+      if (!failure_) failure_ = std::current_exception();
+    }
+  });
   if (!failure_) return;
   try {
     std::rethrow_exception(failure_);

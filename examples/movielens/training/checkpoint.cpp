@@ -28,17 +28,22 @@ Json to_json(const Progress& p) {
           {"epoch_start", p.epoch_start}};
 }
 
+std::string other_training(const Json& saved, const Json& run) {
+  for (const auto& [name, value] : run.items())
+    if (!saved.contains(name) || saved[name] != value)
+      return "is of a training with another " + name + ": " +
+             (saved.contains(name) ? saved[name].dump() : "none") + " there, " + value.dump() +
+             " here";
+  return {};
+}
+
 Json read_progress(const comet::TensorFile& file, const Json& run, Progress& progress) {
   const auto found = file.metadata().find("training");
   const Json state = found == file.metadata().end() ? Json() : parse_json(found->second);
   if (!state.is_object() || !state.contains("run") || !state["run"].is_object())
     file.refuse("is no checkpoint of a training");
   const Json& saved = state["run"];
-  for (const auto& [name, value] : run.items())
-    if (!saved.contains(name) || saved[name] != value)
-      file.refuse("is of a training with another " + name + ": " +
-                  (saved.contains(name) ? saved[name].dump() : "none") + " there, " + value.dump() +
-                  " here");
+  if (const std::string other = other_training(saved, run); !other.empty()) file.refuse(other);
   try {
     progress = progress_from(state.at("progress"));
     return state.at("logs");

@@ -70,6 +70,10 @@ struct TrainingState {
   Progress progress = {};
 };
 
+/// What two trainings differ in, as the rest of a sentence about the saved one; empty if in
+/// nothing.
+[[nodiscard]] std::string other_training(const Json& saved, const Json& run);
+
 /// \brief Reads what a checkpoint says besides tensors. \return how long the training's logs were
 /// \throws comet::FileError if it is damaged, or of a training with another `run`
 [[nodiscard]] Json read_progress(const comet::TensorFile& file, const Json& run,

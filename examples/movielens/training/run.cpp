@@ -4,6 +4,7 @@
 #include <ostream>
 #include <vector>
 
+#include <movielens/base/file_error.hpp>
 #include <movielens/base/files.hpp>
 
 namespace movielens {
@@ -50,9 +51,14 @@ std::optional<RunResult> finished_run(const CommonOptions& options,
   const std::filesystem::path out = options.out;
   if (!std::filesystem::exists(out / result_name)) return std::nullopt;
   const Json json = parse_json(read_file(out / result_name));
-  if (json.is_discarded() || !json.contains("options") || json["options"] != description.options ||
-      json.value("source", "") != description.source)
-    return std::nullopt;
+  if (json.is_discarded() || !json.contains("options")) return std::nullopt;
+  // To begin anew in silence would cost the model that is there.
+  Json there = json["options"], here = description.options;
+  there["source"] = json.value("source", "");
+  here["source"] = description.source;
+  if (const std::string other = other_training(there, here); !other.empty())
+    throw FileError(out / result_name,
+                    other + "; another --out keeps it, without --resume it is replaced");
   if (options.weights && !std::filesystem::exists(out / model_name)) return std::nullopt;
   return run_result_from(json);
 }

@@ -136,7 +136,8 @@ class Trainer {
 
   TrainingLoss step(comet::RandomKey key) {
     TrainingLoss loss;
-    auto& [model, search] = state_.searched;
+    auto& model = state_.searched.model;
+    auto& search = state_.searched.search;
     comet::step_with_local_search(
         search, model.gates(),
         [&] {

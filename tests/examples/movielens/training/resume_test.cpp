@@ -124,6 +124,16 @@ TEST_CASE("movielens train: SIGTERM and Ctrl-C end with 130, a checkpoint and on
     REQUIRE(training.train(name, more).code == 0);
     CHECK(remains_of(directory) == remains_of(training.out("whole")));
     CHECK_FALSE(std::filesystem::exists(directory / "checkpoint.safetensors"));
+
+    // Nor is one that has ended replaced in silence.
+    const std::string ended_model = content_of(directory / "model.safetensors");
+    more.push_back("--epochs=13");
+    const Outcome longer = training.train(name, more);
+    CHECK(longer.code == 2);
+    CHECK(longer.err == "movielens: " + (directory / "result.json").string() +
+                            ": is of a training with another epochs: 12 there, 13 here; another "
+                            "--out keeps it, without --resume it is replaced\n");
+    CHECK(content_of(directory / "model.safetensors") == ended_model);
   }
   // Without checkpoints there is no promise.
   Arguments none = options;
