@@ -29,6 +29,7 @@ tidy        clang-tidy          clang-tools-extra        llvm
 cppcheck    cppcheck            cppcheck                 cppcheck
 doxygen     doxygen             doxygen                  doxygen
 gcovr       gcovr               gcovr                    gcovr
+xz          xz-utils            xz                       xz
 '
 
 has_command() { command -v "$1" >/dev/null 2>&1; }
@@ -72,6 +73,7 @@ has() {
     cppcheck) has_command cppcheck ;;
     doxygen) has_command doxygen ;;
     gcovr) has_command gcovr ;;
+    xz) has_command xz ;;
   esac
 }
 

@@ -3,18 +3,13 @@
 
 #include <algorithm>
 #include <span>
-#include <string>
 #include <string_view>
 #include <utility>
 #include <vector>
 
-#include <comet/core/buffer.hpp>
 #include <comet/core/check.hpp>
 #include <comet/core/concepts.hpp>
-#include <comet/core/pass.hpp>
-#include <comet/core/random.hpp>
 #include <comet/core/thread_pool.hpp>
-#include <comet/core/types.hpp>
 #include <comet/dispatch/columns.hpp>
 #include <comet/dispatch/plan.hpp>
 #include <comet/experts/blocks.hpp>

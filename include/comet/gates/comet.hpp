@@ -12,7 +12,6 @@
 #include <comet/core/routing.hpp>
 #include <comet/core/samples.hpp>
 #include <comet/core/thread_pool.hpp>
-#include <comet/core/types.hpp>
 #include <comet/gates/capabilities.hpp>
 #include <comet/gates/detail/explain_soft_tree.hpp>
 #include <comet/gates/detail/logit_gradients.hpp>

@@ -61,7 +61,7 @@ void check_freezable(const G& gate, std::span<const Permutation> permutations,
 /// \see docs/math.md, equations (2)-(5)
 template <class S>
 struct CometTables {
-  using Scalar = S;  ///< float or double.
+  using Scalar = S;                                                    ///< float or double.
   static constexpr std::string_view name = "frozen_comet";             ///< Of the gate.
   static constexpr std::string_view where = "FrozenCometGate::route";  ///< In messages.
 
@@ -99,7 +99,7 @@ struct CometTables {
 /// \see docs/math.md, equations (2) and (7)
 template <class S>
 struct DSelectKTables {
-  using Scalar = S;  ///< float or double.
+  using Scalar = S;                                                       ///< float or double.
   static constexpr std::string_view name = "frozen_dselect_k";            ///< Of the gate.
   static constexpr std::string_view where = "FrozenDSelectKGate::route";  ///< In messages.
 
@@ -141,7 +141,7 @@ struct DSelectKTables {
 /// \see docs/math.md, equation (9)
 template <class S>
 struct TopKTables {
-  using Scalar = S;  ///< float or double.
+  using Scalar = S;                                                   ///< float or double.
   static constexpr std::string_view name = "frozen_top_k";            ///< Of the gate.
   static constexpr std::string_view where = "FrozenTopKGate::route";  ///< In messages.
 

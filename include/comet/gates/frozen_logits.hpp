@@ -45,7 +45,7 @@ template <class S>
 /// \see docs/math.md, equations (13)-(14)
 template <class S>
 struct BalancedTopKTables {
-  using Scalar = S;  ///< float or double.
+  using Scalar = S;                                                           ///< float or double.
   static constexpr std::string_view name = "frozen_balanced_top_k";           ///< Of the gate.
   static constexpr std::string_view where = "FrozenBalancedTopKGate::route";  ///< In messages.
 
@@ -106,7 +106,7 @@ struct BalancedTopKTables {
 /// \see docs/math.md, equation (21)
 template <class S>
 struct SampledTables {
-  using Scalar = S;  ///< float or double.
+  using Scalar = S;                                                      ///< float or double.
   static constexpr std::string_view name = "frozen_sampled";             ///< Of the gate.
   static constexpr std::string_view where = "FrozenSampledGate::route";  ///< In messages.
 
@@ -145,7 +145,7 @@ struct SampledTables {
 /// \see docs/math.md, equation (22)
 template <class S>
 struct ReMoeTables {
-  using Scalar = S;  ///< float or double.
+  using Scalar = S;                                                    ///< float or double.
   static constexpr std::string_view name = "frozen_remoe";             ///< Of the gate.
   static constexpr std::string_view where = "FrozenReMoeGate::route";  ///< In messages.
 

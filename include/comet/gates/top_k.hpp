@@ -15,7 +15,6 @@
 #include <comet/core/random.hpp>
 #include <comet/core/routing.hpp>
 #include <comet/core/samples.hpp>
-#include <comet/core/types.hpp>
 #include <comet/gates/detail/balance_penalties.hpp>
 #include <comet/gates/detail/explain_linear.hpp>
 #include <comet/gates/detail/live_tiles.hpp>

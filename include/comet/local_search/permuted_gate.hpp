@@ -9,12 +9,10 @@
 
 #include <comet/core/check.hpp>
 #include <comet/core/concepts.hpp>
-#include <comet/core/parameters.hpp>
 #include <comet/core/pass.hpp>
 #include <comet/core/permutation.hpp>
 #include <comet/core/routing.hpp>
 #include <comet/core/samples.hpp>
-#include <comet/core/types.hpp>
 #include <comet/gates/capabilities.hpp>
 #include <comet/local_search/detail/relabelling.hpp>
 #include <comet/local_search/detail/soft_mixing.hpp>
