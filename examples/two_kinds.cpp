@@ -43,7 +43,7 @@ int main() {
   Columns<double> columns, outputs, doutputs;
   AlignedVector<double> dweights;
   double loss = 0;
-  for (Index step = 0; step < 3000; ++step) {
+  for (Index step = 0; step < 1500; ++step) {
     const RandomKey step_key = key.fold(4).fold(step);
     model.gate.forward(x, routing, step_key, gate_pass);
     plan.build(routing, 8, model.curved.column_multiple());

@@ -244,7 +244,7 @@ int main(int argc, char** argv) try {
   const Rows rated = argc > 1 ? read_ratings(argv[1], num_users, num_items)
                               : make_up_ratings(num_users, num_items, 4000, key.fold(0));
   const Data data = make_data(rated, num_users, num_items, key.fold(1));
-  const int epochs = argc > 2 ? std::atoi(argv[2]) : 10;
+  const int epochs = argc > 2 ? std::atoi(argv[2]) : 5;
 
   ThreadPool pool;
   Model model(data, key.fold(2));
