@@ -70,10 +70,12 @@ TEST_CASE("a signal costs a search or a comparison no finished training; --resum
     const char* waited;  // for this file of a finished training
     const char* result;
   };
+  std::string seeds = "1";  // more than a machine gets through before the signal, however busy
+  for (int seed = 2; seed <= 60; ++seed) seeds += ',' + std::to_string(seed);
   const std::vector<Interrupted> commands = {
       {searching("new", {"--trials", "1000"}), searching("new", {"--trials", "4", "--resume"}),
        "new/tune/trials.jsonl", "new/tune/summary.json"},
-      {comparing("new", {"--gates", "comet,top_k,softmax", "--seeds", "1,2,3,4,5,6,7,8,9"}),
+      {comparing("new", {"--gates", "comet,top_k,softmax", "--seeds", seeds}),
        comparing("new", {"--gates", "comet,top_k", "--seeds", "1,2", "--resume"}),
        "new/comet-none-seed1/result.json", "new/compare.json"},
   };

@@ -59,13 +59,16 @@ void compare(CompareOptions o, const Console& console) {
       o.train.out =
           (out / (o.train.gate + "-" + o.train.local_search + "-seed" + std::to_string(seed)))
               .string();
+      const Interrupted ended("what is finished is in " + out.string() + "; --resume goes on");
       auto result = o.resume ? finished_run(o.train, data) : std::nullopt;
       try {
         if (!result) result = run(o.train, data, console);
       } catch (const Interrupted&) {
-        throw Interrupted("what is finished is in " + out.string() + "; --resume goes on");
+        throw ended;
       }
       rows[row++].runs.push_back(*result);
+      // Asked for after the run's last step: the guard would forget it.
+      if (is_interrupted()) throw ended;
     });
   }
   make_directories(out);
