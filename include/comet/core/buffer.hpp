@@ -44,9 +44,4 @@ class Buffer {
   Index cols_ = 0;
 };
 
-namespace detail {
-using comet::AlignedVector;
-using comet::Buffer;
-}  // namespace detail
-
 }  // namespace comet

@@ -117,7 +117,7 @@ class Gradients {
 
  private:
   std::vector<typename GradientView<S>::Place> places_;
-  detail::AlignedVector<S> values_;
+  AlignedVector<S> values_;
 };
 
 /// Of the model's scalar.

@@ -61,17 +61,4 @@ class Pass {
 template <class Part, class... Rest>
 Pass(const Part&, Rest...) -> Pass<Part>;
 
-namespace detail {
-
-template <class S, class Model>
-GradientView<S> gradients_of(const Model& model, Pass<Model>& pass) {
-  return pass.gradients(model);
-}
-template <class S, class Model>
-GradientView<S> gradients_of(const Model& /*model*/, GradientView<S> gradients) {
-  return gradients;
-}
-
-}  // namespace detail
-
 }  // namespace comet

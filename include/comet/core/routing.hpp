@@ -117,7 +117,7 @@ class Routing {
 
   std::vector<Index> offsets_ = {0};  // B + 1
   std::vector<ExpertId> experts_;     // entries, sample by sample
-  detail::AlignedVector<S> weights_;  // entries, same order
+  AlignedVector<S> weights_;          // entries, same order
 };
 
 /// \brief A row in the making: the one place where weights of slots become weights of experts.

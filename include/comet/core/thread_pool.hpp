@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
+#include <algorithm>
 #include <atomic>
 #include <cstdint>
 #include <exception>
@@ -180,6 +181,17 @@ inline ThreadPool* worth_threads(ThreadPool* pool, double multiply_adds) {
 }
 
 inline Index num_workers(const ThreadPool* pool) { return pool ? pool->num_threads() : 1; }
+
+/// body(b) for every sample b in 0..count-1, in chunks that threads share: for bodies that touch
+/// what is their sample's only.
+template <class Body>
+void for_each_sample(ThreadPool* pool, Index count, Body body) {
+  constexpr Index chunk_size = 64;
+  parallel_for(pool, (count + chunk_size - 1) / chunk_size, [&](Index chunk, Index) {
+    const Index last = std::min((chunk + 1) * chunk_size, count);
+    for (Index b = chunk * chunk_size; b < last; ++b) body(b);
+  });
+}
 
 }  // namespace detail
 

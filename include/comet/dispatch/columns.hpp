@@ -61,24 +61,6 @@ class Columns {
   Index source_stride_ = 0;
 };
 
-namespace detail {
-
-/// Samples, or columns, per task of a stage.
-inline constexpr Index samples_per_chunk = 64;
-
-inline Index num_chunks(Index size) { return (size + samples_per_chunk - 1) / samples_per_chunk; }
-
-/// body(b) for every sample, in chunks that threads share.
-template <class Body>
-void for_each_sample(ThreadPool* pool, Index num_samples, Body body) {
-  parallel_for(pool, num_chunks(num_samples), [&](Index chunk, Index) {
-    const Index last = std::min((chunk + 1) * samples_per_chunk, num_samples);
-    for (Index b = chunk * samples_per_chunk; b < last; ++b) body(b);
-  });
-}
-
-}  // namespace detail
-
 /// \brief Stage 2: columns = the samples of every expert, side by side; padding is 0.
 /// \param x        d x B, must stay until the columns are gathered anew
 /// \param columns  d x columns of the plan, overwritten

@@ -193,8 +193,8 @@ class DSelectKGate<S>::Workspace {
   friend class DSelectKGate;
 
   detail::SoftTreeBatch<S, Tile> batch_;
-  detail::Buffer<S> bits_;     // k m logits of each live sample
-  detail::Buffer<S> mixture_;  // k logits of each live sample
+  Buffer<S> bits_;     // k m logits of each live sample
+  Buffer<S> mixture_;  // k logits of each live sample
   detail::LogitGradients<S> bit_gradients_;
   detail::LogitGradients<S> mixture_gradients_;
   S regularization_ = 0;

@@ -176,8 +176,6 @@ class NormalizedInput {
   void restored() requires Stateful<G> { gate_.restored(); }
 
  private:
-  static constexpr Index block_columns = 64;
-
   [[nodiscard]] S scale(Index d) const {
     return options_.unit_length ? S(1 / std::sqrt(double(d))) : S(1);
   }
@@ -186,15 +184,8 @@ class NormalizedInput {
     return detail::normalize(out.rows(), S(options_.epsilon), scale(out.rows()), x, out.data());
   }
 
-  /// f(b) for every sample, on the threads of the pass.
-  template <class F>
-  static void for_each_sample(const Samples<S>& samples, const Pass<NormalizedInput>& pass, F&& f) {
-    const double operations = 16.0 * double(samples.size()) * double(samples.dim());
-    parallel_for(detail::worth_threads(pass.pool, operations),
-                 (samples.size() + block_columns - 1) / block_columns, [&](Index block, Index) {
-                   const Index last = std::min(samples.size(), (block + 1) * block_columns);
-                   for (Index b = block * block_columns; b < last; ++b) f(b);
-                 });
+  static ThreadPool* threads_for(const Samples<S>& samples, const Pass<NormalizedInput>& pass) {
+    return detail::worth_threads(pass.pool, 16.0 * double(samples.size()) * double(samples.dim()));
   }
 
   /// The same samples with other features; those of padding are 0.
@@ -206,7 +197,7 @@ class NormalizedInput {
     samples.validate(where);
     auto features = ws.features_.shape(samples.dim(), samples.size());
     ws.factor_.resize(std::size_t(samples.size()));
-    for_each_sample(samples, pass, [&](Index b) {
+    detail::for_each_sample(threads_for(samples, pass), samples.size(), [&](Index b) {
       if (samples.is_live(b)) {
         ws.factor_[std::size_t(b)] = normalize(samples.features.col(b).data(), features.col(b));
       } else {
@@ -234,7 +225,7 @@ void NormalizedInput<G>::backward(const Samples<S>& samples, const Routing<S>& r
   auto gradient = ws.gradient_.shape(samples.dim(), samples.size());
   gradient.setZero();
   gate_.backward(inner, routing, dweights, gradient, ws.inner_);
-  for_each_sample(samples, pass, [&](Index b) {
+  detail::for_each_sample(threads_for(samples, pass), samples.size(), [&](Index b) {
     if (!samples.is_live(b)) return;
     detail::add_normalize_backward(samples.dim(), scale(samples.dim()), ws.factor_[std::size_t(b)],
                                    features.col(b).data(), gradient.col(b).data(),

@@ -143,9 +143,9 @@ class SoftmaxGate<S>::Workspace {
 
   LiveSamples live_;
   std::vector<std::int32_t> sizes_;  // n each, 0 for padding
-  detail::Buffer<S> by_logit_;       // n x B
-  detail::Buffer<S> x_;              // d x B of the live samples, if there is a mask
-  detail::Buffer<S> dx_;             // likewise
+  Buffer<S> by_logit_;               // n x B
+  Buffer<S> x_;                      // d x B of the live samples, if there is a mask
+  Buffer<S> dx_;                     // likewise
   Index num_samples_ = -1;           // of the forward() that backward() may follow
 };
 

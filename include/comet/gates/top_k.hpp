@@ -186,9 +186,9 @@ class TopKGate<S>::Workspace {
   friend class TopKGate;
 
   LiveSamples live_;
-  detail::Buffer<S> logits_;       // n x B
-  detail::Buffer<S> noise_;        // n x B
-  detail::Buffer<S> noise_scale_;  // n x B, before the softplus
+  Buffer<S> logits_;       // n x B
+  Buffer<S> noise_;        // n x B
+  Buffer<S> noise_scale_;  // n x B, before the softplus
   detail::BalancePenalties<S> penalties_;
   std::vector<ExpertId> order_;      // n per tile, scratch of the selection
   std::vector<std::int32_t> sizes_;  // k each, 0 for padding

@@ -89,16 +89,14 @@ class LayerNorm {
     const Index d = input_dim();
     auto normalized = pass.workspace.normalized_.shape(d, x.cols());
     auto scaled = pass.workspace.scaled_.shape(d, x.cols());
-    parallel_for(pool, num_blocks(x), [&](Index block, Index) {
-      for_each_column(block, x, [&](Index b) {
-        const S factor = detail::normalize(d, S(options_.epsilon), S(1), x.col(b).data(),
-                                           normalized.col(b).data());
-        if (dx.size() == 0) return;
-        scaled.col(b) = dy.col(b);
-        if (scale_.size() > 0) scaled.col(b).array() *= scale_.col(0).array();
-        detail::add_normalize_backward(d, S(1), factor, normalized.col(b).data(),
-                                       scaled.col(b).data(), dx.col(b).data());
-      });
+    detail::for_each_sample(pool, x.cols(), [&](Index b) {
+      const S factor = detail::normalize(d, S(options_.epsilon), S(1), x.col(b).data(),
+                                         normalized.col(b).data());
+      if (dx.size() == 0) return;
+      scaled.col(b) = dy.col(b);
+      if (scale_.size() > 0) scaled.col(b).array() *= scale_.col(0).array();
+      detail::add_normalize_backward(d, S(1), factor, normalized.col(b).data(),
+                                     scaled.col(b).data(), dx.col(b).data());
     });
     if (scale_.size() == 0) return;
     const GradientView<S> gradients = pass.gradients(*this);
@@ -124,7 +122,6 @@ class LayerNorm {
   }
 
  private:
-  static constexpr Index block_columns = 64;
   static constexpr Index rows_per_slice = 128;
 
   static LayerNormOptions validated(const LayerNormOptions& options) {
@@ -133,27 +130,16 @@ class LayerNorm {
     return options;
   }
 
-  static Index num_blocks(const ConstMatrixView<S>& x) {
-    return (x.cols() + block_columns - 1) / block_columns;
-  }
-  template <class F>
-  static void for_each_column(Index block, const ConstMatrixView<S>& x, F&& f) {
-    const Index last = std::min(x.cols(), (block + 1) * block_columns);
-    for (Index b = block * block_columns; b < last; ++b) f(b);
-  }
-
   void run(std::string_view where, const ConstMatrixView<S>& x, MatrixView<S> y,
            const Pass<LayerNorm>& pass) const {
     check_shapes(where, x, y, "y");
     const Index d = input_dim();
-    parallel_for(threads_for(pass, x.cols()), num_blocks(x), [&](Index block, Index) {
-      for_each_column(block, x, [&](Index b) {
-        S* const out = y.col(b).data();
-        detail::normalize(d, S(options_.epsilon), S(1), x.col(b).data(), out);
-        if (scale_.size() == 0) return;
-        detail::map_column(d, out, [&](auto load) {
-          return detail::simd::pmadd(load(out), load(scale_.data()), load(shift_.data()));
-        });
+    detail::for_each_sample(threads_for(pass, x.cols()), x.cols(), [&](Index b) {
+      S* const out = y.col(b).data();
+      detail::normalize(d, S(options_.epsilon), S(1), x.col(b).data(), out);
+      if (scale_.size() == 0) return;
+      detail::map_column(d, out, [&](auto load) {
+        return detail::simd::pmadd(load(out), load(scale_.data()), load(shift_.data()));
       });
     });
   }

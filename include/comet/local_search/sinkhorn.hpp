@@ -164,8 +164,8 @@ class BasicSinkhorn {
   using VectorMap = Eigen::Map<Vector<S>>;
   using MatrixMap = Eigen::Map<Matrix<S>>;
 
-  MatrixMap square(detail::AlignedVector<S>& storage) const { return {storage.data(), n_, n_}; }
-  VectorMap vector(detail::AlignedVector<S>& storage) const { return {storage.data(), n_}; }
+  MatrixMap square(AlignedVector<S>& storage) const { return {storage.data(), n_, n_}; }
+  VectorMap vector(AlignedVector<S>& storage) const { return {storage.data(), n_}; }
 
   static bool is_row_step(Index h) { return h % 2 == 0; }
   [[nodiscard]] Index reference_of(Index h) const {
@@ -242,18 +242,18 @@ class BasicSinkhorn {
   Index n_ = 0;
   double temperature_ = 1;
   Index half_steps_ = 0;
-  Index reference_ = -1;                 ///< the reference of which kernel_ is built
-  detail::AlignedVector<S> scaled_;      ///< A = U / tau
-  detail::AlignedVector<S> kernel_;      ///< K of one reference
-  detail::AlignedVector<S> soft_;        ///< P
-  detail::AlignedVector<S> outer_;       ///< sum of outer products that K is yet to multiply
-  detail::AlignedVector<S> scalings_;    ///< n per half-step
-  detail::AlignedVector<S> references_;  ///< r and c, 2 n per reference
-  std::vector<Index> reference_of_;      ///< of every half-step
-  detail::AlignedVector<S> grad_row_;
-  detail::AlignedVector<S> grad_column_;
-  detail::AlignedVector<S> scratch_;
-  detail::AlignedVector<S> ones_;
+  Index reference_ = -1;             ///< the reference of which kernel_ is built
+  AlignedVector<S> scaled_;          ///< A = U / tau
+  AlignedVector<S> kernel_;          ///< K of one reference
+  AlignedVector<S> soft_;            ///< P
+  AlignedVector<S> outer_;           ///< sum of outer products that K is yet to multiply
+  AlignedVector<S> scalings_;        ///< n per half-step
+  AlignedVector<S> references_;      ///< r and c, 2 n per reference
+  std::vector<Index> reference_of_;  ///< of every half-step
+  AlignedVector<S> grad_row_;
+  AlignedVector<S> grad_column_;
+  AlignedVector<S> scratch_;
+  AlignedVector<S> ones_;
 };
 
 /// \brief The one in use.
