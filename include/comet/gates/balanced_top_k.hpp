@@ -18,6 +18,7 @@
 #include <comet/core/samples.hpp>
 #include <comet/core/types.hpp>
 #include <comet/gates/detail/logit_batch.hpp>
+#include <comet/gates/detail/options.hpp>
 #include <comet/gates/frozen_logits.hpp>
 #include <comet/gates/hyperplanes.hpp>
 
@@ -177,9 +178,7 @@ class BalancedTopKGate {
   static BalancedTopKGateOptions validated(const BalancedTopKGateOptions& options) {
     constexpr const char* where = "BalancedTopKGate";
     detail::check_at_least(where, "input_dim", options.input_dim, 1);
-    detail::check_at_least(where, "num_experts", options.num_experts, 1);
-    detail::check_at_least(where, "k", options.k, 1);
-    detail::check_at_most(where, "k", options.k, "num_experts", options.num_experts);
+    detail::check_selection(where, options);
     detail::check_positive(where, "rate", options.rate);
     return options;
   }

@@ -17,8 +17,8 @@
 #include <comet/gates/detail/dselect_k_tile.hpp>
 #include <comet/gates/detail/explain_soft_tree.hpp>
 #include <comet/gates/detail/logit_gradients.hpp>
+#include <comet/gates/detail/options.hpp>
 #include <comet/gates/detail/soft_tree.hpp>
-#include <comet/gates/detail/soft_tree_options.hpp>
 #include <comet/gates/explanation.hpp>
 #include <comet/gates/frozen.hpp>
 #include <comet/gates/hyperplanes.hpp>

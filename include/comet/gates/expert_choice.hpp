@@ -16,6 +16,7 @@
 #include <comet/core/samples.hpp>
 #include <comet/core/types.hpp>
 #include <comet/gates/detail/logit_batch.hpp>
+#include <comet/gates/detail/options.hpp>
 #include <comet/gates/detail/top_k_selection.hpp>
 #include <comet/gates/hyperplanes.hpp>
 #include <comet/kernels/softmax.hpp>
@@ -125,9 +126,7 @@ class ExpertChoiceGate {
   static ExpertChoiceGateOptions validated(const ExpertChoiceGateOptions& options) {
     constexpr const char* where = "ExpertChoiceGate";
     detail::check_at_least(where, "input_dim", options.input_dim, 1);
-    detail::check_at_least(where, "num_experts", options.num_experts, 1);
-    detail::check_at_least(where, "k", options.k, 1);
-    detail::check_at_most(where, "k", options.k, "num_experts", options.num_experts);
+    detail::check_selection(where, options);
     return options;
   }
 

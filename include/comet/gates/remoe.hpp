@@ -16,6 +16,7 @@
 #include <comet/core/samples.hpp>
 #include <comet/core/types.hpp>
 #include <comet/gates/detail/logit_batch.hpp>
+#include <comet/gates/detail/options.hpp>
 #include <comet/gates/frozen_logits.hpp>
 #include <comet/gates/hyperplanes.hpp>
 
@@ -170,9 +171,7 @@ class ReMoeGate {
   static ReMoeGateOptions validated(const ReMoeGateOptions& options) {
     constexpr const char* where = "ReMoeGate";
     detail::check_at_least(where, "input_dim", options.input_dim, 1);
-    detail::check_at_least(where, "num_experts", options.num_experts, 1);
-    detail::check_at_least(where, "k", options.k, 1);
-    detail::check_at_most(where, "k", options.k, "num_experts", options.num_experts);
+    detail::check_selection(where, options);
     check_sparsity(where, options.sparsity);
     if (!(options.growth > 1 && std::isfinite(options.growth))) [[unlikely]]
       detail::raise(where, "growth", options.growth, "a finite number > 1");

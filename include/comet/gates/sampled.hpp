@@ -20,6 +20,7 @@
 #include <comet/gates/detail/draw_experts.hpp>
 #include <comet/gates/detail/explain_linear.hpp>
 #include <comet/gates/detail/logit_batch.hpp>
+#include <comet/gates/detail/options.hpp>
 #include <comet/gates/explanation.hpp>
 #include <comet/gates/frozen_logits.hpp>
 #include <comet/gates/hyperplanes.hpp>
@@ -137,9 +138,7 @@ class SampledGate {
   static SampledGateOptions validated(const SampledGateOptions& options) {
     constexpr const char* where = "SampledGate";
     detail::check_at_least(where, "input_dim", options.input_dim, 1);
-    detail::check_at_least(where, "num_experts", options.num_experts, 2);
-    detail::check_at_least(where, "k", options.k, 2);
-    detail::check_at_most(where, "k", options.k, "num_experts", options.num_experts);
+    detail::check_selection(where, options, 2);
     detail::check_positive(where, "temperature", options.temperature);
     detail::check_not_negative(where, "trimmed_lasso", options.trimmed_lasso);
     return options;

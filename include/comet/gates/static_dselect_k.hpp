@@ -15,7 +15,7 @@
 #include <comet/core/types.hpp>
 #include <comet/gates/capabilities.hpp>
 #include <comet/gates/detail/dselect_k_tile.hpp>
-#include <comet/gates/detail/soft_tree_options.hpp>
+#include <comet/gates/detail/options.hpp>
 
 namespace comet {
 

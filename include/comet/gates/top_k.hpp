@@ -19,6 +19,7 @@
 #include <comet/gates/detail/explain_linear.hpp>
 #include <comet/gates/detail/live_tiles.hpp>
 #include <comet/gates/detail/logit_gradients.hpp>
+#include <comet/gates/detail/options.hpp>
 #include <comet/gates/detail/top_k_selection.hpp>
 #include <comet/gates/explanation.hpp>
 #include <comet/gates/frozen.hpp>
@@ -155,9 +156,7 @@ class TopKGate {
  private:
   static TopKGateOptions validated(const TopKGateOptions& options) {
     detail::check_at_least("TopKGate", "input_dim", options.input_dim, 1);
-    detail::check_at_least("TopKGate", "num_experts", options.num_experts, 1);
-    detail::check_at_least("TopKGate", "k", options.k, 1);
-    detail::check_at_most("TopKGate", "k", options.k, "num_experts", options.num_experts);
+    detail::check_selection("TopKGate", options);
     detail::check_not_negative("TopKGate", "load_balance", options.load_balance);
     detail::check_not_negative("TopKGate", "importance", options.importance);
     detail::check_not_negative("TopKGate", "router_z", options.router_z);

@@ -7,15 +7,22 @@
 #include <comet/gates/capabilities.hpp>
 
 /// \file
-/// \brief The settings that gates of soft trees share.
+/// \brief The settings that gates share.
 
 namespace comet::detail {
 
+/// Of a gate that selects k of n experts, least <= k <= n.
+template <class Options>
+void check_selection(std::string_view where, const Options& options, Index least = 1) {
+  check_at_least(where, "num_experts", options.num_experts, least);
+  check_at_least(where, "k", options.k, least);
+  check_at_most(where, "k", options.k, "num_experts", options.num_experts);
+}
+
+/// And those of a gate of soft trees.
 template <class Options>
 void check_soft_tree(std::string_view where, const Options& options) {
-  check_at_least(where, "num_experts", options.num_experts, 1);
-  check_at_least(where, "k", options.k, 1);
-  check_at_most(where, "k", options.k, "num_experts", options.num_experts);
+  check_selection(where, options);
   check_positive(where, "gamma", options.gamma);
   check_not_negative(where, "entropy", options.entropy);
 }
