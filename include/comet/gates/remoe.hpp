@@ -64,6 +64,7 @@ class ReMoeGate {
     friend class ReMoeGate;
     detail::LogitBatch<S> batch_;
     std::vector<std::int32_t> sizes_;  // per sample
+    std::vector<Index> counts_;        // n: samples of each expert
     std::vector<S> prices_;            // n: lambda f_i / B
     Index num_entries_ = 0;            // of the last forward()
     S regularization_ = 0;
@@ -223,19 +224,20 @@ void ReMoeGate<S>::price(const Routing<S>& routing, Workspace& ws) const {
   const Index num_live = ws.batch_.live().size();
   ws.num_entries_ = routing.num_entries();
   ws.regularization_ = 0;
+  ws.counts_.assign(std::size_t(num_experts()), 0);
   ws.prices_.assign(std::size_t(num_experts()), S(0));
   if (num_live == 0) return;
-  for (const ExpertId expert : routing.experts()) ws.prices_[std::size_t(expert)] += S(1);
+  for (const ExpertId expert : routing.experts()) ++ws.counts_[std::size_t(expert)];
   const double size = double(num_live);
   const double price = sparsity_ * double(num_experts()) / (double(options_.k) * size * size);
-  for (S& count : ws.prices_) count = S(price * double(count));
-  S sum = 0;
-  for (Index i = 0; i < routing.num_entries(); ++i)
-    sum += ws.prices_[std::size_t(routing.experts()[std::size_t(i)])] *
-           routing.weights()[std::size_t(i)];
-  if (!std::isfinite(sum)) [[unlikely]]
+  for (std::size_t i = 0; i < ws.counts_.size(); ++i)
+    ws.prices_[i] = S(price * double(ws.counts_[i]));
+  double sum = 0;
+  for (std::size_t e = 0; e < routing.experts().size(); ++e)
+    sum += double(ws.prices_[std::size_t(routing.experts()[e])] * routing.weights()[e]);
+  if (!std::isfinite(S(sum))) [[unlikely]]
     detail::raise_not_finite("ReMoeGate::forward", "the penalty", "overflows");
-  ws.regularization_ = sum;
+  ws.regularization_ = S(sum);
 }
 
 }  // namespace comet

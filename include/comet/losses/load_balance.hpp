@@ -3,6 +3,7 @@
 
 #include <cmath>
 #include <type_traits>
+#include <vector>
 
 #include <comet/core/check.hpp>
 #include <comet/core/routing.hpp>
@@ -43,8 +44,9 @@ S load_balance(const Routing<S>& routing,
   detail::check_equal(where, "gradient.rows()", gradient.rows(), "probabilities.rows()", n);
   detail::check_equal(where, "gradient.cols()", gradient.cols(), "probabilities.cols()",
                       probabilities.cols());
-  const S loss =
-      detail::load_balance<S>(routing.experts(), routing.weights(), probabilities, gradient);
+  std::vector<double> counts;
+  const S loss = detail::load_balance<S>(routing.experts(), routing.weights(), probabilities,
+                                         gradient, counts);
   if (!std::isfinite(loss)) [[unlikely]]
     detail::check_finite<S>(where, "probabilities", probabilities);
   return loss;
@@ -72,7 +74,8 @@ auto importance(const Eigen::DenseBase<Probabilities>& probabilities,
                       probabilities.rows());
   detail::check_equal(where, "gradient.cols()", gradient.cols(), "probabilities.cols()",
                       probabilities.cols());
-  const S loss = detail::importance<S>(probabilities, gradient);
+  std::vector<double> sums;
+  const S loss = detail::importance<S>(probabilities, gradient, sums);
   if (!std::isfinite(loss)) [[unlikely]] {
     detail::check_finite<S>(where, "probabilities", probabilities);
     detail::raise_not_finite(where, "the loss", "overflows");

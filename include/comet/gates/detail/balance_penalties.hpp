@@ -4,6 +4,7 @@
 #include <cmath>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include <comet/core/buffer.hpp>
 #include <comet/core/check.hpp>
@@ -50,10 +51,11 @@ class BalancePenalties {
     add("router_z", options.router_z, by_logit, [&] { return detail::router_z<S>(logits, term); });
     for (Index b = 0; b < size; ++b) softmax(logits.col(b).data(), n, probabilities.col(b).data());
     add("load_balance", options.load_balance, by_probability, [&] {
-      return detail::load_balance<S>(routing.experts(), routing.weights(), probabilities, term);
+      return detail::load_balance<S>(routing.experts(), routing.weights(), probabilities, term,
+                                     by_expert_);
     });
     add("importance", options.importance, by_probability,
-        [&] { return detail::importance<S>(probabilities, term); });
+        [&] { return detail::importance<S>(probabilities, term, by_expert_); });
     for (Index b = 0; b < size; ++b)
       add_softmax_backward(probabilities.col(b).data(), by_probability.col(b).data(), n,
                            by_logit.col(b).data());
@@ -66,10 +68,11 @@ class BalancePenalties {
   }
 
  private:
-  Buffer<S> probabilities_;   // n x B: softmax over all logits
-  Buffer<S> by_probability_;  // n x B
-  Buffer<S> by_logit_;        // n x B
-  Buffer<S> term_;            // n x B: of one penalty
+  Buffer<S> probabilities_;        // n x B: softmax over all logits
+  Buffer<S> by_probability_;       // n x B
+  Buffer<S> by_logit_;             // n x B
+  Buffer<S> term_;                 // n x B: of one penalty
+  std::vector<double> by_expert_;  // n: what one penalty sums over the samples
 };
 
 }  // namespace comet::detail
