@@ -250,12 +250,10 @@ void CometGate<S>::evaluate(std::string_view where, const Samples<S>& samples, R
   if (purpose == Purpose::inference) return;
   ws.batch_.keep();
   if (options_.entropy > 0 && num_live > 0) {
-    for (Index t = 0; t < ws.batch_.size(); ++t) {
-      S sum = 0;
-      for (const auto& leaf : ws.batch_[t].leaves()) sum += entropy_term(leaf.reach);
-      ws.regularization_ += sum;
-    }
-    ws.regularization_ *= S(options_.entropy) / S(num_live);
+    double sum = 0;
+    for (Index t = 0; t < ws.batch_.size(); ++t)
+      for (const auto& leaf : ws.batch_[t].leaves()) sum += double(entropy_term(leaf.reach));
+    ws.regularization_ = S(options_.entropy * sum / double(num_live));
   }
 }
 

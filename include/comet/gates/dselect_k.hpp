@@ -222,8 +222,9 @@ void DSelectKGate<S>::evaluate(std::string_view where, const Samples<S>& samples
       Tile::add_weight);
   if (purpose == Purpose::inference) return;
   ws.batch_.keep();
-  for (Index t = 0; t < ws.batch_.size(); ++t) ws.regularization_ += ws.batch_[t].penalty();
-  if (num_live > 0) ws.regularization_ /= S(num_live);
+  double sum = 0;
+  for (Index t = 0; t < ws.batch_.size(); ++t) sum += double(ws.batch_[t].penalty());
+  if (num_live > 0) ws.regularization_ = S(sum / double(num_live));
 }
 
 /// The logits of a tile's samples, and the walk.

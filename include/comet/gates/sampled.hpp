@@ -249,9 +249,10 @@ void SampledGate<S>::evaluate(const Samples<S>& samples, Routing<S>& routing,
       ws.trimmed_[std::size_t(column)] =
           trimmed(h, g, ws.order_.data() + tile * n, ws.largest_.data() + column * k);
   });
-  S sum = 0;
-  for (const S value : ws.trimmed_) sum += value;
-  ws.regularization_ = live.size() == 0 ? S(0) : S(options_.trimmed_lasso) * sum / S(live.size());
+  double sum = 0;
+  for (const S value : ws.trimmed_) sum += double(value);
+  ws.regularization_ =
+      live.size() == 0 ? S(0) : S(options_.trimmed_lasso * sum / double(live.size()));
   ws.batch_.end_forward(samples.size());
 }
 
