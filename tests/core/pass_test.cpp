@@ -113,14 +113,3 @@ TEST_CASE("a pass adds to the gradients of a larger model where it is told so") 
   CHECK_THROWS_WITH(Pass(twice.first, gradients.view()),
                     "comet::Pass: gradients.size() is 2, expected number of tensors = 1");
 }
-
-TEST_CASE("optimizers take gradients from a pass or as they are") {
-  const Twice twice = make_twice();
-  Pass pass(twice);
-  twice.backward(5, 1, pass);
-  const auto from_pass = comet::detail::gradients_of<double>(twice, pass);
-  CHECK(from_pass.size() == 2);
-  CHECK(from_pass[0](0, 0) == 15);
-  Gradients gradients(twice);
-  CHECK(comet::detail::gradients_of<double>(twice, gradients.view()).size() == 2);
-}
