@@ -27,9 +27,9 @@ class RatingsFile {
       : folder_(std::filesystem::temp_directory_path() /
                 ("loader_bench." + std::to_string(getpid()) + '.' + std::to_string(ratings))) {
     std::filesystem::create_directories(folder_);
-    movielens::write_synthetic(
+    programs::movielens::write_synthetic(
         folder_,
-        movielens::make_synthetic_ratings(
+        programs::movielens::make_synthetic_ratings(
             {.users = std::int32_t(ratings / 160), .items = 3706, .ratings = ratings}),
         "synthetic");
   }
@@ -64,23 +64,23 @@ void bytes(benchmark::State& state) {
 
 void read(benchmark::State& state) {
   const RatingsFile file(state.range(0));
-  for (auto _ : state) benchmark::DoNotOptimize(movielens::read_ratings(file.path()));
+  for (auto _ : state) benchmark::DoNotOptimize(programs::movielens::read_ratings(file.path()));
   count(state, file.path(), state.range(0));
 }
 
 void split(benchmark::State& state) {
   const RatingsFile file(state.range(0));
-  const auto ratings = movielens::read_ratings(file.path());
+  const auto ratings = programs::movielens::read_ratings(file.path());
   for (auto _ : state)
-    benchmark::DoNotOptimize(movielens::make_two_task_data(ratings, comet::RandomKey(1)));
+    benchmark::DoNotOptimize(programs::movielens::make_two_task_data(ratings, comet::RandomKey(1)));
   state.SetItemsProcessed(state.iterations() * state.range(0));
 }
 
 void epoch(benchmark::State& state) {
   const RatingsFile file(state.range(0));
-  const auto data =
-      movielens::make_two_task_data(movielens::read_ratings(file.path()), comet::RandomKey(1));
-  movielens::Batches batches(data.train, 512);
+  const auto data = programs::movielens::make_two_task_data(
+      programs::movielens::read_ratings(file.path()), comet::RandomKey(1));
+  programs::movielens::Batches batches(data.train, 512);
   std::uint64_t number = 0;
   for (auto _ : state) {
     batches.shuffle(comet::RandomKey(number++));

@@ -21,7 +21,7 @@ namespace {
 using comet::Index;
 using comet::RandomKey;
 using S = float;
-using Model = movielens::TwoTaskModel<S>;
+using Model = programs::movielens::TwoTaskModel<S>;
 
 constexpr Index num_users = 6040;  // the shape of MovieLens 1M
 constexpr Index num_items = 3706;

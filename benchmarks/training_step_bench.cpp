@@ -26,7 +26,7 @@ constexpr Index num_experts = 16;
 constexpr Index features = 256;
 
 using S = float;
-using Model = movielens::TwoTaskModel<S>;
+using Model = programs::movielens::TwoTaskModel<S>;
 
 comet::CometGate<S> saturated_gate(RandomKey key) {
   comet::CometGate<S> gate(

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: MIT
-# Which lines and branches the tests run, of the library and of the example, which is counted on its
+# Which lines and branches the tests run, of the library and of the programs, which are counted on their
 # own: what an example's test happens to run of the library counts for the library as well.
 #   scripts/coverage.sh
 # Branches are those of the code that the compiler made, at -O0: the two sides of every conditional
@@ -8,7 +8,7 @@
 # gcov knows to be an exception's, and without lines that hold no code, such as a closing brace
 # (--exclude-throw-branches, --exclude-unreachable-branches). A line or branch of a template counts as
 # run if it is in one instance.
-# build/coverage/include.txt and movielens.txt have a line per file with the lines that never ran.
+# build/coverage/include.txt, programs.txt and movielens.txt have a line per file with the lines that never ran.
 source "$(dirname "$0")/lib.sh"
 
 require gcc gcovr
@@ -16,8 +16,8 @@ build coverage
 find build/coverage -name '*.gcda' -delete
 ctest --preset coverage
 gcovr --root . --exclude-throw-branches --exclude-unreachable-branches --filter include/ \
-  --filter examples/movielens/ --json build/coverage/coverage.json build/coverage
-for part in include examples/movielens; do
+  --filter examples/programs/ --filter examples/movielens/ --json build/coverage/coverage.json build/coverage
+for part in include examples/programs examples/movielens; do
   echo "$part/"
   gcovr --root . --add-tracefile build/coverage/coverage.json --filter "$part/" --print-summary \
     --txt "build/coverage/${part##*/}.txt" | grep -E '^(lines|branches)'

@@ -62,16 +62,21 @@ done | awk -v floors="$floors" '
   exit 1
 }
 
-# The rooms of the MovieLens program, from the ground up: a file includes its own room and those before
-# it, and what other programs can share knows neither data nor model.
-rooms=
+# The rooms of the programs, from the ground up: a file includes its own room and those before it. What
+# they share, examples/programs, knows none of them.
+# check_rooms PROGRAM ROOM...
+check_rooms() {
+  local program=$1 rooms= room
+  shift
+  for room; do
+    rooms+="${rooms:+|}$room"
+    ! git grep -nE "^#include <$program/" -- "examples/$program/$room/*.[ch]pp" |
+      grep -vE "<$program/($rooms)/" || bad=1
+  done
+}
 bad=0
-for room in base data model training study report commands; do
-  rooms+="${rooms:+|}$room"
-  ! git grep -nE '^#include <movielens/' -- "examples/movielens/$room/*.[ch]pp" |
-    grep -vE "<movielens/($rooms)/" || bad=1
-done
-! git grep -nE '^#include <movielens/(data|model)/' -- \
-  'examples/movielens/training' 'examples/movielens/study' 'examples/movielens/report' || bad=1
-[ $bad = 0 ] || echo 'floors: these includes lead from a room of examples/movielens upward' >&2
+check_rooms programs base training study report commands
+check_rooms movielens data model commands
+! git grep -nE '^#include <movielens/' -- examples/programs || bad=1
+[ $bad = 0 ] || echo 'floors: these includes lead from a room of a program upward' >&2
 exit $bad

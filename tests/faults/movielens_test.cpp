@@ -13,7 +13,7 @@
 #include <faults/surroundings.hpp>
 #include <support/catch.hpp>
 
-using namespace movielens::test;
+using namespace programs::movielens::test;
 
 namespace {
 

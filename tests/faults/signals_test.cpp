@@ -13,7 +13,7 @@
 #include <faults/surroundings.hpp>
 #include <support/catch.hpp>
 
-using namespace movielens::test;
+using namespace programs::movielens::test;
 
 TEST_CASE("a signal that meets a command while it reads ends it and costs nothing",
           "[movielens][faults]") {

@@ -19,13 +19,16 @@
 #include <thread>
 #include <vector>
 
-#include <examples/movielens/temporary_directory.hpp>
 #include <support/catch.hpp>
+#include <support/temporary_directory.hpp>
 
 /// \file
 /// \brief The real program, run as a user runs it, in surroundings that fail.
 
-namespace movielens::test {
+namespace programs::movielens::test {
+
+using comet::test::content_of;
+using comet::test::TemporaryDirectory;
 
 using Place = TemporaryDirectory;
 
@@ -276,4 +279,4 @@ inline void write_to(int pipe, std::string_view text) {
   CHECK(::write(pipe, text.data(), text.size()) == static_cast<ssize_t>(text.size()));
 }
 
-}  // namespace movielens::test
+}  // namespace programs::movielens::test

@@ -69,8 +69,8 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
 
   std::ostringstream out;
   std::ostringstream err;
-  const int code = movielens::run(static_cast<int>(argv.size()), argv.data(),
-                                  {.out = out, .err = err, .err_is_terminal = false});
+  const int code = programs::movielens::run(static_cast<int>(argv.size()), argv.data(),
+                                            {.out = out, .err = err, .err_is_terminal = false});
   expect(code == 0 || code == 2, "the exit code is that of success or of bad input");
   const std::string message = err.str();
   if (code == 2)

@@ -10,10 +10,10 @@
 #include <utility>
 #include <vector>
 
-#include <movielens/base/file_error.hpp>
-#include <movielens/base/utf8.hpp>
 #include <movielens/data/header.hpp>
 #include <movielens/data/ratings.hpp>
+#include <programs/base/file_error.hpp>
+#include <programs/base/utf8.hpp>
 
 #include <fuzz/fuzz.hpp>
 
@@ -21,15 +21,15 @@ namespace {
 
 using comet::fuzz::Bytes;
 using comet::fuzz::expect;
-using movielens::TableOptions;
+using programs::movielens::TableOptions;
 using Strings = std::vector<std::string>;
 
 void check_ids(const Strings& ids) {
-  for (const std::string& id : ids) expect(movielens::to_utf8(id) == id, "ids are UTF-8");
+  for (const std::string& id : ids) expect(programs::to_utf8(id) == id, "ids are UTF-8");
   expect(std::set<std::string>(ids.begin(), ids.end()).size() == ids.size(), "ids are distinct");
 }
 
-void check(const movielens::Ratings& ratings) {
+void check(const programs::movielens::Ratings& ratings) {
   expect(ratings.size() > 0, "there are ratings");
   expect(ratings.value.size() == ratings.size(), "a value per rating");
   expect(ratings.offsets.size() == ratings.user_ids.size() + 1, "an offset per user");
@@ -48,7 +48,7 @@ void check(const movielens::Ratings& ratings) {
   check_ids(ratings.user_ids);
   check_ids(ratings.item_ids);
   for (const std::string& note : ratings.notes)
-    expect(movielens::printable(note) == note, "notes are a line that can be shown");
+    expect(programs::printable(note) == note, "notes are a line that can be shown");
 }
 
 /// The options of a first byte.
@@ -58,15 +58,15 @@ TableOptions options_of(std::uint8_t byte) {
   TableOptions options;
   options.columns = columns[byte % 6];
   if (byte / 6 % 2 == 1) options.not_rated = byte / 12 % 2 == 0 ? "-1" : "NA";
-  if (byte / 24 > 0) options.duplicates = movielens::duplicates_names()[byte / 24 % 4];
+  if (byte / 24 > 0) options.duplicates = programs::movielens::duplicates_names()[byte / 24 % 4];
   return options;
 }
 
 /// Any file.
 void read(const std::filesystem::path& file, const TableOptions& options) {
   try {
-    check(movielens::read_ratings(file, options));
-  } catch (const movielens::FileError& error) {
+    check(programs::movielens::read_ratings(file, options));
+  } catch (const programs::FileError& error) {
     expect(std::string(error.what()).find('\n') == std::string::npos, "an error is a line");
   } catch (const std::invalid_argument&) {
     expect(!options.columns.empty(), "only columns that were named can be wrong arguments");
@@ -93,7 +93,7 @@ class MadeTable {
 
   [[nodiscard]] const std::string& text() const noexcept { return text_; }
 
-  void expect_equal(const movielens::Ratings& ratings) const {
+  void expect_equal(const programs::movielens::Ratings& ratings) const {
     std::map<std::pair<std::string, std::string>, float> read;
     for (std::size_t u = 0; u < ratings.user_ids.size(); ++u)
       for (std::size_t r = ratings.offsets[u]; r < ratings.offsets[u + 1]; ++r)
@@ -115,7 +115,7 @@ class MadeTable {
         const auto c = bytes_.take<std::uint8_t>();
         name += c > 0x80 && c != 0xEF ? char(c) : char('0' + c % 75);  // '0' to 'z'
       }
-      const std::string plain = movielens::plain_name(name);
+      const std::string plain = programs::movielens::plain_name(name);
       const bool is_ours = plain == "userid" || plain == "movieid" || plain == "rating";
       const bool separates = name.find_first_of(",;|") != std::string::npos ||
                              name.find("::") != std::string::npos || name.front() == ':' ||
@@ -125,7 +125,7 @@ class MadeTable {
     for (std::size_t i = names_.size() - 1; i > 0; --i)
       std::swap(names_[i], names_[std::size_t(bytes_.between(0, std::ptrdiff_t(i)))]);
     for (std::size_t i = 0; i < names_.size(); ++i) {
-      const std::string plain = movielens::plain_name(names_[i]);
+      const std::string plain = programs::movielens::plain_name(names_[i]);
       if (plain == "userid") user_ = i;
       if (plain == "movieid") item_ = i;
       if (plain == "rating") rating_ = i;
@@ -187,7 +187,8 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   const comet::fuzz::MemoryFile file(table.text());
   TableOptions options;
   options.duplicates = "last";
-  const movielens::Ratings ratings = movielens::read_ratings(file.path(), options);
+  const programs::movielens::Ratings ratings =
+      programs::movielens::read_ratings(file.path(), options);
   check(ratings);
   table.expect_equal(ratings);
   return 0;

@@ -5,22 +5,22 @@
 
 #include <comet/core/random.hpp>
 
-#include <movielens/base/file_error.hpp>
 #include <movielens/model/train_options.hpp>
-#include <movielens/study/search_space.hpp>
+#include <programs/base/file_error.hpp>
+#include <programs/study/search_space.hpp>
 
 #include <fuzz/fuzz.hpp>
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   const comet::fuzz::MemoryFile file({reinterpret_cast<const char*>(data), size});
   try {
-    movielens::TrainOptions defaults;
-    const auto space = movielens::SearchSpace::read(file.path(), table_of(defaults));
+    programs::movielens::TrainOptions defaults;
+    const auto space = programs::SearchSpace::read(file.path(), table_of(defaults));
     for (std::uint64_t seed = 0; seed < 4; ++seed) {
-      movielens::TrainOptions drawn;
+      programs::movielens::TrainOptions drawn;
       table_of(drawn).set(space.sample(comet::RandomKey(seed)));
       try {
-        movielens::check(drawn);
+        programs::movielens::check(drawn);
       } catch (const std::invalid_argument& refused) {
         // Bounds were checked one by one; the two that depend on another option may still clash.
         const std::string_view what = refused.what();
@@ -28,7 +28,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
                             "a draw is as right as its bounds");
       }
     }
-  } catch (const movielens::FileError&) {
+  } catch (const programs::FileError&) {
   }
   return 0;
 }

@@ -9,13 +9,13 @@
 
 #include <comet/io/atomic_file.hpp>
 
-#include <examples/movielens/temporary_directory.hpp>
 #include <support/catch.hpp>
+#include <support/temporary_directory.hpp>
 
 using comet::AtomicFile;
 using comet::FileError;
-using movielens::test::content_of;
-using movielens::test::TemporaryDirectory;
+using comet::test::content_of;
+using comet::test::TemporaryDirectory;
 namespace fs = std::filesystem;
 
 namespace {

@@ -17,13 +17,13 @@
 #include <comet/io/safetensors.hpp>
 #include <comet/optimizers/adam.hpp>
 
-#include <examples/movielens/temporary_directory.hpp>
 #include <support/catch.hpp>
 #include <support/model.hpp>
+#include <support/temporary_directory.hpp>
 
 using namespace comet;
-using movielens::test::content_of;
-using movielens::test::TemporaryDirectory;
+using comet::test::content_of;
+using comet::test::TemporaryDirectory;
 
 namespace {
 

@@ -11,8 +11,8 @@
 #include <comet/moe_layer.hpp>
 #include <nlohmann/json.hpp>
 
-#include <examples/movielens/temporary_directory.hpp>
 #include <support/catch.hpp>
+#include <support/temporary_directory.hpp>
 
 using namespace comet;
 
@@ -27,10 +27,10 @@ TEST_CASE("weights of another framework compute what they did there") {
   const std::string file = COMET_TEST_DATA "/weights_from_numpy";
   load_parameters(TensorFile(file + ".safetensors"), layer);
   {  // Written again, it is the file that tests/scripts/weights_from_numpy.py reads without comet.
-    const movielens::test::TemporaryDirectory directory;
+    const comet::test::TemporaryDirectory directory;
     save_parameters(directory.path() / "model", layer);
-    CHECK(movielens::test::content_of(directory.path() / "model") ==
-          movielens::test::content_of(COMET_TEST_DATA "/written_by_comet.safetensors"));
+    CHECK(comet::test::content_of(directory.path() / "model") ==
+          comet::test::content_of(COMET_TEST_DATA "/written_by_comet.safetensors"));
   }
 
   const auto numbers = nlohmann::json::parse(std::ifstream(file + ".json"));

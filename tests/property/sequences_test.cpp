@@ -19,9 +19,9 @@
 #include <comet/moe_layer.hpp>
 #include <comet/optimizers/adam.hpp>
 
-#include <examples/movielens/temporary_directory.hpp>
 #include <support/catch.hpp>
 #include <support/model.hpp>
+#include <support/temporary_directory.hpp>
 
 using namespace comet;
 
@@ -121,7 +121,7 @@ TEMPLATE_TEST_CASE(
     }
   }
 
-  const movielens::test::TemporaryDirectory directory;
+  const comet::test::TemporaryDirectory directory;
   for (int sequence = 0; sequence < 50; ++sequence) {
     const RandomKey key = RandomKey(11).fold(sequence);
     Training<TestType> training(start);

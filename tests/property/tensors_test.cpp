@@ -9,8 +9,8 @@
 #include <comet/core/random.hpp>
 #include <comet/io/safetensors.hpp>
 
-#include <examples/movielens/temporary_directory.hpp>
 #include <support/catch.hpp>
+#include <support/temporary_directory.hpp>
 
 using namespace comet;
 
@@ -48,7 +48,7 @@ TEST_CASE("tensors of any name, type and shape come back from a file, bit for bi
   for (std::size_t i = 0; i < tensors.size(); ++i) tensors[i].bytes = memory[i];
   const Metadata texts = {{draw_name(key.fold(98), 0), draw_name(key.fold(99), 1)}};
 
-  const movielens::test::TemporaryDirectory directory;
+  const comet::test::TemporaryDirectory directory;
   const auto path = directory.path() / "file";
   save_tensors(path, tensors, texts);
   const TensorFile file(path);
@@ -64,6 +64,5 @@ TEST_CASE("tensors of any name, type and shape come back from a file, bit for bi
   }
   // What was read can be written again: the same bytes.
   save_tensors(directory.path() / "again", file.tensors(), file.metadata());
-  CHECK(movielens::test::content_of(directory.path() / "again") ==
-        movielens::test::content_of(path));
+  CHECK(comet::test::content_of(directory.path() / "again") == comet::test::content_of(path));
 }

@@ -11,16 +11,16 @@
 
 #include <comet/core/random.hpp>
 
-#include <movielens/base/file_error.hpp>
-#include <movielens/base/files.hpp>
-#include <movielens/commands/command_line.hpp>
 #include <movielens/commands/commands.hpp>
-#include <movielens/report/gnuplot.hpp>
-#include <movielens/report/plots.hpp>
-#include <movielens/study/budget.hpp>
-#include <movielens/study/trials.hpp>
+#include <programs/base/file_error.hpp>
+#include <programs/base/files.hpp>
+#include <programs/commands/command_line.hpp>
+#include <programs/report/gnuplot.hpp>
+#include <programs/report/plots.hpp>
+#include <programs/study/budget.hpp>
+#include <programs/study/trials.hpp>
 
-namespace movielens {
+namespace programs::movielens {
 namespace {
 
 struct BudgetOptions {
@@ -84,4 +84,4 @@ void add_budget(CLI::App& program, const Console& console) {
   command->callback([o, console] { budget(*o, console); });
 }
 
-}  // namespace movielens
+}  // namespace programs::movielens

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
-#include <movielens/base/console.hpp>
+#include <programs/base/console.hpp>
 
 namespace CLI {
 class App;
@@ -10,7 +10,7 @@ class App;
 /// \file
 /// \brief The sub-commands, one file each. A command registers its options; parsing runs it.
 
-namespace movielens {
+namespace programs::movielens {
 
 void add_train(CLI::App& program, const Console& console);
 void add_compare(CLI::App& program, const Console& console);
@@ -21,4 +21,4 @@ void add_budget(CLI::App& program, const Console& console);
 void add_report(CLI::App& program, const Console& console);
 void add_synthesize(CLI::App& program, const Console& console);
 
-}  // namespace movielens
+}  // namespace programs::movielens

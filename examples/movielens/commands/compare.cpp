@@ -9,17 +9,17 @@
 
 #include <CLI/CLI.hpp>
 
-#include <movielens/base/files.hpp>
-#include <movielens/base/interrupt.hpp>
-#include <movielens/commands/command_line.hpp>
 #include <movielens/commands/commands.hpp>
 #include <movielens/commands/run.hpp>
 #include <movielens/data/dataset.hpp>
 #include <movielens/data/ratings.hpp>
 #include <movielens/model/train_options.hpp>
-#include <movielens/report/result_table.hpp>
+#include <programs/base/files.hpp>
+#include <programs/base/interrupt.hpp>
+#include <programs/commands/command_line.hpp>
+#include <programs/report/result_table.hpp>
 
-namespace movielens {
+namespace programs::movielens {
 namespace {
 
 struct CompareOptions {
@@ -108,4 +108,4 @@ void add_compare(CLI::App& program, const Console& console) {
   command->callback([o, console] { compare(*o, console); });
 }
 
-}  // namespace movielens
+}  // namespace programs::movielens

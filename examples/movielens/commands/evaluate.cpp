@@ -5,7 +5,6 @@
 
 #include <CLI/CLI.hpp>
 
-#include <movielens/commands/command_line.hpp>
 #include <movielens/commands/commands.hpp>
 #include <movielens/commands/run.hpp>
 #include <movielens/data/dataset.hpp>
@@ -14,8 +13,9 @@
 #include <movielens/model/model_file.hpp>
 #include <movielens/model/predictor.hpp>
 #include <movielens/model/train_options.hpp>
+#include <programs/commands/command_line.hpp>
 
-namespace movielens {
+namespace programs::movielens {
 namespace {
 
 struct EvaluateOptions {
@@ -73,4 +73,4 @@ void add_evaluate(CLI::App& program, const Console& console) {
   command->callback([o, console] { evaluate(*o, console); });
 }
 
-}  // namespace movielens
+}  // namespace programs::movielens

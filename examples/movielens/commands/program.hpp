@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
-#include <movielens/base/console.hpp>
+#include <programs/base/console.hpp>
 
-namespace movielens {
+namespace programs::movielens {
 
 /// \brief The program `movielens`.
 /// \return its exit code: 0 if all went well, 2 for bad options or data, with one line on
 ///         console.err, 1 for anything unforeseen
 int run(int argc, const char* const* argv, const Console& console);
 
-}  // namespace movielens
+}  // namespace programs::movielens

@@ -12,8 +12,6 @@
 
 #include <comet/kernels/functions.hpp>
 
-#include <movielens/base/text_table.hpp>
-#include <movielens/commands/command_line.hpp>
 #include <movielens/commands/commands.hpp>
 #include <movielens/data/ratings.hpp>
 #include <movielens/data/titles.hpp>
@@ -21,8 +19,10 @@
 #include <movielens/model/predictor.hpp>
 #include <movielens/model/recommendation.hpp>
 #include <movielens/model/train_options.hpp>
+#include <programs/base/text_table.hpp>
+#include <programs/commands/command_line.hpp>
 
-namespace movielens {
+namespace programs::movielens {
 namespace {
 
 struct RecommendOptions {
@@ -124,4 +124,4 @@ void add_recommend(CLI::App& program, const Console& console) {
   command->callback([o, console] { recommend(*o, console); });
 }
 
-}  // namespace movielens
+}  // namespace programs::movielens

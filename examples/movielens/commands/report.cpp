@@ -8,16 +8,16 @@
 
 #include <CLI/CLI.hpp>
 
-#include <movielens/base/file_error.hpp>
-#include <movielens/base/files.hpp>
-#include <movielens/base/json.hpp>
 #include <movielens/commands/commands.hpp>
 #include <movielens/data/line_reader.hpp>
-#include <movielens/report/gnuplot.hpp>
-#include <movielens/report/plots.hpp>
-#include <movielens/study/trials.hpp>
+#include <programs/base/file_error.hpp>
+#include <programs/base/files.hpp>
+#include <programs/base/json.hpp>
+#include <programs/report/gnuplot.hpp>
+#include <programs/report/plots.hpp>
+#include <programs/study/trials.hpp>
 
-namespace movielens {
+namespace programs::movielens {
 namespace {
 
 std::vector<Json> lines_of(const std::filesystem::path& file) {
@@ -105,4 +105,4 @@ void add_report(CLI::App& program, const Console& console) {
   command->callback([o, console] { report(o->folder, o->out, console); });
 }
 
-}  // namespace movielens
+}  // namespace programs::movielens

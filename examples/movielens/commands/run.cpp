@@ -8,14 +8,14 @@
 #include <comet/core/random.hpp>
 #include <comet/core/thread_pool.hpp>
 
-#include <movielens/base/files.hpp>
-#include <movielens/base/places.hpp>
 #include <movielens/model/build_model.hpp>
 #include <movielens/model/model.hpp>
 #include <movielens/model/model_file.hpp>
 #include <movielens/model/two_task.hpp>
+#include <programs/base/files.hpp>
+#include <programs/base/places.hpp>
 
-namespace movielens {
+namespace programs::movielens {
 namespace {
 
 RunDescription description_of(const TrainOptions& options, const Dataset& data) {
@@ -70,4 +70,4 @@ RunResult run(const TrainOptions& options, const Dataset& data, const Console& c
       [&](const std::filesystem::path& path) { save_model(path, model, options, data); });
 }
 
-}  // namespace movielens
+}  // namespace programs::movielens

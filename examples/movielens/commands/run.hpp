@@ -4,14 +4,14 @@
 #include <optional>
 #include <vector>
 
-#include <movielens/base/console.hpp>
-#include <movielens/base/json.hpp>
 #include <movielens/data/dataset.hpp>
 #include <movielens/model/train_options.hpp>
-#include <movielens/report/result_table.hpp>
-#include <movielens/training/run.hpp>
+#include <programs/base/console.hpp>
+#include <programs/base/json.hpp>
+#include <programs/report/result_table.hpp>
+#include <programs/training/run.hpp>
 
-namespace movielens {
+namespace programs::movielens {
 
 /// \brief Reads the ratings of options.data and draws negatives and splits from the split's seed.
 /// \throws FileError for ratings that cannot be used
@@ -32,4 +32,4 @@ namespace movielens {
 /// \throws Interrupted if an orderly end was asked for
 RunResult run(const TrainOptions& options, const Dataset& data, const Console& console);
 
-}  // namespace movielens
+}  // namespace programs::movielens

@@ -8,7 +8,7 @@
 #include <movielens/commands/commands.hpp>
 #include <movielens/data/synthetic.hpp>
 
-namespace movielens {
+namespace programs::movielens {
 namespace {
 
 struct SynthesizeOptions {
@@ -44,4 +44,4 @@ void add_synthesize(CLI::App& program, const Console& console) {
   command->callback([options, console] { synthesize(*options, console); });
 }
 
-}  // namespace movielens
+}  // namespace programs::movielens

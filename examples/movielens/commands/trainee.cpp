@@ -3,7 +3,7 @@
 
 #include <movielens/commands/run.hpp>
 
-namespace movielens {
+namespace programs::movielens {
 
 Json TwoTaskTrainee::options_with(const Json& changes) const { return to_json(changed(changes)); }
 
@@ -22,4 +22,4 @@ TrainOptions TwoTaskTrainee::changed(const Json& changes) const {
   return options;
 }
 
-}  // namespace movielens
+}  // namespace programs::movielens

@@ -4,12 +4,12 @@
 #include <filesystem>
 #include <string>
 
-#include <movielens/base/console.hpp>
 #include <movielens/data/dataset.hpp>
 #include <movielens/model/train_options.hpp>
-#include <movielens/study/tuner.hpp>
+#include <programs/base/console.hpp>
+#include <programs/study/tuner.hpp>
 
-namespace movielens {
+namespace programs::movielens {
 
 /// The two-task model on ratings. Nothing of it is owned.
 class TwoTaskTrainee : public Trainee {
@@ -30,4 +30,4 @@ class TwoTaskTrainee : public Trainee {
   const Console& console_;
 };
 
-}  // namespace movielens
+}  // namespace programs::movielens

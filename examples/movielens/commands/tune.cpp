@@ -9,19 +9,19 @@
 
 #include <CLI/CLI.hpp>
 
-#include <movielens/base/interrupt.hpp>
-#include <movielens/commands/command_line.hpp>
 #include <movielens/commands/commands.hpp>
 #include <movielens/commands/run.hpp>
 #include <movielens/commands/trainee.hpp>
 #include <movielens/data/dataset.hpp>
 #include <movielens/data/ratings.hpp>
 #include <movielens/model/train_options.hpp>
-#include <movielens/study/search_space.hpp>
-#include <movielens/study/tuner.hpp>
-#include <movielens/training/run.hpp>
+#include <programs/base/interrupt.hpp>
+#include <programs/commands/command_line.hpp>
+#include <programs/study/search_space.hpp>
+#include <programs/study/tuner.hpp>
+#include <programs/training/run.hpp>
 
-namespace movielens {
+namespace programs::movielens {
 namespace {
 
 struct TuneOptions {
@@ -117,4 +117,4 @@ void add_tune(CLI::App& program, const Console& console) {
   });
 }
 
-}  // namespace movielens
+}  // namespace programs::movielens

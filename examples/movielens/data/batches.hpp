@@ -12,7 +12,7 @@
 
 #include <movielens/data/two_task.hpp>
 
-namespace movielens {
+namespace programs::movielens {
 
 /// Some rows, gathered.
 struct Batch {
@@ -75,4 +75,4 @@ class Batches {
   TwoTaskRows gathered_;
 };
 
-}  // namespace movielens
+}  // namespace programs::movielens

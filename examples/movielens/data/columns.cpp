@@ -6,12 +6,12 @@
 #include <limits>
 #include <stdexcept>
 
-#include <movielens/base/file_error.hpp>
 #include <movielens/data/header.hpp>
 #include <movielens/data/numbers.hpp>
 #include <movielens/data/row_splitter.hpp>
+#include <programs/base/file_error.hpp>
 
-namespace movielens {
+namespace programs::movielens {
 namespace {
 
 constexpr std::string_view name_prefix = "name:";
@@ -113,4 +113,4 @@ bool are_named_in(std::span<const std::string> columns, std::span<const std::str
   });
 }
 
-}  // namespace movielens
+}  // namespace programs::movielens

@@ -7,7 +7,7 @@
 #include <string>
 #include <string_view>
 
-namespace movielens {
+namespace programs::movielens {
 
 /// \brief What --columns says: where user, item and rating are.
 ///
@@ -31,4 +31,4 @@ void check_columns(std::span<const std::string> columns);
 [[nodiscard]] bool are_named_in(std::span<const std::string> columns,
                                 std::span<const std::string_view> line);
 
-}  // namespace movielens
+}  // namespace programs::movielens

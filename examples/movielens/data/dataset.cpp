@@ -3,7 +3,7 @@
 
 #include <movielens/data/ratings.hpp>
 
-namespace movielens {
+namespace programs::movielens {
 
 std::vector<std::int64_t> Dataset::item_frequency() const {
   std::vector<std::int64_t> frequency(static_cast<std::size_t>(rows.num_items), 0);
@@ -22,4 +22,4 @@ Dataset load_dataset(const std::filesystem::path& path, const TableOptions& tabl
           .notes = ratings.notes};
 }
 
-}  // namespace movielens
+}  // namespace programs::movielens

@@ -12,7 +12,7 @@
 #include <movielens/data/table_options.hpp>
 #include <movielens/data/two_task.hpp>
 
-namespace movielens {
+namespace programs::movielens {
 
 /// \brief Ratings made into the two tasks, and where they came from.
 struct Dataset {
@@ -33,4 +33,4 @@ struct Dataset {
 [[nodiscard]] Dataset load_dataset(const std::filesystem::path& path, const TableOptions& table,
                                    comet::RandomKey key);
 
-}  // namespace movielens
+}  // namespace programs::movielens

@@ -4,9 +4,9 @@
 #include <algorithm>
 #include <cstddef>
 
-#include <movielens/base/file_error.hpp>
+#include <programs/base/file_error.hpp>
 
-namespace movielens {
+namespace programs::movielens {
 namespace {
 
 bool are_of_one_pair(const Row& a, const Row& b) { return a.user == b.user && a.item == b.item; }
@@ -43,4 +43,4 @@ void merge_duplicates(std::vector<Row>& rows, std::string_view how,
   rows.erase(merged, rows.end());
 }
 
-}  // namespace movielens
+}  // namespace programs::movielens

@@ -9,7 +9,7 @@
 
 #include <movielens/data/row_reader.hpp>
 
-namespace movielens {
+namespace programs::movielens {
 
 /// \brief Makes one row of those of the same user and item.
 /// \param rows  sorted by user, item and line
@@ -20,4 +20,4 @@ void merge_duplicates(std::vector<Row>& rows, std::string_view how,
                       std::span<const std::string> user_ids, std::span<const std::string> item_ids,
                       const std::filesystem::path& file);
 
-}  // namespace movielens
+}  // namespace programs::movielens

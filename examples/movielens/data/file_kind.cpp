@@ -5,7 +5,7 @@
 #include <array>
 #include <cstddef>
 
-namespace movielens {
+namespace programs::movielens {
 namespace {
 
 using namespace std::string_view_literals;
@@ -78,4 +78,4 @@ std::string_view other_kind_of_file(std::string_view first_bytes) {
   return alternates_with_zeros(first_bytes) ? utf_16 : std::string_view{};
 }
 
-}  // namespace movielens
+}  // namespace programs::movielens

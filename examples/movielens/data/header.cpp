@@ -5,10 +5,10 @@
 #include <array>
 #include <vector>
 
-#include <movielens/base/file_error.hpp>
 #include <movielens/data/numbers.hpp>
+#include <programs/base/file_error.hpp>
 
-namespace movielens {
+namespace programs::movielens {
 namespace {
 
 // The more usual names come first.
@@ -119,4 +119,4 @@ std::string listed(std::span<const std::string_view> fields) {
   return fields.size() > most ? text + ", ..." : text;
 }
 
-}  // namespace movielens
+}  // namespace programs::movielens

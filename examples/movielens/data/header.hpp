@@ -7,7 +7,7 @@
 #include <string>
 #include <string_view>
 
-namespace movielens {
+namespace programs::movielens {
 
 /// What a column may be.
 enum class Role { user, item, rating, title };
@@ -40,4 +40,4 @@ enum class Role { user, item, rating, title };
 /// For messages: "a", "b", "c".
 [[nodiscard]] std::string listed(std::span<const std::string_view> fields);
 
-}  // namespace movielens
+}  // namespace programs::movielens

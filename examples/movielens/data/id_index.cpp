@@ -6,10 +6,10 @@
 #include <numeric>
 #include <tuple>
 
-#include <movielens/base/utf8.hpp>
 #include <movielens/data/numbers.hpp>
+#include <programs/base/utf8.hpp>
 
-namespace movielens {
+namespace programs::movielens {
 
 std::int32_t IdIndex::number_of(std::string_view text) {
   if (!ids_.empty() && ids_[static_cast<std::size_t>(last_)] == text) return last_;
@@ -64,4 +64,4 @@ bool spell_alike(std::vector<std::string>& ids) {
   return true;
 }
 
-}  // namespace movielens
+}  // namespace programs::movielens

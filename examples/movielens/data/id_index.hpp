@@ -9,7 +9,7 @@
 #include <utility>
 #include <vector>
 
-namespace movielens {
+namespace programs::movielens {
 
 /// \brief Numbers ids, which may be any text, in the order of their first appearance.
 class IdIndex {
@@ -40,4 +40,4 @@ class IdIndex {
 /// \return whether any of them is another text now
 bool spell_alike(std::vector<std::string>& ids);
 
-}  // namespace movielens
+}  // namespace programs::movielens

@@ -4,10 +4,10 @@
 #include <cerrno>
 #include <cstring>
 
-#include <movielens/base/file_error.hpp>
 #include <movielens/data/file_kind.hpp>
+#include <programs/base/file_error.hpp>
 
-namespace movielens {
+namespace programs::movielens {
 namespace {
 
 constexpr std::size_t longest_line = std::size_t{1} << 20;
@@ -93,4 +93,4 @@ void LineReader::fill() {
   at_end_ = stream_.eof();
 }
 
-}  // namespace movielens
+}  // namespace programs::movielens

@@ -7,7 +7,7 @@
 #include <string>
 #include <string_view>
 
-namespace movielens {
+namespace programs::movielens {
 
 /// \brief Reads a text file line by line in a fixed amount of memory.
 ///
@@ -56,4 +56,4 @@ class LineReader {
   bool goes_on_ = false;  // the line, behind a byte order mark
 };
 
-}  // namespace movielens
+}  // namespace programs::movielens

@@ -7,7 +7,7 @@
 #include <cmath>
 #include <limits>
 
-namespace movielens {
+namespace programs::movielens {
 namespace {
 
 constexpr std::string_view digits = "0123456789";
@@ -124,4 +124,4 @@ std::string counted(std::size_t count, std::string_view noun) {
   return std::to_string(count) + ' ' + std::string(noun) + (count == 1 ? "" : "s");
 }
 
-}  // namespace movielens
+}  // namespace programs::movielens

@@ -6,7 +6,7 @@
 #include <string>
 #include <string_view>
 
-namespace movielens {
+namespace programs::movielens {
 
 /// \brief The number in the whole of `text`, or nothing.
 ///
@@ -31,4 +31,4 @@ namespace movielens {
 /// "1 row", "2 rows".
 [[nodiscard]] std::string counted(std::size_t count, std::string_view noun);
 
-}  // namespace movielens
+}  // namespace programs::movielens

@@ -7,12 +7,12 @@
 #include <stdexcept>
 #include <utility>
 
-#include <movielens/base/file_error.hpp>
 #include <movielens/data/columns.hpp>
 #include <movielens/data/header.hpp>
 #include <movielens/data/numbers.hpp>
+#include <programs/base/file_error.hpp>
 
-namespace movielens {
+namespace programs::movielens {
 namespace {
 
 using Fields = std::span<const std::string_view>;
@@ -138,4 +138,4 @@ RatingTable RatingTable::of(std::span<const std::string_view> first_line,
                       " without names, expected 4: user, item, rating, time; " + say_columns);
 }
 
-}  // namespace movielens
+}  // namespace programs::movielens

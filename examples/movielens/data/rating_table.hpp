@@ -10,7 +10,7 @@
 
 #include <movielens/data/table_options.hpp>
 
-namespace movielens {
+namespace programs::movielens {
 
 /// \brief What the rows of a file with ratings look like.
 struct RatingTable {
@@ -52,4 +52,4 @@ struct RatingTable {
 
 inline constexpr float jester_not_rated = 99;
 
-}  // namespace movielens
+}  // namespace programs::movielens

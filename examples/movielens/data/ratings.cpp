@@ -8,15 +8,15 @@
 #include <tuple>
 #include <utility>
 
-#include <movielens/base/file_error.hpp>
-#include <movielens/base/utf8.hpp>
 #include <movielens/data/duplicates.hpp>
 #include <movielens/data/line_reader.hpp>
 #include <movielens/data/numbers.hpp>
 #include <movielens/data/row_reader.hpp>
 #include <movielens/data/scale.hpp>
+#include <programs/base/file_error.hpp>
+#include <programs/base/utf8.hpp>
 
-namespace movielens {
+namespace programs::movielens {
 namespace {
 
 std::filesystem::path ratings_file(const std::filesystem::path& path) {
@@ -109,4 +109,4 @@ std::string source_of(const std::filesystem::path& ratings_file) {
   return ratings_file.string();
 }
 
-}  // namespace movielens
+}  // namespace programs::movielens

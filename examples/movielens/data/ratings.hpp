@@ -11,7 +11,7 @@
 
 #include <movielens/data/table_options.hpp>
 
-namespace movielens {
+namespace programs::movielens {
 
 /// \brief Who rated what, sorted by user and then by item.
 ///
@@ -82,4 +82,4 @@ void print_notes(const std::vector<std::string>& notes, std::ostream& out);
 /// there is one, else the path itself.
 [[nodiscard]] std::string source_of(const std::filesystem::path& ratings_file);
 
-}  // namespace movielens
+}  // namespace programs::movielens

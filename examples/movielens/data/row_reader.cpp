@@ -5,14 +5,14 @@
 #include <cmath>
 #include <iterator>
 
-#include <movielens/base/file_error.hpp>
 #include <movielens/data/columns.hpp>
 #include <movielens/data/header.hpp>
 #include <movielens/data/line_reader.hpp>
 #include <movielens/data/numbers.hpp>
 #include <movielens/data/row_splitter.hpp>
+#include <programs/base/file_error.hpp>
 
-namespace movielens {
+namespace programs::movielens {
 namespace {
 
 /// Spreadsheets may begin with a line "sep=;".
@@ -184,4 +184,4 @@ void RowReader::refuse_width(Fields fields) const {
 
 void RowReader::refuse(const std::string& reason) const { throw FileError(file_, line_, reason); }
 
-}  // namespace movielens
+}  // namespace programs::movielens

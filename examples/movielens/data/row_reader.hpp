@@ -14,7 +14,7 @@
 #include <movielens/data/rating_table.hpp>
 #include <movielens/data/table_options.hpp>
 
-namespace movielens {
+namespace programs::movielens {
 
 struct Row {
   std::int32_t user;
@@ -67,4 +67,4 @@ class RowReader {
   std::size_t left_out_ = 0;
 };
 
-}  // namespace movielens
+}  // namespace programs::movielens

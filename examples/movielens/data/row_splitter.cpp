@@ -6,7 +6,7 @@
 
 #include <movielens/data/numbers.hpp>
 
-namespace movielens {
+namespace programs::movielens {
 namespace {
 
 constexpr std::string_view blanks = " \t";
@@ -165,4 +165,4 @@ std::string_view RowSplitter::unquoted(std::string_view text) {
   return std::string_view(unquoted_).substr(begin);
 }
 
-}  // namespace movielens
+}  // namespace programs::movielens

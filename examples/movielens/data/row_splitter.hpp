@@ -7,7 +7,7 @@
 #include <string_view>
 #include <vector>
 
-namespace movielens {
+namespace programs::movielens {
 
 /// \brief Splits the rows of a table into fields.
 ///
@@ -57,4 +57,4 @@ class RowSplitter {
   return text;
 }
 
-}  // namespace movielens
+}  // namespace programs::movielens

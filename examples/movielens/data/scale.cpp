@@ -8,7 +8,7 @@
 
 #include <movielens/data/numbers.hpp>
 
-namespace movielens {
+namespace programs::movielens {
 namespace {
 
 /// The lowest rating or, of the negative ratings, the highest; and what comes next.
@@ -69,4 +69,4 @@ std::vector<std::string> remarks_on_scale(std::span<const Row> rows) {
   return remarks;
 }
 
-}  // namespace movielens
+}  // namespace programs::movielens

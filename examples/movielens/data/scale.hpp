@@ -7,10 +7,10 @@
 
 #include <movielens/data/row_reader.hpp>
 
-namespace movielens {
+namespace programs::movielens {
 
 /// \brief Remarks on ratings that look like "not rated" in a table of an unknown scale: a -1 below
 /// ratings from 1 to 5, a 0 below ratings from 1 to 10, a 99 above those from -10 to 10.
 [[nodiscard]] std::vector<std::string> remarks_on_scale(std::span<const Row> rows);
 
-}  // namespace movielens
+}  // namespace programs::movielens

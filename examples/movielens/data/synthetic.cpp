@@ -14,10 +14,10 @@
 
 #include <comet/core/random.hpp>
 
-#include <movielens/base/file_error.hpp>
-#include <movielens/base/files.hpp>
+#include <programs/base/file_error.hpp>
+#include <programs/base/files.hpp>
 
-namespace movielens {
+namespace programs::movielens {
 namespace {
 
 using comet::RandomKey;
@@ -197,4 +197,4 @@ void write_synthetic(const std::filesystem::path& directory, const Ratings& rati
   write_atomically(directory / "ratings.csv", rows);
 }
 
-}  // namespace movielens
+}  // namespace programs::movielens

@@ -7,7 +7,7 @@
 
 #include <movielens/data/ratings.hpp>
 
-namespace movielens {
+namespace programs::movielens {
 
 struct SyntheticOptions {
   std::int32_t users = 600;
@@ -34,4 +34,4 @@ struct SyntheticOptions {
 void write_synthetic(const std::filesystem::path& directory, const Ratings& ratings,
                      std::string_view source);
 
-}  // namespace movielens
+}  // namespace programs::movielens

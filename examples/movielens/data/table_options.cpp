@@ -4,10 +4,10 @@
 #include <algorithm>
 #include <stdexcept>
 
-#include <movielens/base/file_error.hpp>
 #include <movielens/data/columns.hpp>
+#include <programs/base/file_error.hpp>
 
-namespace movielens {
+namespace programs::movielens {
 
 const std::vector<std::string>& duplicates_names() {
   static const std::vector<std::string> names = {"error", "first", "last", "mean"};
@@ -33,4 +33,4 @@ TableOptions given_or_saved(TableOptions given, const TableOptions& saved) {
   return given;
 }
 
-}  // namespace movielens
+}  // namespace programs::movielens

@@ -5,7 +5,7 @@
 #include <string>
 #include <vector>
 
-namespace movielens {
+namespace programs::movielens {
 
 /// \brief What a person says of a table of ratings. Empty: what can be told from the table.
 struct TableOptions {
@@ -29,4 +29,4 @@ void check(const TableOptions& options);
 /// What is given, and what was saved with a model where nothing is.
 [[nodiscard]] TableOptions given_or_saved(TableOptions given, const TableOptions& saved);
 
-}  // namespace movielens
+}  // namespace programs::movielens

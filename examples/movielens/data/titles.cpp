@@ -10,14 +10,14 @@
 #include <utility>
 #include <vector>
 
-#include <movielens/base/file_error.hpp>
 #include <movielens/data/header.hpp>
 #include <movielens/data/id_index.hpp>
 #include <movielens/data/line_reader.hpp>
 #include <movielens/data/numbers.hpp>
 #include <movielens/data/row_splitter.hpp>
+#include <programs/base/file_error.hpp>
 
-namespace movielens {
+namespace programs::movielens {
 namespace {
 
 /// Files with titles, and the ratings they belong to.
@@ -152,4 +152,4 @@ Titles read_titles(const std::filesystem::path& path, std::string_view item_colu
   return titles;
 }
 
-}  // namespace movielens
+}  // namespace programs::movielens

@@ -6,9 +6,9 @@
 #include <string_view>
 #include <unordered_map>
 
-#include <movielens/base/utf8.hpp>
+#include <programs/base/utf8.hpp>
 
-namespace movielens {
+namespace programs::movielens {
 
 /// Title per item id, in UTF-8 that a terminal can be given.
 using Titles = std::unordered_map<std::string, std::string>;
@@ -29,4 +29,4 @@ using Titles = std::unordered_map<std::string, std::string>;
 [[nodiscard]] Titles read_titles(const std::filesystem::path& path,
                                  std::string_view item_column = {});
 
-}  // namespace movielens
+}  // namespace programs::movielens

@@ -6,9 +6,9 @@
 #include <span>
 #include <string>
 
-#include <movielens/base/file_error.hpp>
+#include <programs/base/file_error.hpp>
 
-namespace movielens {
+namespace programs::movielens {
 namespace {
 
 constexpr double test_share = 0.1;
@@ -128,4 +128,4 @@ TwoTaskData make_two_task_data(const Ratings& ratings, comet::RandomKey key) {
   return data;
 }
 
-}  // namespace movielens
+}  // namespace programs::movielens

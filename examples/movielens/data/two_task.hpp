@@ -9,7 +9,7 @@
 
 #include <movielens/data/ratings.hpp>
 
-namespace movielens {
+namespace programs::movielens {
 
 /// \brief Rows of the two tasks: has the user watched the item, and how many stars did it get.
 struct TwoTaskRows {
@@ -42,4 +42,4 @@ struct TwoTaskData {
 /// \par Cost  O(R log R) for R ratings, also for users who rated nearly everything
 [[nodiscard]] TwoTaskData make_two_task_data(const Ratings& ratings, comet::RandomKey key);
 
-}  // namespace movielens
+}  // namespace programs::movielens

@@ -8,9 +8,9 @@
 
 #include <comet/kernels/functions.hpp>
 
-#include <movielens/base/text_table.hpp>
+#include <programs/base/text_table.hpp>
 
-namespace movielens {
+namespace programs::movielens {
 
 Assessment assess(Predictor& predictor, const TwoTaskRows& rows) {
   Assessment a;
@@ -71,4 +71,4 @@ void print(const Assessment& a, std::ostream& out) {
   out << '\n' << text_table(calibration, 1) << '\n' << text_table(load, 1);
 }
 
-}  // namespace movielens
+}  // namespace programs::movielens

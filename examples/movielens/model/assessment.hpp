@@ -6,12 +6,12 @@
 
 #include <comet/metrics/calibration.hpp>
 
-#include <movielens/base/figures.hpp>
-#include <movielens/base/json.hpp>
 #include <movielens/data/two_task.hpp>
 #include <movielens/model/predictor.hpp>
+#include <programs/base/figures.hpp>
+#include <programs/base/json.hpp>
 
-namespace movielens {
+namespace programs::movielens {
 
 /// Everything there is to say of a model on some rows.
 struct Assessment {
@@ -27,4 +27,4 @@ struct Assessment {
 [[nodiscard]] Json to_json(const Assessment& assessment);
 void print(const Assessment& assessment, std::ostream& out);
 
-}  // namespace movielens
+}  // namespace programs::movielens

@@ -8,10 +8,10 @@
 #include <comet/gates/hash.hpp>
 #include <comet/gates/make_gate.hpp>
 
-#include <movielens/base/kinds.hpp>
-#include <movielens/base/places.hpp>
+#include <programs/base/kinds.hpp>
+#include <programs/base/places.hpp>
 
-namespace movielens {
+namespace programs::movielens {
 namespace {
 
 comet::AnyGate<float> make_gate(const TrainOptions& o, std::span<const std::int64_t> item_frequency,
@@ -42,4 +42,4 @@ Model build_model(const TrainOptions& o, Index num_users,
   return Model(options, std::move(gates), key.fold(places::model));
 }
 
-}  // namespace movielens
+}  // namespace programs::movielens

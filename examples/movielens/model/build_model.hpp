@@ -9,7 +9,7 @@
 #include <movielens/model/model.hpp>
 #include <movielens/model/train_options.hpp>
 
-namespace movielens {
+namespace programs::movielens {
 
 /// \brief A model as it is before training.
 /// \param item_frequency  per item, how many training rows it has: a hash gate spreads items over
@@ -17,4 +17,4 @@ namespace movielens {
 [[nodiscard]] Model build_model(const TrainOptions& options, Index num_users,
                                 std::span<const std::int64_t> item_frequency);
 
-}  // namespace movielens
+}  // namespace programs::movielens

@@ -7,7 +7,7 @@
 #include <comet/losses/mean_squared_error.hpp>
 #include <comet/metrics/roc_auc.hpp>
 
-namespace movielens {
+namespace programs::movielens {
 namespace {
 
 Matrix<double> row_of(const std::vector<float>& values) {
@@ -59,4 +59,4 @@ Figures Evaluator::evaluate(const Model& model, const TaskWeights& weights, Mode
   return figures;
 }
 
-}  // namespace movielens
+}  // namespace programs::movielens

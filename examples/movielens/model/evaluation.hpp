@@ -5,13 +5,13 @@
 #include <span>
 #include <vector>
 
-#include <movielens/base/figures.hpp>
-#include <movielens/base/gate_load.hpp>
 #include <movielens/data/batches.hpp>
 #include <movielens/data/two_task.hpp>
 #include <movielens/model/model.hpp>
+#include <programs/base/figures.hpp>
+#include <programs/base/gate_load.hpp>
 
-namespace movielens {
+namespace programs::movielens {
 
 /// \brief Predicts a whole split and scores it, in double precision: a split has many rows.
 class Evaluator {
@@ -39,4 +39,4 @@ class Evaluator {
   std::vector<GateLoad> loads_;
 };
 
-}  // namespace movielens
+}  // namespace programs::movielens

@@ -5,7 +5,7 @@
 
 #include <comet/core/samples.hpp>
 
-namespace movielens {
+namespace programs::movielens {
 
 HeldOutObjective::HeldOutObjective(const Model& model, const TwoTaskRows& validation,
                                    std::size_t count, TaskWeights weights)
@@ -31,4 +31,4 @@ void HeldOutObjective::start(const std::vector<Model::Gate>& gates) {
   mixtures_->start(gates);
 }
 
-}  // namespace movielens
+}  // namespace programs::movielens

@@ -14,7 +14,7 @@
 #include <movielens/data/two_task.hpp>
 #include <movielens/model/model.hpp>
 
-namespace movielens {
+namespace programs::movielens {
 
 /// \brief The loss of some validation rows as a function of the experts' order: what a swap search
 /// minimises.
@@ -40,4 +40,4 @@ class HeldOutObjective {
   std::optional<Mixtures> mixtures_;
 };
 
-}  // namespace movielens
+}  // namespace programs::movielens

@@ -26,7 +26,7 @@
 
 #include <movielens/model/model_options.hpp>
 
-namespace movielens {
+namespace programs::movielens {
 
 using comet::ConstMatrixView;
 using comet::Matrix;
@@ -320,4 +320,4 @@ Loss TwoTaskModel<S>::evaluate_losses(const ConstMatrixView<S>& outputs,
 /// The program's.
 using Model = TwoTaskModel<float>;
 
-}  // namespace movielens
+}  // namespace programs::movielens

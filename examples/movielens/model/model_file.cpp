@@ -11,9 +11,9 @@
 #include <comet/gates/any.hpp>
 #include <comet/gates/hash.hpp>
 
-#include <movielens/base/json.hpp>
+#include <programs/base/json.hpp>
 
-namespace movielens {
+namespace programs::movielens {
 namespace {
 
 using Hash = comet::HashGate<float>;
@@ -57,7 +57,7 @@ comet::Metadata describe(const TrainOptions& options, const Dataset& data, const
                             {"source", data.source},
                             {"users", data.rows.num_users},
                             {"items", data.rows.num_items},
-                            {"permutations", to_json(order)}};
+                            {"permutations", programs::to_json(order)}};
   return {{description_key, description.dump()}};
 }
 
@@ -144,4 +144,4 @@ void save_model(const std::filesystem::path& path, const Model& model, const Tra
   comet::save_tensors(path, std::move(tensors), describe(options, data, order_of(gates)));
 }
 
-}  // namespace movielens
+}  // namespace programs::movielens

@@ -7,12 +7,12 @@
 
 #include <comet/io/safetensors.hpp>
 
-#include <movielens/base/order.hpp>
 #include <movielens/data/dataset.hpp>
 #include <movielens/model/model.hpp>
 #include <movielens/model/train_options.hpp>
+#include <programs/base/order.hpp>
 
-namespace movielens {
+namespace programs::movielens {
 
 /// \brief A trained model on the disk: its parameters, and what rebuilds it and the rows it was
 /// trained on.
@@ -53,4 +53,4 @@ void check_ids(const ModelFile& file, const std::vector<std::string>& user_ids,
 void save_model(const std::filesystem::path& path, const Model& model, const TrainOptions& options,
                 const Dataset& data);
 
-}  // namespace movielens
+}  // namespace programs::movielens

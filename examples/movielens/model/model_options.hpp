@@ -3,7 +3,7 @@
 
 #include <comet/core/types.hpp>
 
-namespace movielens {
+namespace programs::movielens {
 
 using comet::Index;
 
@@ -23,4 +23,4 @@ struct TaskWeights {
   double rating = 0.5;
 };
 
-}  // namespace movielens
+}  // namespace programs::movielens

@@ -12,7 +12,7 @@
 #include <movielens/model/build_model.hpp>
 #include <movielens/model/evaluation.hpp>
 
-namespace movielens {
+namespace programs::movielens {
 namespace {
 
 Model loaded(const ModelFile& file) {
@@ -73,4 +73,4 @@ void Predictor::explain(std::int32_t user, std::int32_t item, std::ostream& out)
   }
 }
 
-}  // namespace movielens
+}  // namespace programs::movielens

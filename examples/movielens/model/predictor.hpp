@@ -9,14 +9,14 @@
 
 #include <comet/core/thread_pool.hpp>
 
-#include <movielens/base/figures.hpp>
-#include <movielens/base/gate_load.hpp>
 #include <movielens/data/two_task.hpp>
 #include <movielens/model/model.hpp>
 #include <movielens/model/model_file.hpp>
 #include <movielens/model/reasons.hpp>
+#include <programs/base/figures.hpp>
+#include <programs/base/gate_load.hpp>
 
-namespace movielens {
+namespace programs::movielens {
 
 /// \brief What a model says of some rows.
 struct Predictions {
@@ -49,4 +49,4 @@ class Predictor {
   Model::Pass pass_;
 };
 
-}  // namespace movielens
+}  // namespace programs::movielens

@@ -9,9 +9,9 @@
 #include <comet/gates/capabilities.hpp>
 #include <comet/inference/explain.hpp>
 
-#include <movielens/base/text_table.hpp>
+#include <programs/base/text_table.hpp>
 
-namespace movielens {
+namespace programs::movielens {
 namespace {
 
 constexpr std::size_t most_others = 64;
@@ -110,4 +110,4 @@ std::array<std::string, 3> Reasons::of(std::int32_t item) {
   return lines;
 }
 
-}  // namespace movielens
+}  // namespace programs::movielens

@@ -11,7 +11,7 @@
 
 #include <movielens/model/model.hpp>
 
-namespace movielens {
+namespace programs::movielens {
 
 /// \brief What distinguishes an item from the others that a user could be offered, in the gates'
 /// terms: the experts that are asked, and the split of a tree that sends it elsewhere.
@@ -39,4 +39,4 @@ class Reasons {
   Tasks typical_;  // means over the others; of a split, over those that come there
 };
 
-}  // namespace movielens
+}  // namespace programs::movielens

@@ -8,7 +8,7 @@
 
 #include <comet/kernels/functions.hpp>
 
-namespace movielens {
+namespace programs::movielens {
 namespace {
 
 /// The first `count` of 0..n-1 in an order.
@@ -70,4 +70,4 @@ std::vector<RatedOften> most_rated(const Ratings& ratings, int count) {
   return result;
 }
 
-}  // namespace movielens
+}  // namespace programs::movielens

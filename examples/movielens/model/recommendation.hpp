@@ -11,7 +11,7 @@
 #include <movielens/model/model_file.hpp>
 #include <movielens/model/predictor.hpp>
 
-namespace movielens {
+namespace programs::movielens {
 
 /// \brief What a user can be offered.
 struct OpenPairs {
@@ -36,4 +36,4 @@ struct RatedOften {
 };
 [[nodiscard]] std::vector<RatedOften> most_rated(const Ratings& ratings, int count);
 
-}  // namespace movielens
+}  // namespace programs::movielens

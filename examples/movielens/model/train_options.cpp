@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 #include <movielens/model/train_options.hpp>
 
-namespace movielens {
+namespace programs::movielens {
 namespace {
 
 std::vector<Option> data_options(TrainOptions& o) {
@@ -78,4 +78,4 @@ TrainOptions options_from(const Json& json) {
   return options;
 }
 
-}  // namespace movielens
+}  // namespace programs::movielens

@@ -4,13 +4,13 @@
 #include <string>
 #include <vector>
 
-#include <movielens/base/common_options.hpp>
-#include <movielens/base/json.hpp>
-#include <movielens/base/option.hpp>
 #include <movielens/data/table_options.hpp>
 #include <movielens/model/model_options.hpp>
+#include <programs/base/common_options.hpp>
+#include <programs/base/json.hpp>
+#include <programs/base/option.hpp>
 
-namespace movielens {
+namespace programs::movielens {
 
 /// \brief All that a training run is a function of, and where it goes.
 struct TrainOptions : CommonOptions {
@@ -37,4 +37,4 @@ void check(const TrainOptions& options);
 /// \throws Json::exception or std::invalid_argument if something is missing or of the wrong kind
 [[nodiscard]] TrainOptions options_from(const Json& json);
 
-}  // namespace movielens
+}  // namespace programs::movielens

@@ -3,7 +3,7 @@
 
 #include <comet/gates/capabilities.hpp>
 
-namespace movielens {
+namespace programs::movielens {
 namespace {
 
 auto row(std::span<const float> values) {
@@ -56,4 +56,4 @@ Figures TwoTask::test() {
   return Evaluator(data_->test, batch_size_).evaluate(*model_, weights_, pass_);
 }
 
-}  // namespace movielens
+}  // namespace programs::movielens

@@ -10,14 +10,14 @@
 #include <comet/core/random.hpp>
 #include <comet/core/thread_pool.hpp>
 
-#include <movielens/base/figures.hpp>
 #include <movielens/data/batches.hpp>
 #include <movielens/data/two_task.hpp>
 #include <movielens/model/evaluation.hpp>
 #include <movielens/model/held_out_objective.hpp>
 #include <movielens/model/model.hpp>
+#include <programs/base/figures.hpp>
 
-namespace movielens {
+namespace programs::movielens {
 
 /// \brief The model on its rows: what a training needs of both.
 class TwoTask {
@@ -67,4 +67,4 @@ class TwoTask {
   Evaluator validation_;
 };
 
-}  // namespace movielens
+}  // namespace programs::movielens

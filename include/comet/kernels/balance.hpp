@@ -47,15 +47,21 @@ S importance(const ConstMatrixView<S>& probabilities, MatrixView<S> gradient,
   gradient.setZero();
   if (gradient.size() == 0) return S(0);
   sums.assign(std::size_t(probabilities.rows()), 0);
-  Eigen::Map<Vector<double>> sum(sums.data(), probabilities.rows());
   for (Index b = 0; b < probabilities.cols(); ++b)
-    sum += probabilities.col(b).template cast<double>();
-  const double mean = sum.mean();
+    for (Index i = 0; i < probabilities.rows(); ++i)
+      sums[std::size_t(i)] += double(probabilities(i, b));
+  // By loops: Eigen's order of a sum depends on where the numbers lie.
+  double mean = 0;
+  for (const double sum : sums) mean += sum;
+  mean /= double(sums.size());
   if (mean == 0) return S(0);
-  sum.array() -= mean;
-  const double variance = sum.squaredNorm() / double(sum.size());
-  const double scale = 2 / (double(sum.size()) * mean * mean);
-  gradient.colwise() = (scale * (sum.array() - variance / mean)).matrix().template cast<S>();
+  double variance = 0;
+  for (const double sum : sums) variance += (sum - mean) * (sum - mean);
+  variance /= double(sums.size());
+  const double scale = 2 / (double(sums.size()) * mean * mean);
+  for (Index i = 0; i < gradient.rows(); ++i)
+    gradient(i, 0) = S(scale * (sums[std::size_t(i)] - mean - variance / mean));
+  for (Index b = 1; b < gradient.cols(); ++b) gradient.col(b) = gradient.col(0);
   return S(variance / (mean * mean));
 }
 

@@ -20,13 +20,16 @@
 
 #include <movielens/commands/program.hpp>
 
-#include <examples/movielens/temporary_directory.hpp>
+#include <support/temporary_directory.hpp>
 
 /// \file
 /// \brief The program, run within a test or as a process of its own, on a set and a model so small
 /// that a training takes some hundredths of a second.
 
-namespace movielens::test {
+namespace programs::movielens::test {
+
+using comet::test::content_of;
+using comet::test::TemporaryDirectory;
 
 using Arguments = std::vector<std::string>;
 
@@ -41,8 +44,9 @@ inline Outcome run_program(const Arguments& arguments, bool err_is_terminal = fa
   for (const std::string& argument : arguments) argv.push_back(argument.c_str());
   std::ostringstream out;
   std::ostringstream err;
-  const int code = movielens::run(static_cast<int>(argv.size()), argv.data(),
-                                  {.out = out, .err = err, .err_is_terminal = err_is_terminal});
+  const int code =
+      programs::movielens::run(static_cast<int>(argv.size()), argv.data(),
+                               {.out = out, .err = err, .err_is_terminal = err_is_terminal});
   return {code, out.str(), err.str()};
 }
 
@@ -128,4 +132,4 @@ class SmallTraining {
   TemporaryDirectory directory_;
 };
 
-}  // namespace movielens::test
+}  // namespace programs::movielens::test

@@ -9,15 +9,15 @@
 #include <movielens/data/ratings.hpp>
 
 #include <examples/movielens/run_program.hpp>
-#include <examples/movielens/temporary_directory.hpp>
 #include <support/catch.hpp>
+#include <support/temporary_directory.hpp>
 
-using movielens::test::content_of;
-using movielens::test::TemporaryDirectory;
+using comet::test::content_of;
+using comet::test::TemporaryDirectory;
 using Json = nlohmann::json;
-using movielens::test::lines_in;
-using movielens::test::Outcome;
-using movielens::test::run_program;
+using programs::movielens::test::lines_in;
+using programs::movielens::test::Outcome;
+using programs::movielens::test::run_program;
 
 namespace {
 
@@ -271,7 +271,7 @@ TEST_CASE("movielens: an OUT that cannot be written", "[movielens][program][erro
 
 TEST_CASE("movielens synthesize: says what it made, once", "[movielens][program]") {
   const Training training;
-  CHECK(movielens::read_ratings(training.data()).size() == 400);
+  CHECK(programs::movielens::read_ratings(training.data()).size() == 400);
   const Outcome again = run_program({"synthesize", training.data()});
   CHECK(again.code == 2);
   CHECK(again.err ==

@@ -10,8 +10,8 @@
 #include <examples/movielens/run_program.hpp>
 #include <support/catch.hpp>
 
-using movielens::test::Outcome;
-using movielens::test::run_program;
+using programs::movielens::test::Outcome;
+using programs::movielens::test::run_program;
 
 namespace {
 

@@ -6,11 +6,11 @@
 #include <examples/movielens/data/tables.hpp>
 #include <support/catch.hpp>
 
-using movielens::test::columns;
-using movielens::test::notes_on;
-using movielens::test::refusal_of;
-using movielens::test::rows_in;
-using movielens::test::Strings;
+using programs::movielens::test::columns;
+using programs::movielens::test::notes_on;
+using programs::movielens::test::refusal_of;
+using programs::movielens::test::rows_in;
+using programs::movielens::test::Strings;
 
 TEST_CASE("--columns: names or numbers, in any order", "[movielens][columns]") {
   const std::string with_names =

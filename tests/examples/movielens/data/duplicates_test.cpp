@@ -6,11 +6,11 @@
 #include <examples/movielens/data/tables.hpp>
 #include <support/catch.hpp>
 
-using movielens::test::columns;
-using movielens::test::duplicates;
-using movielens::test::refusal_of;
-using movielens::test::rows_in;
-using movielens::test::Strings;
+using programs::movielens::test::columns;
+using programs::movielens::test::duplicates;
+using programs::movielens::test::refusal_of;
+using programs::movielens::test::rows_in;
+using programs::movielens::test::Strings;
 
 TEST_CASE("--duplicates: the first, the last, the mean or none", "[movielens][duplicates]") {
   const std::string table = "1,1,3,0\n2,1,1,0\n1,2,5,0\n1,1,4,0\n2,1,2,0\n1,1,0.5,0\n";
@@ -35,15 +35,15 @@ TEST_CASE("--duplicates: Book-Crossing's may be chosen, too", "[movielens][dupli
 
 TEST_CASE("given_or_saved: what a model was trained with, unless told otherwise",
           "[movielens][duplicates]") {
-  auto saved = movielens::test::not_rated("-1", {"a", "b", "c"});
+  auto saved = programs::movielens::test::not_rated("-1", {"a", "b", "c"});
   saved.duplicates = "last";
   auto of_model = saved;
   of_model.has_saved_columns = true;
-  CHECK(movielens::given_or_saved({}, saved) == of_model);
+  CHECK(programs::movielens::given_or_saved({}, saved) == of_model);
   auto with_columns = saved;
   with_columns.columns = {"1", "2", "3"};
-  CHECK(movielens::given_or_saved(columns({"1", "2", "3"}), saved) == with_columns);
-  CHECK_THAT(refusal_of("1,2,3,4\n", movielens::given_or_saved({}, saved)),
+  CHECK(programs::movielens::given_or_saved(columns({"1", "2", "3"}), saved) == with_columns);
+  CHECK_THAT(refusal_of("1,2,3,4\n", programs::movielens::given_or_saved({}, saved)),
              Catch::EndsWith("; the model was trained with them, this table needs its own"));
-  CHECK(movielens::given_or_saved(duplicates("mean"), saved).duplicates == "mean");
+  CHECK(programs::movielens::given_or_saved(duplicates("mean"), saved).duplicates == "mean");
 }

@@ -4,15 +4,15 @@
 #include <movielens/data/titles.hpp>
 
 #include <examples/movielens/data/tables.hpp>
-#include <examples/movielens/temporary_directory.hpp>
 #include <support/catch.hpp>
+#include <support/temporary_directory.hpp>
 
 using namespace std::string_literals;
-using movielens::test::columns;
-using movielens::test::refusal_of;
-using movielens::test::rows_in;
-using movielens::test::Strings;
-using movielens::test::TemporaryDirectory;
+using comet::test::TemporaryDirectory;
+using programs::movielens::test::columns;
+using programs::movielens::test::refusal_of;
+using programs::movielens::test::rows_in;
+using programs::movielens::test::Strings;
 
 TEST_CASE("file_kind: other files are refused in words", "[movielens][file_kind][error]") {
   CHECK(refusal_of("\x1F\x8B\x08\0\0"s) ==
@@ -47,7 +47,7 @@ TEST_CASE("file_kind: other files are refused in words", "[movielens][file_kind]
 TEST_CASE("file_kind: titles, too", "[movielens][file_kind][error]") {
   const TemporaryDirectory directory;
   const auto file = directory.write("movies.csv", "\x1F\x8B\x08");
-  CHECK_THROWS_WITH(movielens::read_titles(directory.path()),
+  CHECK_THROWS_WITH(programs::movielens::read_titles(directory.path()),
                     file.string() + ": is compressed by gzip: unpack it first, as with gunzip");
 }
 
@@ -71,7 +71,7 @@ TEST_CASE("lines: ends and marks across the ends of the buffer", "[movielens][li
     }
     const TemporaryDirectory directory;
     CAPTURE(end);
-    CHECK(movielens::read_ratings(directory.write("r", content)).size() == rows);
+    CHECK(programs::movielens::read_ratings(directory.write("r", content)).size() == rows);
   }
 }
 
@@ -88,8 +88,8 @@ TEST_CASE("ratings: a directory with two editions is refused", "[movielens][file
   const TemporaryDirectory directory;
   (void)directory.write("ratings.csv", "1,1,3,0\n");
   (void)directory.write("u.data", "1\t1\t3\t0\n");
-  CHECK_THROWS_WITH(movielens::read_ratings(directory.path()),
+  CHECK_THROWS_WITH(programs::movielens::read_ratings(directory.path()),
                     directory.path().string() +
                         ": holds both ratings.csv and u.data: --data has to name one of them");
-  CHECK(movielens::read_ratings(directory.path() / "u.data").size() == 1);
+  CHECK(programs::movielens::read_ratings(directory.path() / "u.data").size() == 1);
 }

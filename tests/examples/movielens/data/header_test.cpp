@@ -7,11 +7,11 @@
 #include <examples/movielens/data/tables.hpp>
 #include <support/catch.hpp>
 
-using movielens::test::columns;
-using movielens::test::notes_on;
-using movielens::test::refusal_of;
-using movielens::test::rows_in;
-using movielens::test::Strings;
+using programs::movielens::test::columns;
+using programs::movielens::test::notes_on;
+using programs::movielens::test::refusal_of;
+using programs::movielens::test::rows_in;
+using programs::movielens::test::Strings;
 
 TEST_CASE("header: columns are where it names them, in every order", "[movielens][header]") {
   Strings order = {"movieId", "rating", "timestamp", "userId"};

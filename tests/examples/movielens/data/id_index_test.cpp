@@ -6,10 +6,10 @@
 #include <examples/movielens/data/tables.hpp>
 #include <support/catch.hpp>
 
-using movielens::test::columns;
-using movielens::test::refusal_of;
-using movielens::test::rows_in;
-using movielens::test::Strings;
+using programs::movielens::test::columns;
+using programs::movielens::test::refusal_of;
+using programs::movielens::test::rows_in;
+using programs::movielens::test::Strings;
 
 TEST_CASE("ids: any text stays as it is", "[movielens][ids]") {
   CHECK(rows_in("-1,0,3,9\n9223372036854775808,18446744073709551617,4,9\n") ==

@@ -4,10 +4,10 @@
 #include <examples/movielens/data/tables.hpp>
 #include <support/catch.hpp>
 
-using movielens::test::columns;
-using movielens::test::refusal_of;
-using movielens::test::rows_in;
-using movielens::test::Strings;
+using programs::movielens::test::columns;
+using programs::movielens::test::refusal_of;
+using programs::movielens::test::rows_in;
+using programs::movielens::test::Strings;
 
 namespace {
 const std::string mark = "\xEF\xBB\xBF";

@@ -4,12 +4,12 @@
 #include <examples/movielens/data/tables.hpp>
 #include <support/catch.hpp>
 
-using movielens::test::columns;
-using movielens::test::not_rated;
-using movielens::test::notes_on;
-using movielens::test::refusal_of;
-using movielens::test::rows_in;
-using movielens::test::Strings;
+using programs::movielens::test::columns;
+using programs::movielens::test::not_rated;
+using programs::movielens::test::notes_on;
+using programs::movielens::test::refusal_of;
+using programs::movielens::test::rows_in;
+using programs::movielens::test::Strings;
 
 TEST_CASE("--not-rated: rows with it are left out", "[movielens][not_rated]") {
   const std::string header = "user,anime_id,rating\n";

@@ -8,11 +8,11 @@
 
 #include <support/catch.hpp>
 
-using movielens::has_thousands_separators;
-using movielens::is_ambiguous_number;
-using movielens::number_in;
-using movielens::shown;
-using movielens::whole_number_in;
+using programs::movielens::has_thousands_separators;
+using programs::movielens::is_ambiguous_number;
+using programs::movielens::number_in;
+using programs::movielens::shown;
+using programs::movielens::whole_number_in;
 
 TEST_CASE("number_in: what is a number", "[movielens][numbers]") {
   CHECK(number_in("3.5") == 3.5F);
@@ -76,6 +76,6 @@ TEST_CASE("shown: numbers for people", "[movielens][numbers]") {
   CHECK(shown(0) == "0");
   CHECK(shown(0.1F) == "0.1");
   CHECK(shown(std::numeric_limits<float>::max()) == "3.4028235e+38");
-  CHECK(movielens::counted(1, "row") == "1 row");
-  CHECK(movielens::counted(2, "row") == "2 rows");
+  CHECK(programs::movielens::counted(1, "row") == "1 row");
+  CHECK(programs::movielens::counted(2, "row") == "2 rows");
 }

@@ -4,19 +4,19 @@
 #include <string>
 #include <vector>
 
-#include <movielens/base/file_error.hpp>
 #include <movielens/data/ratings.hpp>
+#include <programs/base/file_error.hpp>
 
 #include <examples/movielens/data/tables.hpp>
-#include <examples/movielens/temporary_directory.hpp>
 #include <support/catch.hpp>
+#include <support/temporary_directory.hpp>
 
-using movielens::FileError;
-using movielens::Ratings;
-using movielens::read_ratings;
-using movielens::test::rows_in;
-using movielens::test::Strings;
-using movielens::test::TemporaryDirectory;
+using comet::test::TemporaryDirectory;
+using programs::FileError;
+using programs::movielens::Ratings;
+using programs::movielens::read_ratings;
+using programs::movielens::test::rows_in;
+using programs::movielens::test::Strings;
 
 TEST_CASE("read_ratings: every edition, recognised by its content", "[movielens][ratings]") {
   const Strings rows = {"1 10 30", "2 9 50", "2 10 40"};
@@ -195,9 +195,9 @@ TEST_CASE("read_ratings: Jester, a row per user", "[movielens][ratings]") {
 TEST_CASE("source_of: the note beside the data, else the path", "[movielens][ratings]") {
   const TemporaryDirectory directory;
   const auto file = directory.write("ratings.csv", "1,1,3,0\n");
-  CHECK(movielens::source_of(file) == file.string());
+  CHECK(programs::movielens::source_of(file) == file.string());
   (void)directory.write("SOURCE", "synthetic, seed 1\nmore\n");
-  CHECK(movielens::source_of(file) == "synthetic, seed 1");
+  CHECK(programs::movielens::source_of(file) == "synthetic, seed 1");
 }
 
 TEST_CASE("read_ratings: ml-latest-small has the counts of its README",

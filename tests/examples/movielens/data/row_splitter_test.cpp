@@ -8,13 +8,13 @@
 #include <examples/movielens/data/tables.hpp>
 #include <support/catch.hpp>
 
-using movielens::test::columns;
-using movielens::test::refusal_of;
-using movielens::test::rows_in;
-using movielens::test::Strings;
+using programs::movielens::test::columns;
+using programs::movielens::test::refusal_of;
+using programs::movielens::test::rows_in;
+using programs::movielens::test::Strings;
 
 TEST_CASE("RowSplitter: quotes as in RFC 4180", "[movielens][rows]") {
-  auto splitter = movielens::RowSplitter::for_first_line("movieId,title,genres");
+  auto splitter = programs::movielens::RowSplitter::for_first_line("movieId,title,genres");
   const auto split = [&](std::string_view line) {
     const auto fields = splitter.split(line);
     return Strings(fields.begin(), fields.end());
@@ -28,7 +28,7 @@ TEST_CASE("RowSplitter: quotes as in RFC 4180", "[movielens][rows]") {
 
 TEST_CASE("RowSplitter: the first separator counts", "[movielens][rows]") {
   const auto fields_of = [](std::string_view line) {
-    return movielens::RowSplitter::for_first_line(line).split(line).size();
+    return programs::movielens::RowSplitter::for_first_line(line).split(line).size();
   };
   CHECK(fields_of("1::Toy Story, the | (1995)::Animation|Comedy") == 3);
   CHECK(fields_of("1|Toy Story, the (1995)|01-Jan-1995||http://x::y") == 5);
@@ -39,7 +39,7 @@ TEST_CASE("RowSplitter: the first separator counts", "[movielens][rows]") {
 
 TEST_CASE("RowSplitter: a quote in a field is a letter", "[movielens][rows]") {
   const auto split = [](std::string_view separator, std::string_view line) {
-    movielens::RowSplitter splitter(separator);
+    programs::movielens::RowSplitter splitter(separator);
     const auto fields = splitter.split(line);
     return Strings(fields.begin(), fields.end());
   };

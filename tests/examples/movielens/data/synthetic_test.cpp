@@ -6,18 +6,18 @@
 #include <stdexcept>
 #include <vector>
 
-#include <movielens/base/file_error.hpp>
 #include <movielens/data/ratings.hpp>
 #include <movielens/data/synthetic.hpp>
 #include <movielens/data/titles.hpp>
+#include <programs/base/file_error.hpp>
 
-#include <examples/movielens/temporary_directory.hpp>
 #include <support/catch.hpp>
+#include <support/temporary_directory.hpp>
 
-using movielens::make_synthetic_ratings;
-using movielens::Ratings;
-using movielens::SyntheticOptions;
-using movielens::test::TemporaryDirectory;
+using comet::test::TemporaryDirectory;
+using programs::movielens::make_synthetic_ratings;
+using programs::movielens::Ratings;
+using programs::movielens::SyntheticOptions;
 
 TEST_CASE("make_synthetic_ratings: exactly the size asked for, everyone present",
           "[movielens][synthetic]") {
@@ -83,17 +83,17 @@ TEST_CASE("write_synthetic: reads back as it was made, and says what it is",
   const TemporaryDirectory directory;
   const auto target = directory.path() / "new" / "data";
   const Ratings made = make_synthetic_ratings({.users = 12, .items = 20, .ratings = 90, .seed = 4});
-  movielens::write_synthetic(target, made, "synthetic: 12 users");
-  const Ratings read = movielens::read_ratings(target);
+  programs::movielens::write_synthetic(target, made, "synthetic: 12 users");
+  const Ratings read = programs::movielens::read_ratings(target);
   CHECK(read.user_ids == made.user_ids);
   CHECK(read.item_ids == made.item_ids);
   CHECK(read.offsets == made.offsets);
   CHECK(read.item == made.item);
   CHECK(read.value == made.value);
-  CHECK(movielens::source_of(read.file) == "synthetic: 12 users");
-  const auto titles = movielens::read_titles(target);
+  CHECK(programs::movielens::source_of(read.file) == "synthetic: 12 users");
+  const auto titles = programs::movielens::read_titles(target);
   CHECK(titles.size() == 20);
   CHECK(titles.at("7").starts_with("Synthetic Movie, No. 7 ("));
-  CHECK_THROWS_AS(movielens::write_synthetic(target, made, "again"), movielens::FileError);
-  CHECK(movielens::source_of(read.file) == "synthetic: 12 users");
+  CHECK_THROWS_AS(programs::movielens::write_synthetic(target, made, "again"), programs::FileError);
+  CHECK(programs::movielens::source_of(read.file) == "synthetic: 12 users");
 }

@@ -2,16 +2,16 @@
 #include <string>
 
 #include <examples/movielens/run_program.hpp>
-#include <examples/movielens/temporary_directory.hpp>
 #include <support/catch.hpp>
+#include <support/temporary_directory.hpp>
 
-using movielens::test::Arguments;
-using movielens::test::content_of;
-using movielens::test::lines_in;
-using movielens::test::Outcome;
-using movielens::test::run_program;
-using movielens::test::SmallTraining;
-using movielens::test::TemporaryDirectory;
+using comet::test::content_of;
+using comet::test::TemporaryDirectory;
+using programs::movielens::test::Arguments;
+using programs::movielens::test::lines_in;
+using programs::movielens::test::Outcome;
+using programs::movielens::test::run_program;
+using programs::movielens::test::SmallTraining;
 
 namespace {
 

@@ -8,16 +8,18 @@
 #include <utility>
 #include <vector>
 
-#include <movielens/base/file_error.hpp>
 #include <movielens/data/ratings.hpp>
+#include <programs/base/file_error.hpp>
 
-#include <examples/movielens/temporary_directory.hpp>
 #include <support/catch.hpp>
+#include <support/temporary_directory.hpp>
 
 /// \file
 /// \brief Tables of ratings as text: what is read from them, and why they are refused.
 
-namespace movielens::test {
+namespace programs::movielens::test {
+
+using comet::test::TemporaryDirectory;
 
 using Strings = std::vector<std::string>;
 
@@ -83,4 +85,4 @@ inline Strings notes_on(std::string_view content, const TableOptions& options = 
   return notes;
 }
 
-}  // namespace movielens::test
+}  // namespace programs::movielens::test

@@ -4,12 +4,12 @@
 
 #include <movielens/data/titles.hpp>
 
-#include <examples/movielens/temporary_directory.hpp>
 #include <support/catch.hpp>
+#include <support/temporary_directory.hpp>
 
-using movielens::read_titles;
-using movielens::Titles;
-using movielens::test::TemporaryDirectory;
+using comet::test::TemporaryDirectory;
+using programs::movielens::read_titles;
+using programs::movielens::Titles;
 
 TEST_CASE("read_titles: movies.csv, UTF-8 with quotes and CRLF", "[movielens][titles]") {
   const TemporaryDirectory directory;

@@ -10,19 +10,19 @@
 
 #include <comet/core/random.hpp>
 
-#include <movielens/base/file_error.hpp>
 #include <movielens/data/batches.hpp>
 #include <movielens/data/ratings.hpp>
 #include <movielens/data/synthetic.hpp>
 #include <movielens/data/two_task.hpp>
+#include <programs/base/file_error.hpp>
 
 #include <support/catch.hpp>
 
 using comet::RandomKey;
-using movielens::make_two_task_data;
-using movielens::Ratings;
-using movielens::TwoTaskData;
-using movielens::TwoTaskRows;
+using programs::movielens::make_two_task_data;
+using programs::movielens::Ratings;
+using programs::movielens::TwoTaskData;
+using programs::movielens::TwoTaskRows;
 
 namespace {
 
@@ -68,8 +68,8 @@ std::size_t positives(const TwoTaskRows& rows) {
 
 TEST_CASE("make_two_task_data: every rating once, no negative is a rating",
           "[movielens][two_task]") {
-  const Ratings ratings =
-      movielens::make_synthetic_ratings({.users = 40, .items = 60, .ratings = 1200, .seed = 3});
+  const Ratings ratings = programs::movielens::make_synthetic_ratings(
+      {.users = 40, .items = 60, .ratings = 1200, .seed = 3});
   const TwoTaskData data = make_two_task_data(ratings, RandomKey(5));
   CHECK(data.num_users == 40);
   CHECK(data.num_items == 60);
@@ -117,8 +117,8 @@ TEST_CASE("make_two_task_data: shares of both classes in every split", "[moviele
 }
 
 TEST_CASE("make_two_task_data: a function of the key", "[movielens][two_task]") {
-  const Ratings ratings =
-      movielens::make_synthetic_ratings({.users = 20, .items = 50, .ratings = 400, .seed = 3});
+  const Ratings ratings = programs::movielens::make_synthetic_ratings(
+      {.users = 20, .items = 50, .ratings = 400, .seed = 3});
   const TwoTaskData a = make_two_task_data(ratings, RandomKey(5));
   const TwoTaskData b = make_two_task_data(ratings, RandomKey(5));
   const TwoTaskData c = make_two_task_data(ratings, RandomKey(6));
@@ -151,7 +151,7 @@ TEST_CASE("make_two_task_data: negatives are uniform over the unrated items",
 
 TEST_CASE("make_two_task_data: refuses what cannot be split", "[movielens][two_task][error]") {
   CHECK_THROWS_AS(make_two_task_data(ratings_of({{0, 1, 2}}, 5), RandomKey(1)),
-                  movielens::FileError);
+                  programs::FileError);
   CHECK_THROWS_WITH(make_two_task_data(ratings_of({{0, 1, 2}}, 5), RandomKey(1)),
                     "toy: one user only, at least 2 are needed");
   const std::string too_few = " unrated pairs are too few to split into train, validation and test";
@@ -171,12 +171,12 @@ TEST_CASE("Batches: every row once, the last batch short", "[movielens][batches]
     rows.watched.push_back(i % 2 == 0 ? 1.0F : 0.0F);
     rows.rating.push_back(static_cast<float>(i) / 2);
   }
-  movielens::Batches batches(rows, 5);
+  programs::movielens::Batches batches(rows, 5);
   REQUIRE(batches.size() == 5);
   const auto users_in_order = [&] {
     std::vector<std::int32_t> users;
     for (std::size_t b = 0; b < batches.size(); ++b) {
-      const movielens::Batch batch = batches[b];
+      const programs::movielens::Batch batch = batches[b];
       CHECK(batch.size() == (b < 4 ? 5 : 3));
       for (std::size_t i = 0; i < batch.size(); ++i) {
         const std::int32_t user = batch.user[i];
@@ -199,7 +199,7 @@ TEST_CASE("Batches: every row once, the last batch short", "[movielens][batches]
   batches.shuffle(RandomKey(1));  // the order before does not matter
   CHECK(users_in_order() == first);
 
-  CHECK(movielens::Batches(rows, 23).size() == 1);
-  CHECK(movielens::Batches(rows, 100).size() == 1);
-  CHECK(movielens::Batches(rows, 100)[0].size() == 23);
+  CHECK(programs::movielens::Batches(rows, 23).size() == 1);
+  CHECK(programs::movielens::Batches(rows, 100).size() == 1);
+  CHECK(programs::movielens::Batches(rows, 100)[0].size() == 23);
 }

@@ -15,10 +15,10 @@
 #include <comet/gates/make_gate.hpp>
 #include <comet/optimizers/adam.hpp>
 
-#include <movielens/base/kinds.hpp>
 #include <movielens/model/build_model.hpp>
 #include <movielens/model/model.hpp>
 #include <movielens/model/train_options.hpp>
+#include <programs/base/kinds.hpp>
 
 #include <support/catch.hpp>
 #include <support/golden.hpp>
@@ -27,8 +27,8 @@ using comet::Index;
 using comet::Matrix;
 using comet::RandomKey;
 using comet::test::Json;
-using movielens::ModelOptions;
-using movielens::TwoTaskModel;
+using programs::movielens::ModelOptions;
+using programs::movielens::TwoTaskModel;
 
 namespace {
 
@@ -100,7 +100,7 @@ void check_training(const Json& c, double tolerance) {
   for (std::size_t step = 0; step < losses.size(); ++step) {
     const auto users = c.at("users")[step].get<std::vector<std::int32_t>>();
     const auto items = c.at("items")[step].get<std::vector<std::int32_t>>();
-    const movielens::Loss loss = model.accumulate_gradients(
+    const programs::movielens::Loss loss = model.accumulate_gradients(
         users, items, row("watched", step), row("rating", step),
         {.watched = c.at("task_weights")[0], .rating = c.at("task_weights")[1]}, RandomKey(step),
         pass);
@@ -139,18 +139,19 @@ TEMPLATE_TEST_CASE("TwoTaskModel: five Adam steps as an independent reference ta
 
 TEST_CASE("TwoTaskModel: with every gate of the library; a prediction touches no gradient",
           "[movielens][model]") {
-  movielens::TrainOptions options;
+  programs::movielens::TrainOptions options;
   options.model = {.embedding_dim = 4, .num_experts = 3, .expert_dim = 5, .head_dim = 4};
   const std::vector<std::int64_t> frequency = {3, 1, 2};
-  for (const std::string& gate : movielens::gate_names()) {
+  for (const std::string& gate : programs::gate_names()) {
     INFO(gate);
     options.gate = gate;
-    const movielens::Model model = movielens::build_model(options, 2, frequency);
+    const programs::movielens::Model model =
+        programs::movielens::build_model(options, 2, frequency);
     CHECK(model.gates().front().name() == gate);
     comet::Gradients<float> gradients(model);
     const std::vector<std::int32_t> users = {0, 1, 1, 0}, items = {2, 0, 1, 0};
     const Matrix<float> watched = Matrix<float>::Ones(1, 4), rating = watched * 3;
-    movielens::Model::Pass pass(model, gradients.view());
+    programs::movielens::Model::Pass pass(model, gradients.view());
     (void)model.predict(users, items, pass);
     CHECK(std::all_of(gradients.values().begin(), gradients.values().end(),
                       [](float value) { return value == 0; }));

@@ -6,20 +6,20 @@
 #include <string>
 #include <vector>
 
-#include <movielens/report/gnuplot.hpp>
-#include <movielens/report/plots.hpp>
-#include <movielens/study/trials.hpp>
+#include <programs/report/gnuplot.hpp>
+#include <programs/report/plots.hpp>
+#include <programs/study/trials.hpp>
 
 #include <examples/movielens/run_program.hpp>
-#include <examples/movielens/temporary_directory.hpp>
 #include <support/catch.hpp>
+#include <support/temporary_directory.hpp>
 
-using movielens::Json;
-using movielens::Plot;
-using movielens::test::content_of;
-using movielens::test::Outcome;
-using movielens::test::run_program;
-using movielens::test::TemporaryDirectory;
+using comet::test::content_of;
+using comet::test::TemporaryDirectory;
+using programs::Json;
+using programs::Plot;
+using programs::movielens::test::Outcome;
+using programs::movielens::test::run_program;
 
 namespace {
 
@@ -59,12 +59,12 @@ std::vector<Json> epochs_with(const std::vector<std::vector<int>>& orders) {
 }
 
 std::vector<Plot> plots_with(const std::vector<std::vector<int>>& orders) {
-  return movielens::epoch_plots(epochs_with(orders),
-                                {.tasks = {"watched", "rating"},
-                                 .losses = {{"mse", "MSE", "MSE of the rating"},
-                                            {"bce", "cross-entropy", "cross-entropy of watched"}},
-                                 .loss_units = "",
-                                 .score = {"auc", "AUC", "AUC of watched"}});
+  return programs::epoch_plots(epochs_with(orders),
+                               {.tasks = {"watched", "rating"},
+                                .losses = {{"mse", "MSE", "MSE of the rating"},
+                                           {"bce", "cross-entropy", "cross-entropy of watched"}},
+                                .loss_units = "",
+                                .score = {"auc", "AUC", "AUC of watched"}});
 }
 
 std::vector<std::string> names_of(const std::vector<Plot>& plots) {
@@ -161,9 +161,9 @@ TEST_CASE("draw: without gnuplot, one sentence and the data", "[movielens][repor
   std::ostringstream err;
   {
     const WithoutGnuplot guard;
-    movielens::draw({{.name = "a", .data = "1\t2\n", .commands = "plot 'a.tsv'"},
-                     {.name = "b", .data = "3\t4\n", .commands = "plot 'b.tsv'"}},
-                    directory.path(), {.out = out, .err = err});
+    programs::draw({{.name = "a", .data = "1\t2\n", .commands = "plot 'a.tsv'"},
+                    {.name = "b", .data = "3\t4\n", .commands = "plot 'b.tsv'"}},
+                   directory.path(), {.out = out, .err = err});
   }
   CHECK(err.str() ==
         "gnuplot is not installed, so there are no pictures; their data and scripts are in " +

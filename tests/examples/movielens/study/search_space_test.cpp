@@ -7,18 +7,18 @@
 
 #include <comet/core/random.hpp>
 
-#include <movielens/base/file_error.hpp>
-#include <movielens/base/nearest.hpp>
 #include <movielens/model/train_options.hpp>
-#include <movielens/study/search_space.hpp>
+#include <programs/base/file_error.hpp>
+#include <programs/base/nearest.hpp>
+#include <programs/study/search_space.hpp>
 
-#include <examples/movielens/temporary_directory.hpp>
 #include <support/catch.hpp>
+#include <support/temporary_directory.hpp>
 
 using comet::RandomKey;
-using movielens::SearchSpace;
-using movielens::TrainOptions;
-using movielens::test::TemporaryDirectory;
+using comet::test::TemporaryDirectory;
+using programs::SearchSpace;
+using programs::movielens::TrainOptions;
 
 namespace {
 
@@ -107,7 +107,7 @@ TEST_CASE("SearchSpace: what is wrong is refused in one line that names the key"
   const TemporaryDirectory directory;
   const auto refused = [&](const std::string& text, const std::string& ending) {
     const auto file = directory.write("s.json", text);
-    CHECK_THROWS_AS(read(file), movielens::FileError);
+    CHECK_THROWS_AS(read(file), programs::FileError);
     CHECK_THROWS_WITH(read(file), file.string() + ": " + ending);
   };
   const std::string kinds = ", expected one of categorical, uniform, log_uniform, integer";
@@ -160,9 +160,9 @@ TEST_CASE("SearchSpace: the paper's spaces", "[movielens][search_space]") {
 }
 
 TEST_CASE("suggestion: the nearest word, if it is near", "[movielens][nearest]") {
-  CHECK(movielens::edit_distance("kitten", "sitting") == 3);
-  CHECK(movielens::edit_distance("", "abc") == 3);
-  CHECK(movielens::edit_distance("same", "same") == 0);
-  CHECK(movielens::suggestion("--epoch", {"--entropy", "--epochs"}) == ", did you mean --epochs?");
-  CHECK(movielens::suggestion("--fly", {"--entropy", "--epochs"}).empty());
+  CHECK(programs::edit_distance("kitten", "sitting") == 3);
+  CHECK(programs::edit_distance("", "abc") == 3);
+  CHECK(programs::edit_distance("same", "same") == 0);
+  CHECK(programs::suggestion("--epoch", {"--entropy", "--epochs"}) == ", did you mean --epochs?");
+  CHECK(programs::suggestion("--fly", {"--entropy", "--epochs"}).empty());
 }

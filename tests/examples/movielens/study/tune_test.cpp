@@ -11,19 +11,19 @@
 
 #include <comet/core/random.hpp>
 
-#include <movielens/study/trials.hpp>
+#include <programs/study/trials.hpp>
 
 #include <examples/movielens/run_program.hpp>
-#include <examples/movielens/temporary_directory.hpp>
 #include <support/catch.hpp>
+#include <support/temporary_directory.hpp>
 
-using movielens::Json;
-using movielens::test::Child;
-using movielens::test::content_of;
-using movielens::test::lines_in;
-using movielens::test::Outcome;
-using movielens::test::run_program;
-using movielens::test::TemporaryDirectory;
+using comet::test::content_of;
+using comet::test::TemporaryDirectory;
+using programs::Json;
+using programs::movielens::test::Child;
+using programs::movielens::test::lines_in;
+using programs::movielens::test::Outcome;
+using programs::movielens::test::run_program;
 
 namespace {
 
@@ -70,7 +70,7 @@ class Tuning {
   /// The finished trials in the order of their numbers, without times.
   [[nodiscard]] std::vector<Json> trials(const std::string& name) const {
     std::vector<Json> trials;
-    for (movielens::Trial& trial : movielens::read_trials(folder(name) / "trials.jsonl")) {
+    for (programs::Trial& trial : programs::read_trials(folder(name) / "trials.jsonl")) {
       trial.seconds = 0;
       trials.push_back(to_json(trial));
     }

@@ -10,15 +10,15 @@
 
 #include <nlohmann/json.hpp>
 
-#include <movielens/base/kinds.hpp>
 #include <movielens/data/ratings.hpp>
 #include <movielens/data/titles.hpp>
+#include <programs/base/kinds.hpp>
 
 #include <examples/movielens/run_program.hpp>
-#include <examples/movielens/temporary_directory.hpp>
 #include <support/catch.hpp>
+#include <support/temporary_directory.hpp>
 
-using namespace movielens::test;
+using namespace programs::movielens::test;
 using Json = nlohmann::json;
 
 namespace {
@@ -35,7 +35,7 @@ std::vector<std::string> lines_of(const std::string& text) {
 TEST_CASE("movielens evaluate: the figures of the training, from its file alone",
           "[movielens][evaluate]") {
   const SmallTraining training;
-  for (const std::string& gate : movielens::gate_names())
+  for (const std::string& gate : programs::gate_names())
     for (const std::string search : {gate == "hash" ? "relaxed" : "swap"}) {
       INFO(gate << ' ' << search);
       const std::string name = gate + "-" + search;
@@ -128,8 +128,8 @@ TEST_CASE("movielens evaluate and recommend: what they refuse", "[movielens][eva
 TEST_CASE("movielens recommend: what the user has not rated, best first, and why",
           "[movielens][recommend]") {
   const SmallTraining training;
-  const movielens::Ratings ratings = movielens::read_ratings(training.data());
-  const movielens::Titles titles = movielens::read_titles(training.data());
+  const programs::movielens::Ratings ratings = programs::movielens::read_ratings(training.data());
+  const programs::movielens::Titles titles = programs::movielens::read_titles(training.data());
   for (const std::string gate : {"comet", "hash"}) {
     REQUIRE(training.train(gate, {"--gate=" + gate}).code == 0);
     Arguments arguments = {"recommend",
@@ -213,7 +213,7 @@ TEST_CASE("movielens recommend: for a user it does not know, what is rated most 
   const auto lines = lines_of(outcome.out);
   REQUIRE(lines.size() == 4);
   CHECK(lines[0] == "What is rated most often:");
-  const movielens::Ratings ratings = movielens::read_ratings(training.data());
+  const programs::movielens::Ratings ratings = programs::movielens::read_ratings(training.data());
   std::vector<int> count(std::size_t(ratings.num_items()), 0);
   for (const std::int32_t item : ratings.item) ++count[std::size_t(item)];
   CHECK(std::stoi(lines[1]) == *std::max_element(count.begin(), count.end()));

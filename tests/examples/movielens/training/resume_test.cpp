@@ -20,10 +20,10 @@
 #include <comet/io/safetensors.hpp>
 
 #include <examples/movielens/run_program.hpp>
-#include <examples/movielens/temporary_directory.hpp>
 #include <support/catch.hpp>
+#include <support/temporary_directory.hpp>
 
-using namespace movielens::test;
+using namespace programs::movielens::test;
 using Json = nlohmann::json;
 
 namespace {

@@ -1,0 +1,52 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <string>
+#include <string_view>
+
+namespace programs {
+
+/// The bytes of a file. \throws FileError if it cannot be opened or read
+[[nodiscard]] std::string read_file(const std::filesystem::path& file);
+
+/// Removes a file that may not be there. \throws FileError if that is not possible
+void remove_file(const std::filesystem::path& file);
+
+/// \brief Writes a file so that a reader, or a crash, sees the old content or the new, never less:
+/// beside it, to the disk, then renamed.
+/// \throws FileError if that is not possible
+void write_atomically(const std::filesystem::path& file, std::string_view content);
+
+/// \brief A file that grows by whole lines. Each is one write to the end of the file, so several
+/// processes may share it.
+class LineLog {
+ public:
+  enum class Open { fresh, append };
+
+  /// \throws FileError if the file cannot be opened for writing
+  LineLog(std::filesystem::path file, Open mode);
+  LineLog(LineLog&& other) noexcept;
+  LineLog(const LineLog&) = delete;
+  LineLog& operator=(const LineLog&) = delete;
+  LineLog& operator=(LineLog&&) = delete;
+  ~LineLog();
+
+  /// Adds a line; `line` has no end-of-line itself. \throws FileError, for example on a full disk
+  void append(std::string_view line);
+
+  /// Brings all lines to the disk. \return the length of the file in bytes
+  [[nodiscard]] std::uint64_t sync() const;
+  /// Drops all but the first bytes. \throws FileError if there are not so many
+  void cut(std::uint64_t length);
+
+ private:
+  std::filesystem::path file_;
+  int descriptor_;
+};
+
+/// Makes a directory and those above it where missing. \throws FileError if that is not possible
+void make_directories(const std::filesystem::path& directory);
+
+}  // namespace programs

@@ -1,0 +1,83 @@
+// SPDX-License-Identifier: MIT
+#include <programs/commands/command_line.hpp>
+
+#include <algorithm>
+#include <concepts>
+#include <stdexcept>
+#include <type_traits>
+#include <variant>
+
+#include <CLI/CLI.hpp>
+
+#include <programs/base/file_error.hpp>
+#include <programs/base/nearest.hpp>
+
+namespace programs {
+namespace {
+
+constexpr int longest_list = 32;
+
+}  // namespace
+
+CLI::Option* add_option(CLI::App& command, const Option& option) {
+  CLI::Option* added = std::visit(
+      [&](auto* place) {
+        using T = std::remove_pointer_t<decltype(place)>;
+        if constexpr (std::same_as<T, bool>) {
+          return command.add_flag(option.flag(), *place, option.help);
+        } else {
+          return command.add_option(option.flag(), *place, option.help)
+              ->type_name(option.type)
+              ->capture_default_str();
+        }
+      },
+      option.place);
+  if (option.is_list()) {
+    const auto length = static_cast<int>(option.length);
+    added->delimiter(',')
+        ->expected(length > 0 ? length : 1, length > 0 ? length : longest_list)
+        ->multi_option_policy(CLI::MultiOptionPolicy::Throw);
+  }
+  if (!option.choices.empty()) added->check(one_of(option.choices));
+  if (option.use == Option::Use::required) added->required();
+  return added;
+}
+
+void add_options(CLI::App& command, const OptionTable& table) {
+  for (const Option& option : table.options())
+    if (option.use != Option::Use::where_named) add_option(command, option);
+}
+
+void add_options(CLI::App& command, const OptionTable& table,
+                 const std::vector<std::string>& names) {
+  for (const std::string& name : names) add_option(command, table[name]);
+}
+
+CLI::Validator one_of(const std::vector<std::string>& names) {
+  std::string list;
+  for (const std::string& name : names) list += (list.empty() ? "" : ",") + name;
+  return CLI::Validator(
+      [names, list](std::string& value) {
+        if (std::find(names.begin(), names.end(), value) != names.end()) return std::string();
+        return in_quotes(value) + " is none of " + list + suggestion(value, names);
+      },
+      "{" + list + "}");
+}
+
+void expect_at_least(const char* flag, int value, int least) {
+  if (value < least)
+    throw std::invalid_argument(std::string(flag) + " is " + std::to_string(value) +
+                                ", expected at least " + std::to_string(least));
+}
+
+void refuse_twice(const CLI::App& command, const Json& said, const std::string& file) {
+  for (const CLI::Option* given : command.get_options()) {
+    std::string name = given->get_single_name();
+    std::replace(name.begin(), name.end(), '-', '_');
+    if (given->count() > 0 && said.contains(name))
+      throw std::invalid_argument("--" + given->get_single_name() + " is given, and " + file +
+                                  " says it, too");
+  }
+}
+
+}  // namespace programs

@@ -1,0 +1,37 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include <programs/base/option.hpp>
+
+namespace CLI {
+class App;
+class Option;
+class Validator;
+}  // namespace CLI
+
+namespace programs {
+
+/// \brief Registers the options of a table that every command has which trains. Only their places
+/// have to outlive the command.
+void add_options(CLI::App& command, const OptionTable& table);
+/// Registers those that are named.
+void add_options(CLI::App& command, const OptionTable& table,
+                 const std::vector<std::string>& names);
+/// Registers one.
+CLI::Option* add_option(CLI::App& command, const Option& option);
+
+/// Of an option that is one of some names: another one is refused, with the one that may have been
+/// meant.
+[[nodiscard]] CLI::Validator one_of(const std::vector<std::string>& names);
+
+/// \brief Checks an option that only one command has. \throws std::invalid_argument naming it
+void expect_at_least(const char* flag, int value, int least);
+
+/// \brief Refuses an option that is given on the command line although a file says it, too.
+/// \throws std::invalid_argument naming both
+void refuse_twice(const CLI::App& command, const Json& said, const std::string& file);
+
+}  // namespace programs

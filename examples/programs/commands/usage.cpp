@@ -1,0 +1,114 @@
+// SPDX-License-Identifier: MIT
+#include <programs/commands/usage.hpp>
+
+#include <algorithm>
+#include <cstddef>
+#include <memory>
+#include <sstream>
+#include <vector>
+
+#include <CLI/CLI.hpp>
+
+#include <programs/base/file_error.hpp>
+#include <programs/base/nearest.hpp>
+
+namespace programs {
+namespace {
+
+constexpr std::size_t page_width = 80;
+
+/// `left` in its column and `text` beside it, broken between words.
+std::string in_columns(const std::string& left, const std::string& text,
+                       std::size_t text_column = 26) {
+  std::string result = left;
+  std::size_t column = result.size();
+  const auto next_line = [&] {
+    result += '\n' + std::string(text_column, ' ');
+    column = text_column;
+  };
+  if (column > 0 && column + 2 > text_column) {
+    next_line();
+  } else {
+    result.append(text_column - column, ' ');
+    column = text_column;
+  }
+  std::istringstream words(text);
+  for (std::string word; words >> word;) {
+    if (column > text_column && column + 1 + word.size() > page_width) next_line();
+    if (column > text_column) {
+      result += ' ';
+      ++column;
+    }
+    result += word;
+    column += word.size();
+  }
+  return result + '\n';
+}
+
+class PlainHelp : public CLI::Formatter {
+ public:
+  std::string make_option(const CLI::Option* option, bool is_positional) const override {
+    // CLI11 names the type and, of an option with choices, these as in GATE:{comet,top_k}.
+    const std::string type = option->get_type_name();
+    const std::size_t brace = type.find(":{");
+    std::string left = make_option_name(option, is_positional);
+    left.erase(std::min(left.find('{'), left.size()));  // what a flag stands for by itself
+    if (!is_positional && !left.starts_with('-')) left = "--" + left;
+    if (option->get_type_size() != 0 && !is_positional && !type.empty())
+      left += ' ' + type.substr(0, brace);
+    std::string text = option->get_description();
+    if (brace != std::string::npos) {
+      text += ':';
+      std::istringstream choices(type.substr(brace + 2, type.find('}') - brace - 2));
+      const char* separator = " ";
+      for (std::string choice; std::getline(choices, choice, ',');) {
+        text += separator + choice;
+        separator = ", ";
+      }
+    }
+    std::string value = option->get_default_str();
+    if (value.starts_with('[')) value = value.substr(1, value.size() - 2);
+    if (!value.empty()) text += " (default " + value + ')';
+    if (option->get_required() && !is_positional) text += " (required)";
+    return in_columns("  " + left, text);
+  }
+
+  std::string make_description(const CLI::App* command) const override {
+    return in_columns("", command->get_description(), 0) + '\n';
+  }
+
+  std::string make_subcommand(const CLI::App* command) const override {
+    return in_columns("  " + command->get_name(), command->get_description());
+  }
+};
+
+/// The command that was being read: the last one named.
+const CLI::App& innermost(const CLI::App& program) {
+  const auto commands = program.get_subcommands();
+  return commands.empty() ? program : *commands.back();
+}
+
+}  // namespace
+
+void use_plain_help(CLI::App& program) { program.formatter(std::make_shared<PlainHelp>()); }
+
+std::string what_was_wrong(const CLI::App& program, const CLI::ParseError& error) {
+  const std::vector<std::string> unknown = program.remaining(/*recurse=*/true);
+  if (unknown.empty()) return error.what();
+  const CLI::App& command = innermost(program);
+  const std::string word = unknown.front().substr(0, unknown.front().find('='));
+  std::vector<std::string> known;
+  if (!word.starts_with('-')) {
+    if (&command != &program) return command.get_name() + " takes no argument " + in_quotes(word);
+    for (const CLI::App* each : program.get_subcommands({})) known.push_back(each->get_name());
+    return "unknown command " + word + suggestion(word, known) +
+           (suggestion(word, known).empty() ? "; " + program.get_name() + " --help names them all"
+                                            : "");
+  }
+  for (const CLI::Option* option : command.get_options())
+    for (const std::string& name : option->get_lnames()) known.push_back("--" + name);
+  const std::string of = &command == &program ? "" : " of " + command.get_name();
+  return "unknown option " + word + of + suggestion(word, known);
+}
+
+}  // namespace programs

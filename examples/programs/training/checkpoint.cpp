@@ -1,0 +1,55 @@
+// SPDX-License-Identifier: MIT
+#include <programs/training/checkpoint.hpp>
+
+#include <programs/base/json.hpp>
+
+namespace programs {
+namespace {
+
+Progress progress_from(const Json& json) {
+  return {.epoch = json.at("epoch"),
+          .batch = json.at("batch"),
+          .training = training_loss_from(json.at("training")),
+          .best_epoch = json.at("best_epoch"),
+          .validation = figures_from(json.at("validation")),
+          .seconds = json.at("seconds"),
+          .epoch_start = json.at("epoch_start")};
+}
+
+}  // namespace
+
+Json to_json(const Progress& p) {
+  return {{"epoch", p.epoch},
+          {"batch", p.batch},
+          {"training", to_json(p.training)},
+          {"best_epoch", p.best_epoch},
+          {"validation", to_json(p.validation)},
+          {"seconds", p.seconds},
+          {"epoch_start", p.epoch_start}};
+}
+
+std::string other_training(const Json& saved, const Json& run) {
+  for (const auto& [name, value] : run.items())
+    if (!saved.contains(name) || saved[name] != value)
+      return "is of a training with another " + name + ": " +
+             (saved.contains(name) ? saved[name].dump() : "none") + " there, " + value.dump() +
+             " here";
+  return {};
+}
+
+Json read_progress(const comet::TensorFile& file, const Json& run, Progress& progress) {
+  const auto found = file.metadata().find("training");
+  const Json state = found == file.metadata().end() ? Json() : parse_json(found->second);
+  if (!state.is_object() || !state.contains("run") || !state["run"].is_object())
+    file.refuse("is no checkpoint of a training");
+  const Json& saved = state["run"];
+  if (const std::string other = other_training(saved, run); !other.empty()) file.refuse(other);
+  try {
+    progress = progress_from(state.at("progress"));
+    return state.at("logs");
+  } catch (const Json::exception&) {
+    file.refuse("its description of the training is damaged");
+  }
+}
+
+}  // namespace programs

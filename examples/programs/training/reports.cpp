@@ -1,0 +1,34 @@
+// SPDX-License-Identifier: MIT
+#include <programs/training/reports.hpp>
+
+#include <programs/base/text_table.hpp>
+
+namespace programs {
+
+Json to_json(const EpochReport& report) {
+  return {{"epoch", report.epoch},
+          {"training", to_json(report.training)},
+          {"validation", to_json(report.validation)},
+          {"best", report.best},
+          {"permutations", to_json(report.permutations)},
+          {"seconds", report.seconds}};
+}
+
+Json to_json(const StepReport& report) {
+  return {{"step", report.step},
+          {"loss", report.loss},
+          {"experts_per_sample", report.experts_per_sample}};
+}
+
+std::string progress_line(const EpochReport& report, int epochs) {
+  const Figures& v = report.validation;
+  std::string line = formatted("epoch %d/%d  training loss %.4f  validation loss %.4f",
+                               report.epoch, epochs, report.training.total, v.loss);
+  for (const Measure& measure : v.measures)
+    if (measure.is_headline)
+      line += "  " + label_of(measure.name) + formatted(" %.4f", measure.value);
+  return line + formatted("  experts/sample %.2f  %.1f s%s", v.experts_per_sample, report.seconds,
+                          report.best ? "  best" : "");
+}
+
+}  // namespace programs

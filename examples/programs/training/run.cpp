@@ -1,0 +1,118 @@
+// SPDX-License-Identifier: MIT
+#include <programs/training/run.hpp>
+
+#include <ostream>
+#include <vector>
+
+#include <programs/base/file_error.hpp>
+#include <programs/base/files.hpp>
+
+namespace programs {
+namespace {
+
+constexpr const char* result_name = "result.json";
+constexpr const char* model_name = "model.safetensors";
+constexpr const char* checkpoint_name = "checkpoint.safetensors";
+
+std::filesystem::path checkpoint_of(const CommonOptions& options) {
+  return std::filesystem::path(options.out) / checkpoint_name;
+}
+
+/// What a table needs of a result.json.
+RunResult run_result_from(const Json& json) {
+  RunResult result;
+  result.training.test = figures_from(json.at("test"));
+  result.training.epochs = json.at("epochs");
+  result.training.best_epoch = json.at("best_epoch");
+  result.training.seconds = json.at("seconds");
+  result.training.seconds_per_epoch = json.at("seconds_per_epoch");
+  result.parameters = json.at("parameters");
+  return result;
+}
+
+}  // namespace
+
+std::string data_line(const std::string& source, const Json& counts) {
+  std::string line = "data: " + source;
+  const char* separator = ": ";
+  for (const auto& [name, count] : counts.items()) {
+    line += separator + count.dump() + " " + name;
+    separator = ", ";
+  }
+  return line;
+}
+
+bool goes_on(const CommonOptions& options) {
+  return options.resume && std::filesystem::exists(checkpoint_of(options));
+}
+
+std::optional<RunResult> finished_run(const CommonOptions& options,
+                                      const RunDescription& description) {
+  const std::filesystem::path out = options.out;
+  if (!std::filesystem::exists(out / result_name)) return std::nullopt;
+  const Json json = parse_json(read_file(out / result_name));
+  if (json.is_discarded() || !json.contains("options")) return std::nullopt;
+  // To begin anew in silence would cost the model that is there.
+  Json there = json["options"], here = description.options;
+  there["source"] = json.value("source", "");
+  here["source"] = description.source;
+  if (const std::string other = other_training(there, here); !other.empty())
+    throw FileError(out / result_name,
+                    other + "; another --out keeps it, without --resume it is replaced");
+  if (options.weights && !std::filesystem::exists(out / model_name)) return std::nullopt;
+  return run_result_from(json);
+}
+
+namespace detail {
+
+Checkpoints checkpoints_of(const CommonOptions& options, const RunDescription& description) {
+  Json run = description.options;
+  run["source"] = description.source;
+  run.update(description.counts);
+  return {.file = checkpoint_of(options),
+          .every = options.checkpoint_every,
+          .resume = options.resume,
+          .run = std::move(run)};
+}
+
+void start_directory(const std::filesystem::path& directory, bool resume) {
+  make_directories(directory);
+  const std::vector<std::string> results = {result_name, model_name, checkpoint_name};
+  if (!resume)
+    for (const std::string& name : results) remove_file(directory / name);
+  std::vector<std::filesystem::path> unfinished;
+  for (const auto& entry : std::filesystem::directory_iterator(directory))
+    for (const std::string& name : results)
+      if (entry.path().filename().string().starts_with(name + ".tmp."))
+        unfinished.push_back(entry.path());
+  for (const auto& path : unfinished) remove_file(path);
+}
+
+void tell_start(const CommonOptions& options, const RunDescription& description,
+                comet::Index parameters, const Console& console) {
+  console.err << data_line(description.source, description.counts) << "\ngate: " << options.gate
+              << (options.local_search == no_search ? ""
+                                                    : ", " + options.local_search + " local search")
+              << ", " << parameters << " parameters; results in "
+              << std::filesystem::path(options.out).string()
+              << (goes_on(options) ? "; goes on from its checkpoint" : "") << std::endl;
+}
+
+void write_result(const CommonOptions& options, const RunDescription& description,
+                  const RunResult& result, comet::Index threads) {
+  Json json = {{"source", description.source}};
+  json.update(description.counts);
+  json.update({{"rows", description.rows},
+               {"options", description.options},
+               {"parameters", result.parameters},
+               {"epochs", result.training.epochs},
+               {"best_epoch", result.training.best_epoch},
+               {"test", to_json(result.training.test)},
+               {"threads", threads},
+               {"seconds_per_epoch", result.training.seconds_per_epoch},
+               {"seconds", result.training.seconds}});
+  write_atomically(std::filesystem::path(options.out) / result_name, json.dump(2) + "\n");
+}
+
+}  // namespace detail
+}  // namespace programs

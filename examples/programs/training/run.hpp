@@ -1,0 +1,132 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+
+#include <algorithm>
+#include <filesystem>
+#include <optional>
+#include <string>
+
+#include <comet/core/parameters.hpp>
+#include <comet/core/random.hpp>
+#include <comet/core/thread_pool.hpp>
+#include <comet/core/types.hpp>
+#include <comet/local_search/annealing.hpp>
+#include <comet/local_search/no_search.hpp>
+#include <comet/local_search/permutation_search.hpp>
+#include <comet/local_search/swap_search.hpp>
+
+#include <programs/base/common_options.hpp>
+#include <programs/base/console.hpp>
+#include <programs/base/json.hpp>
+#include <programs/base/places.hpp>
+#include <programs/training/reports.hpp>
+#include <programs/training/trainer.hpp>
+#include <programs/training/training_log.hpp>
+
+/// \file
+/// \brief A training with its directory: metrics.jsonl, steps.jsonl and checkpoints as it goes,
+/// model.safetensors and result.json at the end.
+
+namespace programs {
+
+struct RunResult {
+  TrainingResult training;
+  comet::Index parameters = 0;
+};
+
+/// \brief What a training is of, for its files and for people.
+struct RunDescription {
+  Json options;        ///< all that the figures depend on
+  std::string source;  ///< of the data
+  Json counts;         ///< what there is of it: {"ratings": 100836, "users": 610}
+  Json rows;           ///< of each split
+};
+
+/// "data: ml-latest-small: 100836 ratings, 610 users, 9724 items".
+[[nodiscard]] std::string data_line(const std::string& source, const Json& counts);
+
+/// Whether a training with these options goes on from a checkpoint.
+[[nodiscard]] bool goes_on(const CommonOptions& options);
+
+/// The figures of a run that was done before with the same options on the same data.
+[[nodiscard]] std::optional<RunResult> finished_run(const CommonOptions& options,
+                                                    const RunDescription& description);
+
+namespace detail {
+
+/// Of a training with these options on these data.
+[[nodiscard]] Checkpoints checkpoints_of(const CommonOptions& options,
+                                         const RunDescription& description);
+
+/// Makes the directory of a training and removes what an earlier one left there: all its results,
+/// or, for one that goes on, what a crash kept from being written.
+void start_directory(const std::filesystem::path& directory, bool resume);
+
+void tell_start(const CommonOptions& options, const RunDescription& description,
+                comet::Index parameters, const Console& console);
+
+void write_result(const CommonOptions& options, const RunDescription& description,
+                  const RunResult& result, comet::Index threads);
+
+/// Calls `use` with the local search that the options name.
+template <class Task, class Use>
+TrainingResult with_local_search(Task& task, const CommonOptions& o, Use use) {
+  const auto batches = comet::Index(task.num_batches());
+  const comet::Index steps = std::max(comet::Index(2), batches * o.search_epochs);
+  switch (local_search_of(o.local_search)) {
+    case LocalSearch::relaxed: {
+      const comet::RandomKey key(static_cast<std::uint64_t>(o.seed));
+      comet::Annealing annealing = comet::Annealing::published();
+      annealing.first_temperature = o.search_temperatures[0];
+      annealing.last_temperature = o.search_temperatures[1];
+      comet::PermutationSearch search({.steps = steps, .annealing = annealing},
+                                      task.model().gates(), key.fold(places::search));
+      return use(search);
+    }
+    case LocalSearch::swap: {
+      // A search in the middle and at the end of every search epoch.
+      constexpr std::size_t held_out_rows = 1024;
+      comet::SwapSearch search({.steps = steps,
+                                .interval = std::max(comet::Index(1), batches / 2),
+                                .budget = 500,
+                                .max_block = 1},
+                               task.held_out_objective(held_out_rows));
+      return use(search);
+    }
+    default: {
+      comet::NoSearch search;
+      return use(search);
+    }
+  }
+}
+
+}  // namespace detail
+
+/// \brief Trains one model. With options.resume it goes on from the checkpoint in options.out, if
+/// there is one.
+/// \param save  writes the model to a file, if options.weights
+/// \throws Interrupted if an orderly end was asked for
+template <TrainingTask Task, class Save>
+RunResult run_training(Task& task, const CommonOptions& o, const RunDescription& description,
+                       comet::ThreadPool& pool, const Console& console, Save save) {
+  const Checkpoints checkpoints = detail::checkpoints_of(o, description);
+  const auto mode = goes_on(o) ? LineLog::Open::append : LineLog::Open::fresh;
+  detail::start_directory(o.out, o.resume);
+  TrainingLog log(o.out, mode, console, o);
+  RunResult result;
+  result.parameters = comet::count_parameters(task.model());
+  if (!o.quiet) detail::tell_start(o, description, result.parameters, console);
+  const TrainerOptions options{
+      .learning_rate = o.learning_rate, .epochs = o.epochs, .patience = o.patience};
+  const comet::RandomKey key(static_cast<std::uint64_t>(o.seed));
+  result.training = detail::with_local_search(task, o, [&](auto& search) {
+    return Trainer(task, search, options, key.fold(places::training), &pool, log, checkpoints)
+        .train();
+  });
+  if (o.weights) save(std::filesystem::path(o.out) / "model.safetensors");
+  detail::write_result(o, description, result, pool.num_threads());
+  std::filesystem::remove(checkpoints.file);
+  return result;
+}
+
+}  // namespace programs

@@ -1,0 +1,210 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+
+#include <chrono>
+#include <concepts>
+#include <cstddef>
+#include <cstdint>
+#include <filesystem>
+#include <string>
+#include <utility>
+
+#include <comet/core/gradients.hpp>
+#include <comet/core/random.hpp>
+#include <comet/core/thread_pool.hpp>
+#include <comet/local_search/train_with_local_search.hpp>
+#include <comet/optimizers/adam.hpp>
+
+#include <programs/base/figures.hpp>
+#include <programs/base/interrupt.hpp>
+#include <programs/training/checkpoint.hpp>
+#include <programs/training/reports.hpp>
+
+namespace programs {
+
+/// \brief A model on its data: batches to learn from, and figures of what is held out.
+///
+/// `held_out_objective(rows)`, what a swap search minimises, is asked for with that search alone.
+template <class T>
+concept TrainingTask = requires(T& task, const T& seen, std::size_t batch, comet::RandomKey key,
+                                comet::GradientView<typename T::Model::Scalar> gradients) {
+  { task.model() } -> std::same_as<typename T::Model&>;
+  task.model().gates();                                 // of the mixture, one per task
+  seen.gate_passes();                                   // theirs, with the last batch
+  { seen.num_batches() } -> std::same_as<std::size_t>;  // of an epoch
+  task.shuffle(key);                                    // for an epoch
+  { task.accumulate_gradients(batch, key, gradients) } -> std::same_as<TrainingLoss>;
+  task.end_of_step();                                     // after the optimizer's
+  { seen.experts_per_sample() } -> std::same_as<double>;  // of the last batch
+  { task.validate() } -> std::same_as<Figures>;
+  { task.test() } -> std::same_as<Figures>;
+};
+
+struct TrainerOptions {
+  double learning_rate = 5e-4;
+  int epochs = 100;
+  int patience = 25;  ///< epochs without a better validation loss before the end
+};
+
+/// Seconds, from those that an earlier part of the training took on.
+class Stopwatch {
+ public:
+  explicit Stopwatch(double seconds) : before_(seconds), start_(Clock::now()) {}
+  [[nodiscard]] double seconds() const {
+    return before_ + std::chrono::duration<double>(Clock::now() - start_).count();
+  }
+
+ private:
+  using Clock = std::chrono::steady_clock;
+  double before_;
+  Clock::time_point start_;
+};
+
+/// \brief Trains with Adam and early stopping, restores the best weights and tests them.
+///
+/// Batches, dropout and noise are functions of (key, epoch, batch), so the result is the same bits
+/// for any number of threads, and for a training that was ended and goes on from a checkpoint.
+template <TrainingTask Task, class Search>
+class Trainer {
+ public:
+  /// \param pool    may be null. Nothing is owned.
+  /// \param search  a PermutationStrategy for the task's gates; takes part until it has finished
+  Trainer(Task& task, Search& search, const TrainerOptions& options, comet::RandomKey key,
+          comet::ThreadPool* pool, Observer& observer, const Checkpoints& checkpoints)
+      : task_(task),
+        options_(options),
+        key_(key),
+        observer_(observer),
+        checkpoints_(checkpoints),
+        state_(start(task, search, options, pool)),
+        gradients_(state_.searched),
+        progress_(state_.progress) {}
+
+  /// \throws comet::NotFinite if it diverges, whether a gate, a loss or Adam sees it first
+  /// \throws Interrupted between two steps if an orderly end was asked for, after a checkpoint
+  TrainingResult train() {
+    if (checkpoints_.resume && std::filesystem::exists(checkpoints_.file))
+      observer_.on_resume(load_checkpoint(checkpoints_, state_));
+    stopwatch_ = Stopwatch(progress_.seconds);
+    while (!is_over()) {
+      train_epoch();
+      end_epoch();
+      if (checkpoints_.due_after_epoch() && !is_over()) leave_checkpoint();
+    }
+    return finish();
+  }
+
+ private:
+  using Model = typename Task::Model;
+  using Scalar = typename Model::Scalar;
+  using State = TrainingState<Model, Search>;
+
+  static State start(Task& task, Search& search, const TrainerOptions& options,
+                     comet::ThreadPool* pool) {
+    const Searched<Model, Search> searched{task.model(), search};
+    return {.searched = searched,
+            .adam = comet::Adam(searched, {.learning_rate = options.learning_rate}, pool)};
+  }
+
+  [[nodiscard]] bool is_over() const {
+    const int done = progress_.epoch - 1;
+    return done == options_.epochs || done - progress_.best_epoch >= options_.patience;
+  }
+
+  void leave_checkpoint() {
+    progress_.seconds = stopwatch_.seconds();
+    save_checkpoint(checkpoints_, observer_.on_checkpoint(), state_);
+  }
+
+  /// What is left of it.
+  void train_epoch() {
+    const comet::RandomKey epoch_key = key_.fold(std::uint64_t(progress_.epoch));
+    task_.shuffle(epoch_key.fold(0));
+    while (progress_.batch < task_.num_batches()) {
+      const TrainingLoss loss = step(epoch_key.fold(1).fold(progress_.batch));
+      progress_.training += loss;
+      ++progress_.batch;
+      observer_.on_step({.epoch = progress_.epoch,
+                         .batch = progress_.batch,
+                         .batches = task_.num_batches(),
+                         .step = state_.adam.num_steps(),
+                         .loss = loss.total,
+                         .experts_per_sample = task_.experts_per_sample()});
+      heed_interrupts();
+    }
+  }
+
+  TrainingLoss step(comet::RandomKey key) {
+    TrainingLoss loss;
+    auto& model = state_.searched.model;
+    auto& search = state_.searched.search;
+    comet::step_with_local_search(
+        search, model.gates(),
+        [&] {
+          comet::GradientView<Scalar> rest = gradients_;
+          loss = task_.accumulate_gradients(progress_.batch, key, rest.next(model));
+          search.backward(model.gates(), task_.gate_passes(), rest);
+          const double search_penalty = search.regularization();
+          loss.penalty += search_penalty;
+          loss.total += search_penalty;
+        },
+        [&] {
+          state_.adam.step(state_.searched, gradients_);
+          task_.end_of_step();
+        });
+    return loss;
+  }
+
+  void heed_interrupts() {
+    const bool interrupted = is_interrupted();
+    if (checkpoints_.due_after_step(state_.adam.num_steps()) || (interrupted && checkpoints_.any()))
+      leave_checkpoint();
+    if (interrupted)
+      throw Interrupted(checkpoints_.any() ? "the same command with --resume goes on from step " +
+                                                 std::to_string(state_.adam.num_steps())
+                                           : "there is no checkpoint to go on from");
+  }
+
+  void end_epoch() {
+    EpochReport report{.epoch = progress_.epoch, .training = progress_.training};
+    report.training /= double(task_.num_batches());
+    report.validation = task_.validate();
+    report.permutations = order_of(task_.model().gates());
+    report.best = progress_.best_epoch == 0 || report.validation.loss < progress_.validation.loss;
+    if (report.best) {
+      progress_.best_epoch = report.epoch;
+      progress_.validation = report.validation;
+      state_.best = task_.model();
+    }
+    const double now = stopwatch_.seconds();
+    report.seconds = now - std::exchange(progress_.epoch_start, now);
+    observer_.on_epoch(report);
+    ++progress_.epoch;
+    progress_.batch = 0;
+    progress_.training = {};
+  }
+
+  TrainingResult finish() {
+    task_.model() = *state_.best;
+    TrainingResult result;
+    result.epochs = progress_.epoch - 1;
+    result.best_epoch = progress_.best_epoch;
+    result.validation = progress_.validation;
+    result.seconds_per_epoch = progress_.epoch_start / result.epochs;
+    result.test = task_.test();
+    result.seconds = stopwatch_.seconds();
+    return result;
+  }
+
+  Task& task_;
+  const TrainerOptions& options_;
+  comet::RandomKey key_;
+  Observer& observer_;
+  const Checkpoints& checkpoints_;
+  State state_;
+  comet::Gradients<Scalar> gradients_;  // of model and search
+  Progress& progress_;
+  Stopwatch stopwatch_{0};
+};
+
+}  // namespace programs

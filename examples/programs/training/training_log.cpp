@@ -1,0 +1,59 @@
+// SPDX-License-Identifier: MIT
+#include <programs/training/training_log.hpp>
+
+#include <ostream>
+
+#include <programs/base/text_table.hpp>
+
+namespace programs {
+namespace {
+
+constexpr const char* erase_to_end = "\x1b[K";
+constexpr std::int64_t steps_per_line = 10;
+
+}  // namespace
+
+TrainingLog::TrainingLog(const std::filesystem::path& directory, LineLog::Open mode,
+                         const Console& console, const CommonOptions& options)
+    : epochs_(directory / "metrics.jsonl", mode),
+      steps_(directory / "steps.jsonl", mode),
+      console_(console),
+      options_(options) {}
+
+void TrainingLog::on_step(const StepReport& report) {
+  if (report.step % steps_per_line == 1) steps_.append(to_json(report).dump());
+  ++steps_here_;
+  steps_left_ = options_.epochs * std::int64_t(report.batches) - report.step;
+  const auto now = Clock::now();
+  if (options_.quiet || !console_.err_is_terminal || now < next_update_) return;
+  next_update_ = now + std::chrono::milliseconds(200);
+  console_.err << "\repoch " << report.epoch << '/' << options_.epochs << "  batch " << report.batch
+               << '/' << report.batches << "  training loss " << report.loss << time_left()
+               << erase_to_end << std::flush;
+}
+
+void TrainingLog::on_epoch(const EpochReport& report) {
+  epochs_.append(to_json(report).dump());
+  if (options_.quiet) return;
+  if (console_.err_is_terminal) console_.err << '\r';
+  console_.err << progress_line(report, options_.epochs) << time_left()
+               << (console_.err_is_terminal ? erase_to_end : "") << std::endl;
+}
+
+std::string TrainingLog::time_left() const {
+  if (steps_here_ == 0 || steps_left_ <= 0) return {};
+  const std::chrono::duration<double> elapsed = Clock::now() - start_;
+  const double seconds = elapsed.count() / double(steps_here_) * double(steps_left_);
+  return "  about " + duration(seconds) + " left";
+}
+
+Json TrainingLog::on_checkpoint() {
+  return {{"metrics", epochs_.sync()}, {"steps", steps_.sync()}};
+}
+
+void TrainingLog::on_resume(const Json& remembered) {
+  epochs_.cut(remembered.at("metrics"));
+  steps_.cut(remembered.at("steps"));
+}
+
+}  // namespace programs

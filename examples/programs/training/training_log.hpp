@@ -1,0 +1,46 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <filesystem>
+#include <string>
+
+#include <programs/base/common_options.hpp>
+#include <programs/base/console.hpp>
+#include <programs/base/files.hpp>
+#include <programs/training/reports.hpp>
+
+namespace programs {
+
+/// Writes every epoch and every tenth step to files and, unless it is to be quiet, both to the
+/// console.
+class TrainingLog : public Observer {
+ public:
+  /// \param directory        for metrics.jsonl and steps.jsonl
+  /// \param console, options  have to outlive it
+  TrainingLog(const std::filesystem::path& directory, LineLog::Open mode, const Console& console,
+              const CommonOptions& options);
+
+  void on_step(const StepReport& report) override;
+  void on_epoch(const EpochReport& report) override;
+  Json on_checkpoint() override;
+  void on_resume(const Json& remembered) override;
+
+ private:
+  LineLog epochs_;
+  LineLog steps_;
+  const Console& console_;
+  const CommonOptions& options_;
+  using Clock = std::chrono::steady_clock;
+
+  /// "  about 3 min left"; nothing at the end, and before anything is known.
+  [[nodiscard]] std::string time_left() const;
+
+  Clock::time_point start_ = Clock::now();
+  Clock::time_point next_update_;
+  std::int64_t steps_here_ = 0;  // without those before a checkpoint
+  std::int64_t steps_left_ = 0;
+};
+
+}  // namespace programs
