@@ -205,7 +205,8 @@ TEMPLATE_TEST_CASE("COMET routes a sample alone as in a batch, bit by bit", "",
 }
 
 TEST_CASE("COMET computes the same bits for any number of threads") {
-  CometGate<float> gate({.input_dim = 64, .num_experts = 16, .k = 2, .entropy = 0.1}, RandomKey(6));
+  CometGate<float> gate({.input_dim = 64, .num_experts = 16, .k = 2, .entropy = 0.1, .spread = 0.1},
+                        RandomKey(6));
   parameter(gate, "split.weight") *= 10.0F;
   // 64 * 1000 * (2 trees * 2 * 5 levels) multiply-adds are more than the threshold of 2^20.
   test::check_laws(gate, {.num_threaded_samples = 1000, .differences = false});
@@ -234,7 +235,8 @@ TEMPLATE_TEST_CASE("padding in a batch changes no bit of COMET's training, and i
                    "", COMET_TEST_SCALARS) {
   using S = TestType;
   const Index num_samples = 70;  // more than a tile
-  CometGate<S> gate({.input_dim = 5, .num_experts = 7, .k = 2, .entropy = 0.3}, RandomKey(3));
+  CometGate<S> gate({.input_dim = 5, .num_experts = 7, .k = 2, .entropy = 0.3, .spread = 0.2},
+                    RandomKey(3));
   parameter(gate, "split.weight") *= S(40);
   Matrix<S> x = random_matrix<S>(5, num_samples, 4);
   std::vector<std::uint8_t> mask;

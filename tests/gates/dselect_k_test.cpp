@@ -218,9 +218,14 @@ TEST_CASE("a saturated row holds at most k codes; mass on codes beyond n is lost
 TEST_CASE("threads change no bit, and nothing is allocated twice") {
   const Index d = 64, n = 33, samples = 300;
   const Matrix<float> x = test::random_matrix<float>(d, samples, 1);
-  const DSelectKGate<float> start(
-      {.input_dim = d, .num_experts = n, .k = 4, .gamma = 0.5, .entropy = 0.1, .reachability = 0.1},
-      RandomKey(2));
+  const DSelectKGate<float> start({.input_dim = d,
+                                   .num_experts = n,
+                                   .k = 4,
+                                   .gamma = 0.5,
+                                   .entropy = 0.1,
+                                   .spread = 0.1,
+                                   .reachability = 0.1},
+                                  RandomKey(2));
   std::vector<float> reference;
   for (const Index threads : {1, 2, 4}) {
     comet::ThreadPool pool(threads);

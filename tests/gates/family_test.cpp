@@ -97,7 +97,8 @@ TEMPLATE_TEST_CASE("a gate can do at run time what its type says", "", COMET_TES
     Pass pass(gate);
     Routing<S> routing;
     const Matrix<S> x = test::random_matrix<S>(3, 1, 2);
-    CHECK(works([&] { gate.anneal({.gamma = 0.5, .entropy = 0.1}); }) == can.anneals);
+    CHECK(works([&] { gate.anneal({.gamma = 0.5, .entropy = 0.1, .spread = 0.1}); }) ==
+          can.anneals);
     CHECK(works([&] { (void)gate.freeze(); }) == can.freezes);
     CHECK(works([&] { (void)gate.explain(x); }) == can.explains);
     gate.forward({x, std::vector<std::int32_t>{5}}, routing, RandomKey(3), pass);
@@ -157,10 +158,11 @@ TEST_CASE("a gate made by name is the gate itself, with all its options") {
     CHECK(test::same_bits(test::routed(made, x).dense(6), test::routed(gate, x).dense(6)));
     return inside->options();
   };
-  const auto comet =
-      same(CometGate<double>({.input_dim = 3, .num_experts = 6, .k = 3, .gamma = 0.5}, key),
-           {.input_dim = 3, .num_experts = 6, .k = 3, .gamma = 0.5, .entropy = 0.25});
+  const auto comet = same(
+      CometGate<double>({.input_dim = 3, .num_experts = 6, .k = 3, .gamma = 0.5}, key),
+      {.input_dim = 3, .num_experts = 6, .k = 3, .gamma = 0.5, .entropy = 0.25, .spread = 0.75});
   CHECK(comet.entropy == 0.25);
+  CHECK(comet.spread == 0.75);
   const auto selectors = same(DSelectKGate<double>({.input_dim = 3, .num_experts = 6}, key),
                               {.input_dim = 3, .num_experts = 6, .reachability = 0.125});
   CHECK(selectors.reachability == 0.125);
@@ -219,7 +221,8 @@ TEST_CASE("a gate that does not exist, or an option that it lacks, is refused in
         "comet::make_gate: " + comet::detail::a_gate(name) + " has no option " + option);
   };
   lacks("top_k", {.gamma = 0.5}, "gamma");
-  lacks("softmax", {.entropy = 0.0}, "entropy");
+  lacks("remoe", {.entropy = 0.0}, "entropy");
+  lacks("expert_choice", {.spread = 0.1}, "spread");
   lacks("comet", {.reachability = 0.5}, "reachability");
   lacks("softmax", {.softmax = TopKSoftmax::all}, "softmax");
   lacks("dselect_k", {.noise = false}, "noise");

@@ -26,6 +26,7 @@ struct ExplainNames;  // gates/explanation.hpp
 struct GateAnnealing {
   std::optional<double> gamma = {};    ///< Width of the smooth-step, > 0.
   std::optional<double> entropy = {};  ///< Strength of the entropy penalty, >= 0.
+  std::optional<double> spread = {};   ///< Strength of the reward for even use, >= 0.
 };
 
 /// \brief Anneals: is soft at first and can be made to decide while it trains, by a narrower
@@ -149,7 +150,7 @@ namespace detail {
 
 }  // namespace detail
 
-/// \brief Sets gamma, the strength of the entropy penalty, or both.
+/// \brief Sets gamma and the strengths of the penalties on rows: those that are given.
 /// \throws std::invalid_argument if a number is outside its bounds, or by a gate chosen at run time
 /// that has nothing to anneal
 template <RoutingGate G>

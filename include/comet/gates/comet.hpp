@@ -13,10 +13,12 @@
 #include <comet/core/samples.hpp>
 #include <comet/core/thread_pool.hpp>
 #include <comet/gates/capabilities.hpp>
+#include <comet/gates/detail/comet_source.hpp>
 #include <comet/gates/detail/explain_soft_tree.hpp>
 #include <comet/gates/detail/logit_gradients.hpp>
 #include <comet/gates/detail/options.hpp>
 #include <comet/gates/detail/soft_tree.hpp>
+#include <comet/gates/detail/spread_penalty.hpp>
 #include <comet/gates/explanation.hpp>
 #include <comet/gates/frozen.hpp>
 #include <comet/gates/hyperplanes.hpp>
@@ -32,6 +34,7 @@ struct CometGateOptions {
   Index k = 2;            ///< number of trees, 1 <= k <= n: at most k experts once saturated
   double gamma = 1.0;     ///< width of the smooth-step in units of the split logits, > 0
   double entropy = 0.0;   ///< strength lambda of the entropy penalty, >= 0
+  double spread = 0.0;    ///< strength of the reward for even use, >= 0
 };
 
 /// \brief COMET: k differentiable binary trees choose at most k of n experts, with exact zeros.
@@ -45,7 +48,8 @@ struct CometGateOptions {
 /// One softmax over all k n pairs, not one per tree. Leaf i, counted from left to right, is expert
 /// i: for n not a power of two that is not heap order. At the start all leaves are reached;
 /// training saturates the splits, sped up by the entropy penalty lambda / B * sum_bji -v log(v +
-/// 1e-6), and rows shrink to k entries.
+/// 1e-6), and rows shrink to k entries. That alone may send every sample to the same leaves: the
+/// option spread rewards, per tree, the entropy of the batch's mean v.
 ///
 /// Only nodes that a sample reaches are evaluated, forward and backward. That is exact: an
 /// unreached subtree has weight 0 and, since S' is 0 wherever S is 0 or 1, gradient 0.
@@ -57,7 +61,7 @@ struct CometGateOptions {
 /// \par Differs from the published code  the weights use v itself, not exp(log(v + 1e-8))
 /// \tparam S      float or double
 /// \see TopKGate, which is cheaper for small n but selects without a gradient
-/// \see docs/math.md, equations (2)-(6)
+/// \see docs/math.md, equations (2)-(6) and (31)
 template <class S>
 class CometGate {
  public:
@@ -91,8 +95,8 @@ class CometGate {
   /// Leaf logits: column i k + j is expert i of tree j.
   [[nodiscard]] const Hyperplanes<S>& leaves() const noexcept { return leaves_; }
 
-  /// \brief Changes the smooth-step's width, which hardens the splits, and the strength of the
-  /// entropy penalty.
+  /// \brief Changes the smooth-step's width, which hardens the splits, and the strengths of the
+  /// entropy penalty and of the reward for even use.
   /// \throws std::invalid_argument if a number is outside its bounds; nothing is changed then
   void anneal(const GateAnnealing& annealing) {
     options_ = detail::annealed("CometGate::anneal", options_, annealing);
@@ -130,7 +134,8 @@ class CometGate {
   void backward(const Samples<S>& samples, const Routing<S>& routing, std::span<const S> dweights,
                 MatrixView<S> dx, Pass<CometGate>& pass) const;
 
-  /// \brief Entropy penalty of the last forward(): lambda times the mean over the batch.
+  /// \brief Entropy penalty of the last forward(), lambda times the mean over the batch, less the
+  /// reward for even use.
   [[nodiscard]] S regularization(const Pass<CometGate>& pass) const noexcept {
     return pass.workspace.regularization_;
   }
@@ -159,7 +164,6 @@ class CometGate {
   using Tile = detail::SoftTreeTile<S>;
   using Rows = detail::Rows;
   using Purpose = detail::Purpose;
-  class Source;
 
   static CometGateOptions validated(const CometGateOptions& options) {
     detail::check_at_least("CometGate", "input_dim", options.input_dim, 1);
@@ -196,42 +200,8 @@ class CometGate<S>::Workspace {
   detail::SoftTreeBatch<S, Tile> batch_;
   detail::LogitGradients<S> split_gradients_;
   detail::LogitGradients<S> leaf_gradients_;
+  detail::SpreadPenalty<S> spread_;
   S regularization_ = 0;
-};
-
-/// Where a tile's trees come from: every node and every leaf of a tree has a plane of its own.
-template <class S>
-class CometGate<S>::Source {
- public:
-  Source(const CometGate& gate, const ConstMatrixView<S>& x, const Tile& tile) : gate_(gate) {
-    for (int lane = 0; lane < tile.count(); ++lane) x_[lane] = x.col(tile.sample(lane)).data();
-  }
-
-  [[nodiscard]] Index trees() const { return gate_.num_selectors(); }
-  static constexpr bool cuts(Index, Index) { return false; }
-  static constexpr bool has_entry(S, S, Rows) { return true; }
-
-  void split(Index node, Index /*level*/, Index tree, typename Tile::List& list, S* logits) {
-    evaluate(gate_.splits_, node * trees() + tree, list, logits);
-    for (std::int32_t i = 0; i < list.count; ++i) {
-      list.left[i] = smooth_step(logits[i], gate_.gamma());
-      list.right[i] = S(1) - list.left[i];
-    }
-  }
-  void leaf(Index slot, Index /*tree*/, const typename Tile::List& list, S* logits) {
-    evaluate(gate_.leaves_, slot, list, logits);
-  }
-
- private:
-  void evaluate(const Hyperplanes<S>& planes, Index plane, const typename Tile::List& list,
-                S* logits) {
-    for (std::int32_t i = 0; i < list.count; ++i) live_x_[i] = x_[list.lane[i]];
-    planes.logits(plane, live_x_, list.count, logits);
-  }
-
-  const CometGate& gate_;
-  const S* x_[Tile::lanes];
-  const S* live_x_[Tile::lanes];
 };
 
 template <class S>
@@ -249,19 +219,22 @@ void CometGate<S>::evaluate(std::string_view where, const Samples<S>& samples, R
       [&](Tile& tile) { descend(where, samples.features, tile, purpose, rows); }, add_weight);
   if (purpose == Purpose::inference) return;
   ws.batch_.keep();
+  double undecided = 0;
   if (options_.entropy > 0 && num_live > 0) {
-    double sum = 0;
-    for (Index t = 0; t < ws.batch_.size(); ++t)
-      for (const auto& leaf : ws.batch_[t].leaves()) sum += double(entropy_term(leaf.reach));
-    ws.regularization_ = S(options_.entropy * sum / double(num_live));
+    ws.batch_.for_each_leaf(
+        [&](Index /*slot*/, S reach) { undecided += double(entropy_term(reach)); });
+    undecided = options_.entropy * undecided / double(num_live);
   }
+  ws.regularization_ =
+      S(undecided + ws.spread_.evaluate(options_.spread, leaves_.size(), num_live,
+                                        [&](auto add) { ws.batch_.for_each_leaf(add); }));
 }
 
 /// Down the trees, then a softmax over the leaves that were reached.
 template <class S>
 void CometGate<S>::descend(std::string_view where, const ConstMatrixView<S>& x, Tile& tile,
                            Purpose purpose, Rows rows) const {
-  Source source(*this, x, tile);
+  detail::CometSource<S> source(splits_, leaves_, num_selectors(), gamma(), x, tile);
   tile.descend(source, portable::TreeShape(num_experts()), purpose, rows);
   S largest[Tile::lanes];
   S sum[Tile::lanes];
@@ -319,7 +292,8 @@ void CometGate<S>::ascend(Tile& tile, Index number, const Routing<S>& routing,
         const S by_weight = dweights[tile.place(leaf, routing)] - mean[leaf.lane];
         ws.leaf_gradients_.add(number, leaf.slot, tile.sample(leaf.lane),
                                leaf.reach * leaf.factor * by_weight);
-        return leaf.factor * by_weight + entropy * entropy_term_derivative(leaf.reach);
+        return leaf.factor * by_weight + entropy * entropy_term_derivative(leaf.reach) +
+               ws.spread_.derivative(leaf.slot);
       },
       [&](Index node, std::size_t i, S left, S right) {
         const auto& split = splits[i];

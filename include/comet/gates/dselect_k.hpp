@@ -19,6 +19,7 @@
 #include <comet/gates/detail/logit_gradients.hpp>
 #include <comet/gates/detail/options.hpp>
 #include <comet/gates/detail/soft_tree.hpp>
+#include <comet/gates/detail/spread_penalty.hpp>
 #include <comet/gates/explanation.hpp>
 #include <comet/gates/frozen.hpp>
 #include <comet/gates/hyperplanes.hpp>
@@ -32,6 +33,7 @@ struct DSelectKGateOptions {
   Index k = 2;            ///< number of selectors, 1 <= k <= n: at most k experts once saturated
   double gamma = 1.0;     ///< width of the smooth-step in units of the bits' logits, > 0
   double entropy = 0.0;   ///< strength lambda of the entropy penalty, >= 0
+  double spread = 0.0;    ///< strength of the reward for even use, >= 0
   double reachability = 0.0;  ///< strength zeta of the penalty on lost codes, >= 0
 };
 
@@ -48,7 +50,8 @@ struct DSelectKGateOptions {
 /// If n is not a power of two, what a selector gives to codes >= n is lost: weights then sum to
 /// less than 1, and a row may even be empty. Training can hold against it by the reachability
 /// penalty zeta / B * sum_bj 1 / (1e-6 + sum_i r_ij), which is left out where no code can be lost.
-/// The entropy penalty lambda / B * sum_bji -r log(r + 1e-6) speeds up saturation.
+/// The entropy penalty lambda / B * sum_bji -r log(r + 1e-6) speeds up saturation; the option
+/// spread rewards, per selector, the entropy of the batch's mean r, so that samples part.
 ///
 /// Only codes whose prefix has weight are enumerated, forward and backward. That is exact: since S'
 /// is 0 wherever S is 0 or 1, the others have weight 0 and gradient 0.
@@ -60,7 +63,7 @@ struct DSelectKGateOptions {
 /// \par Differs from the published code  penalties are means over the batch, not sums
 /// \tparam S      float or double
 /// \see StaticDSelectKGate, the same for all samples of a task
-/// \see docs/math.md, equations (2) and (6)-(8)
+/// \see docs/math.md, equations (2), (6)-(8) and (31)
 template <class S>
 class DSelectKGate {
  public:
@@ -94,8 +97,8 @@ class DSelectKGate {
   /// Column j is selector j.
   [[nodiscard]] const Hyperplanes<S>& mixture() const noexcept { return mixture_; }
 
-  /// \brief Changes the smooth-step's width, which hardens the bits, and the strength of the
-  /// entropy penalty.
+  /// \brief Changes the smooth-step's width, which hardens the bits, and the strengths of the
+  /// entropy penalty and of the reward for even use.
   /// \throws std::invalid_argument if a number is outside its bounds; nothing is changed then
   void anneal(const GateAnnealing& annealing) {
     options_ = detail::annealed("DSelectKGate::anneal", options_, annealing);
@@ -134,7 +137,8 @@ class DSelectKGate {
   void backward(const Samples<S>& samples, const Routing<S>& routing, std::span<const S> dweights,
                 MatrixView<S> dx, Pass<DSelectKGate>& pass) const;
 
-  /// \brief Entropy and reachability penalties of the last forward(): means over the batch.
+  /// \brief Entropy and reachability penalties of the last forward(), which are means over the
+  /// batch, less the reward for even use.
   [[nodiscard]] S regularization(const Pass<DSelectKGate>& pass) const noexcept {
     return pass.workspace.regularization_;
   }
@@ -197,6 +201,7 @@ class DSelectKGate<S>::Workspace {
   Buffer<S> mixture_;  // k logits of each live sample
   detail::LogitGradients<S> bit_gradients_;
   detail::LogitGradients<S> mixture_gradients_;
+  detail::SpreadPenalty<S> spread_;
   S regularization_ = 0;
 };
 
@@ -224,7 +229,10 @@ void DSelectKGate<S>::evaluate(std::string_view where, const Samples<S>& samples
   ws.batch_.keep();
   double sum = 0;
   for (Index t = 0; t < ws.batch_.size(); ++t) sum += double(ws.batch_[t].penalty());
-  if (num_live > 0) ws.regularization_ = S(sum / double(num_live));
+  const double spread =
+      ws.spread_.evaluate(options_.spread, num_experts() * num_selectors(), num_live,
+                          [&](auto add) { ws.batch_.for_each_leaf(add); });
+  if (num_live > 0) ws.regularization_ = S(sum / double(num_live) + spread);
 }
 
 /// The logits of a tile's samples, and the walk.
@@ -260,7 +268,7 @@ void DSelectKGate<S>::backward(const Samples<S>& samples, const Routing<S>& rout
     Tile& tile = ws.batch_[t];
     const auto& walk = tile.walk();
     tile.ascend(
-        S(ws.batch_.live().size()),
+        S(ws.batch_.live().size()), ws.spread_,
         [&](const auto& leaf) { return dweights[walk.place(leaf, routing)]; },
         [&](int lane, Index h, S value) { ws.bit_gradients_.add(t, h, walk.sample(lane), value); },
         [&](int lane, Index j, S value) {

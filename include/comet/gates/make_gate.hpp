@@ -21,6 +21,7 @@ struct GateOptions {
   Index k = 2;            ///< trees, selectors or experts per sample; not used: hash, softmax
   std::optional<double> gamma = {};          ///< Width of the smooth-step.
   std::optional<double> entropy = {};        ///< Strength of the entropy penalty.
+  std::optional<double> spread = {};         ///< Strength of the reward for even use.
   std::optional<double> reachability = {};   ///< Strength of the penalty on lost codes.
   std::optional<TopKSoftmax> softmax = {};   ///< What Top-k's weights are normalised over.
   std::optional<bool> noise = {};            ///< Learned noise in training.
@@ -51,6 +52,7 @@ class OptionsOf {
     options_.k = from.k;
     set("gamma", from.gamma, [](auto& o) -> decltype((o.gamma)) { return o.gamma; });
     set("entropy", from.entropy, [](auto& o) -> decltype((o.entropy)) { return o.entropy; });
+    set("spread", from.spread, [](auto& o) -> decltype((o.spread)) { return o.spread; });
     set("reachability", from.reachability,
         [](auto& o) -> decltype((o.reachability)) { return o.reachability; });
     set("softmax", from.softmax, [](auto& o) -> decltype((o.softmax)) { return o.softmax; });

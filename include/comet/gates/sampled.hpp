@@ -21,6 +21,7 @@
 #include <comet/gates/detail/explain_linear.hpp>
 #include <comet/gates/detail/logit_batch.hpp>
 #include <comet/gates/detail/options.hpp>
+#include <comet/gates/detail/spread_penalty.hpp>
 #include <comet/gates/explanation.hpp>
 #include <comet/gates/frozen_logits.hpp>
 #include <comet/gates/hyperplanes.hpp>
@@ -34,6 +35,8 @@ struct SampledGateOptions {
   Index k = 2;                 ///< experts per sample, 2 <= k <= n
   double temperature = 1;      ///< tau > 0, what logits are divided by before they are drawn from
   double trimmed_lasso = 0.0;  ///< strength of the penalty on all but the k largest shares, >= 0
+  double entropy = 0.0;        ///< strength of the penalty on undecided shares, >= 0
+  double spread = 0.0;         ///< strength of the reward for even use, >= 0
 };
 
 /// \brief Exactly k experts from the first step on: drawn while it trains, the k largest
@@ -58,7 +61,7 @@ struct SampledGateOptions {
 /// \par Threads  const throughout: concurrent calls are safe with distinct routings and passes
 /// \tparam S     float or double
 /// \see CometGate, which comes to few experts by and by
-/// \see docs/math.md, equations (18)-(21)
+/// \see docs/math.md, equations (18)-(21) and (31)
 template <class S>
 class SampledGate {
  public:
@@ -106,7 +109,7 @@ class SampledGate {
   void backward(const Samples<S>& samples, const Routing<S>& routing, std::span<const S> dweights,
                 MatrixView<S> dx, Pass<SampledGate>& pass) const;
 
-  /// \brief The trimmed lasso of the last forward() times its strength.
+  /// \brief The penalties of the last forward(), each times its strength.
   [[nodiscard]] S regularization(const Pass<SampledGate>& pass) const noexcept {
     return pass.workspace.regularization_;
   }
@@ -141,6 +144,7 @@ class SampledGate {
     detail::check_selection(where, options, 2);
     detail::check_positive(where, "temperature", options.temperature);
     detail::check_not_negative(where, "trimmed_lasso", options.trimmed_lasso);
+    detail::check_row_penalties(where, options);
     return options;
   }
   static SampledTables<S> tables(const SampledGateOptions& options, RandomKey key) {
@@ -165,7 +169,8 @@ class SampledGate<S>::Workspace {
   friend class SampledGate;
 
   detail::LogitBatch<S> batch_;
-  Buffer<S> shares_;                 // n x B
+  Buffer<S> shares_;  // n x B
+  detail::SoftmaxPenalties<S> penalties_;
   std::vector<double> left_;         // n per tile: shares that can still be drawn
   std::vector<S> trimmed_;           // B: sums of all but the k largest shares
   std::vector<ExpertId> largest_;    // k per sample: those k
@@ -253,6 +258,8 @@ void SampledGate<S>::evaluate(const Samples<S>& samples, Routing<S>& routing,
   for (const S value : ws.trimmed_) sum += double(value);
   ws.regularization_ =
       live.size() == 0 ? S(0) : S(options_.trimmed_lasso * sum / double(live.size()));
+  if (detail::SoftmaxPenalties<S>::wanted(options_))
+    ws.regularization_ += S(ws.penalties_.evaluate(options_, shares));
   ws.batch_.end_forward(samples.size());
 }
 
@@ -300,6 +307,7 @@ void SampledGate<S>::backward(const Samples<S>& samples, const Routing<S>& routi
   const auto shares = ws.shares_.matrix();
   const auto factor = S(1 / options_.temperature);
   const S lasso = S(options_.trimmed_lasso) * factor / S(std::max(Index(1), shares.cols()));
+  const bool penalties = detail::SoftmaxPenalties<S>::wanted(options_);
   const auto by_logits = [&](Index column, Index b, auto add) {
     const auto experts = routing.experts(b);
     const auto weights = routing.weights(b);
@@ -311,6 +319,10 @@ void SampledGate<S>::backward(const Samples<S>& samples, const Routing<S>& routi
       if (experts[i] == carrier) of_carrier = factor * weights[i] * (by[i] - mean);
     const ExpertId* largest = ws.largest_.data() + column * k;
     const S trimmed = ws.trimmed_[std::size_t(column)];
+    S by_shares = 0;  // mean of the derivatives by a share
+    if (penalties)
+      for (Index i = 0; i < num_experts(); ++i)
+        by_shares += shares(i, column) * ws.penalties_.derivative(i, shares(i, column));
     Index next = 0;
     for (Index i = 0; i < num_experts(); ++i) {
       S value = -of_carrier;
@@ -319,6 +331,7 @@ void SampledGate<S>::backward(const Samples<S>& samples, const Routing<S>& routi
         value += lasso * ((kept ? S(0) : S(1)) - trimmed);
         next += kept;
       }
+      if (penalties) value += factor * (ws.penalties_.derivative(i, shares(i, column)) - by_shares);
       value *= shares(i, column);
       add(i, i == carrier ? value + of_carrier : value);
     }

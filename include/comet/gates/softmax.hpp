@@ -19,6 +19,8 @@
 #include <comet/gates/detail/explain_linear.hpp>
 #include <comet/gates/detail/live_tiles.hpp>
 #include <comet/gates/detail/logit_gradients.hpp>
+#include <comet/gates/detail/options.hpp>
+#include <comet/gates/detail/spread_penalty.hpp>
 #include <comet/gates/explanation.hpp>
 #include <comet/gates/frozen.hpp>
 #include <comet/gates/hyperplanes.hpp>
@@ -32,19 +34,23 @@ struct SoftmaxGateOptions {
   Index input_dim = 0;    ///< d >= 1
   Index num_experts = 0;  ///< n >= 1
   Index k = 0;            ///< not used: every expert has a weight
+  double entropy = 0.0;   ///< strength of the penalty on undecided rows, >= 0
+  double spread = 0.0;    ///< strength of the reward for even use, >= 0
 };
 
 /// \brief Softmax over n linear logits: the dense mixture, every expert for every sample.
 ///
 ///     g = softmax(W^T x + b)
 ///
-/// The baseline that sparse gates are measured against.
+/// The baseline that sparse gates are measured against. Rows that are decided and use that is even
+/// can be asked for: entropy is the strength of the rows' mean entropy, which the loss gains,
+/// spread that of the entropy of the mean row, which it loses.
 ///
 /// \par Cost     d n multiply-adds per sample; backward twice that
 /// \par Threads  const throughout: concurrent calls are safe with distinct routings and passes
 /// \tparam S     float or double
 /// \see TopKGate, which keeps the k largest
-/// \see docs/math.md, equation (11)
+/// \see docs/math.md, equations (11) and (31)
 template <class S>
 class SoftmaxGate {
  public:
@@ -80,10 +86,13 @@ class SoftmaxGate {
   void forward(const Samples<S>& samples, Routing<S>& routing, RandomKey /*key*/,
                Pass<SoftmaxGate>& pass) const {
     evaluate("SoftmaxGate::forward", samples, routing, pass);
-    pass.workspace.num_samples_ = samples.size();
+    auto& ws = pass.workspace;
+    if (detail::SoftmaxPenalties<S>::wanted(options_))
+      ws.regularization_ = S(ws.penalties_.evaluate(options_, rows(routing, ws)));
+    ws.num_samples_ = samples.size();
   }
 
-  /// \brief Adds the gradients of sum(dweights . weights).
+  /// \brief Adds the gradients of sum(dweights . weights) + regularization.
   /// \param samples, routing  as in the forward() that filled the pass
   /// \param dweights          one derivative per entry of the routing
   /// \param dx                d x B, added to; or no_gradient
@@ -91,8 +100,10 @@ class SoftmaxGate {
   void backward(const Samples<S>& samples, const Routing<S>& routing, std::span<const S> dweights,
                 MatrixView<S> dx, Pass<SoftmaxGate>& pass) const;
 
-  /// \brief 0: the gate has no penalty of its own.
-  [[nodiscard]] S regularization(const Pass<SoftmaxGate>& /*pass*/) const noexcept { return S(0); }
+  /// \brief Entropy penalty of the last forward() less the reward for even use.
+  [[nodiscard]] S regularization(const Pass<SoftmaxGate>& pass) const noexcept {
+    return pass.workspace.regularization_;
+  }
 
   /// \brief A gate that routes to the same bits and does nothing else: Top-k that takes all.
   /// \see FreezableGate
@@ -124,9 +135,14 @@ class SoftmaxGate {
   static SoftmaxGateOptions validated(const SoftmaxGateOptions& options) {
     detail::check_at_least("SoftmaxGate", "input_dim", options.input_dim, 1);
     detail::check_at_least("SoftmaxGate", "num_experts", options.num_experts, 1);
+    detail::check_row_penalties("SoftmaxGate", options);
     return options;
   }
 
+  /// The weights as a matrix.
+  [[nodiscard]] ConstMatrixView<S> rows(const Routing<S>& routing, const Workspace& ws) const {
+    return Eigen::Map<const Matrix<S>>(routing.weights().data(), num_experts(), ws.live_.size());
+  }
   void evaluate(std::string_view where, const Samples<S>& samples, Routing<S>& routing,
                 Pass<SoftmaxGate>& pass) const;
   void add_gradients(const ConstMatrixView<S>& x, const S* weights, const S* dweights,
@@ -144,9 +160,12 @@ class SoftmaxGate<S>::Workspace {
   LiveSamples live_;
   std::vector<std::int32_t> sizes_;  // n each, 0 for padding
   Buffer<S> by_logit_;               // n x B
-  Buffer<S> x_;                      // d x B of the live samples, if there is a mask
-  Buffer<S> dx_;                     // likewise
-  Index num_samples_ = -1;           // of the forward() that backward() may follow
+  Buffer<S> by_weight_;              // n x B, if there are penalties
+  detail::SoftmaxPenalties<S> penalties_;
+  Buffer<S> x_;             // d x B of the live samples, if there is a mask
+  Buffer<S> dx_;            // likewise
+  Index num_samples_ = -1;  // of the forward() that backward() may follow
+  S regularization_ = 0;
 };
 
 template <class S>
@@ -154,6 +173,7 @@ void SoftmaxGate<S>::evaluate(std::string_view where, const Samples<S>& samples,
                               Routing<S>& routing, Pass<SoftmaxGate>& pass) const {
   auto& ws = pass.workspace;
   ws.num_samples_ = -1;
+  ws.regularization_ = 0;
   samples.validate(where, input_dim());
   ws.live_.assign(samples);
   const Index n = num_experts();
@@ -189,15 +209,22 @@ void SoftmaxGate<S>::backward(const Samples<S>& samples, const Routing<S>& routi
   const auto& live = ws.live_;
   const S* weights = routing.weights().data();
   if (live.size() == 0) return;
+  const S* by_weight = dweights.data();
+  if (detail::SoftmaxPenalties<S>::wanted(options_)) {
+    auto sum = ws.by_weight_.shape(num_experts(), live.size());
+    for (Index i = 0; i < sum.size(); ++i)
+      sum.data()[i] = by_weight[i] + ws.penalties_.derivative(i % num_experts(), weights[i]);
+    by_weight = sum.data();
+  }
   if (!live.masked()) {
-    add_gradients(samples.features, weights, dweights.data(), dx, pass);
+    add_gradients(samples.features, weights, by_weight, dx, pass);
     return;
   }
   auto x = ws.x_.shape(input_dim(), live.size());
   auto live_dx = ws.dx_.shape(input_dim(), dx.size() > 0 ? live.size() : 0);
   for (Index i = 0; i < live.size(); ++i) x.col(i) = samples.features.col(live[i]);
   for (Index i = 0; i < live_dx.cols(); ++i) live_dx.col(i) = dx.col(live[i]);
-  add_gradients(x, weights, dweights.data(), live_dx, pass);
+  add_gradients(x, weights, by_weight, live_dx, pass);
   for (Index i = 0; i < live_dx.cols(); ++i) dx.col(live[i]) = live_dx.col(i);
 }
 

@@ -16,6 +16,7 @@
 #include <comet/gates/capabilities.hpp>
 #include <comet/gates/detail/dselect_k_tile.hpp>
 #include <comet/gates/detail/options.hpp>
+#include <comet/gates/detail/spread_penalty.hpp>
 
 namespace comet {
 
@@ -26,19 +27,21 @@ struct StaticDSelectKGateOptions {
   Index k = 2;            ///< number of selectors, 1 <= k <= n: at most k experts once saturated
   double gamma = 1.0;     ///< width of the smooth-step in units of the bits' logits, > 0
   double entropy = 0.0;   ///< strength lambda of the entropy penalty, >= 0
+  double spread = 0.0;    ///< strength of the reward for even use, >= 0
   double reachability = 0.0;  ///< strength zeta of the penalty on lost codes, >= 0
 };
 
 /// \brief DSelect-k whose logits z and w are parameters themselves: one choice of experts per task.
 ///
 /// Formulas as for DSelectKGate. Of the input only the number of samples is used, and every sample
-/// gets the same row; the row is computed once per batch.
+/// gets the same row; the row is computed once per batch. It is then its own mean: spread takes
+/// back from entropy, whose sum makes the selectors decide.
 ///
 /// \par Cost      O(k) per live code and prefix for a batch, and one copy of the row per sample
 /// \par Threads   gates are const while they run: concurrent calls are safe with distinct routings
 ///                and passes
 /// \tparam S      float or double
-/// \see docs/math.md, equations (2) and (6)-(8)
+/// \see docs/math.md, equations (2), (6)-(8) and (31)
 template <class S>
 class StaticDSelectKGate {
  public:
@@ -66,8 +69,8 @@ class StaticDSelectKGate {
   /// The settings in use.
   [[nodiscard]] const StaticDSelectKGateOptions& options() const noexcept { return options_; }
 
-  /// \brief Changes the smooth-step's width, which hardens the bits, and the strength of the
-  /// entropy penalty.
+  /// \brief Changes the smooth-step's width, which hardens the bits, and the strengths of the
+  /// entropy penalty and of the reward for even use.
   /// \throws std::invalid_argument if a number is outside its bounds; nothing is changed then
   void anneal(const GateAnnealing& annealing) {
     options_ = detail::annealed("StaticDSelectKGate::anneal", options_, annealing);
@@ -86,7 +89,13 @@ class StaticDSelectKGate {
     auto& ws = pass.workspace;
     evaluate("StaticDSelectKGate::forward", samples, routing, ws, detail::Purpose::training);
     ws.num_samples_ = samples.size();
-    if (ws.live_.size() > 0) ws.regularization_ = ws.tile_.penalty();
+    const Index num_rows = ws.live_.size() > 0 ? 1 : 0;
+    const double spread = ws.spread_.evaluate(options_.spread, num_experts() * num_selectors(),
+                                              num_rows, [&](auto add) {
+                                                for (const auto& leaf : ws.tile_.walk().leaves())
+                                                  add(Index(leaf.slot), leaf.reach);
+                                              });
+    if (num_rows > 0) ws.regularization_ = S(double(ws.tile_.penalty()) + spread);
   }
 
   /// \brief Adds the gradients of sum(dweights . weights) + regularization.
@@ -107,12 +116,13 @@ class StaticDSelectKGate {
     auto by_bits = gradients[0];
     auto by_mixture = gradients[1];
     ws.tile_.ascend(
-        S(1), [&](const auto& leaf) { return ws.dweights_[std::size_t(leaf.entry)]; },
+        S(1), ws.spread_, [&](const auto& leaf) { return ws.dweights_[std::size_t(leaf.entry)]; },
         [&](int, Index i, S value) { by_bits.data()[i] += value; },
         [&](int, Index j, S value) { by_mixture(j, 0) += value; });
   }
 
-  /// \brief Entropy and reachability penalties of the last forward(); 0 for an empty batch.
+  /// \brief Entropy and reachability penalties of the last forward(), less the reward for even use;
+  /// 0 for an empty batch.
   [[nodiscard]] S regularization(const Pass<StaticDSelectKGate>& pass) const noexcept {
     return pass.workspace.regularization_;
   }
@@ -177,7 +187,8 @@ class StaticDSelectKGate<S>::Workspace {
   LiveSamples live_;
   std::vector<std::int32_t> sizes_;  // entries of each sample
   std::vector<S> dweights_;          // one per entry of the row, summed over the batch
-  Index num_samples_ = -1;           // of the forward() that backward() may follow
+  detail::SpreadPenalty<S> spread_;
+  Index num_samples_ = -1;  // of the forward() that backward() may follow
   S regularization_ = 0;
 };
 

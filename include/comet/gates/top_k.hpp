@@ -44,6 +44,8 @@ struct TopKGateOptions {
   double load_balance = 0.0;  ///< strength of the penalty comet::load_balance, >= 0
   double importance = 0.0;    ///< strength of the penalty comet::importance, >= 0
   double router_z = 0.0;      ///< strength of the penalty comet::router_z, >= 0
+  double entropy = 0.0;       ///< strength of the penalty on undecided rows, >= 0
+  double spread = 0.0;        ///< strength of the reward for even use, >= 0
 };
 
 /// \brief Top-k: the k largest of n linear logits, softmax over them, 0 elsewhere.
@@ -55,9 +57,10 @@ struct TopKGateOptions {
 /// [S] Shazeer et al., Outrageously Large Neural Networks, ICLR 2017. Ties go to the smaller index,
 /// and a selected logit that is exactly 0 stays selected. Which experts are selected has no
 /// gradient: an expert that is not selected learns nothing from the sample. Training can therefore
-/// settle on a few experts. The options load_balance, importance and router_z add penalties against
-/// that, over all n logits of training (noise included): they are part of regularization(), and
-/// through MoeLayer::regularization() part of the loss, and backward() includes their gradient.
+/// settle on a few experts. The options load_balance, importance, router_z and spread add penalties
+/// against that, over all n logits of training (noise included), and so does entropy, against rows
+/// whose softmax is undecided: they are part of regularization(), through
+/// MoeLayer::regularization() part of the loss, and backward() includes their gradient.
 ///
 /// With k = 1 and TopKSoftmax::selected the only weight is 1 and the gate has no gradient at all:
 /// use TopKSoftmax::all there.
@@ -67,7 +70,7 @@ struct TopKGateOptions {
 /// \par Threads  const throughout: concurrent calls are safe with distinct routings and passes
 /// \tparam S     float or double
 /// \see CometGate, whose selection is differentiable
-/// \see docs/math.md, equations (9)-(10)
+/// \see docs/math.md, equations (9)-(10) and (31)
 template <class S>
 class TopKGate {
  public:
@@ -157,9 +160,7 @@ class TopKGate {
   static TopKGateOptions validated(const TopKGateOptions& options) {
     detail::check_at_least("TopKGate", "input_dim", options.input_dim, 1);
     detail::check_selection("TopKGate", options);
-    detail::check_not_negative("TopKGate", "load_balance", options.load_balance);
-    detail::check_not_negative("TopKGate", "importance", options.importance);
-    detail::check_not_negative("TopKGate", "router_z", options.router_z);
+    detail::BalancePenalties<S>::check("TopKGate", options);
     return options;
   }
 

@@ -10,20 +10,32 @@
 #include <comet/core/check.hpp>
 #include <comet/core/routing.hpp>
 #include <comet/core/types.hpp>
+#include <comet/gates/detail/options.hpp>
+#include <comet/gates/detail/spread_penalty.hpp>
 #include <comet/kernels/balance.hpp>
 #include <comet/kernels/softmax.hpp>
 
 namespace comet::detail {
 
-/// \brief The penalties on an uneven load of a gate with a logit per expert, and their derivatives
-/// by the logits. One column per sample that is no padding.
+/// \brief The penalties on an uneven load, and on undecided rows, of a gate with a logit per
+/// expert, and their derivatives by the logits. One column per sample that is no padding.
 template <class S>
 class BalancePenalties {
  public:
-  /// \param options  have load_balance, importance and router_z
+  /// \param options  have load_balance, importance, router_z, entropy and spread
   template <class Options>
   static bool wanted(const Options& options) {
-    return options.load_balance > 0 || options.importance > 0 || options.router_z > 0;
+    return options.load_balance > 0 || options.importance > 0 || options.router_z > 0 ||
+           SoftmaxPenalties<S>::wanted(options);
+  }
+
+  /// Refuses strengths below 0.
+  template <class Options>
+  static void check(std::string_view where, const Options& options) {
+    check_not_negative(where, "load_balance", options.load_balance);
+    check_not_negative(where, "importance", options.importance);
+    check_not_negative(where, "router_z", options.router_z);
+    check_row_penalties(where, options);
   }
 
   /// The sum of the penalties, each times its strength; 0 if none is wanted.
@@ -56,6 +68,12 @@ class BalancePenalties {
     });
     add("importance", options.importance, by_probability,
         [&] { return detail::importance<S>(probabilities, term, by_expert_); });
+    if (SoftmaxPenalties<S>::wanted(options)) {
+      total += S(rows_.evaluate(options, probabilities));
+      for (Index b = 0; b < size; ++b)
+        for (Index i = 0; i < n; ++i)
+          by_probability(i, b) += rows_.derivative(i, probabilities(i, b));
+    }
     for (Index b = 0; b < size; ++b)
       add_softmax_backward(probabilities.col(b).data(), by_probability.col(b).data(), n,
                            by_logit.col(b).data());
@@ -68,10 +86,11 @@ class BalancePenalties {
   }
 
  private:
-  Buffer<S> probabilities_;        // n x B: softmax over all logits
-  Buffer<S> by_probability_;       // n x B
-  Buffer<S> by_logit_;             // n x B
-  Buffer<S> term_;                 // n x B: of one penalty
+  Buffer<S> probabilities_;   // n x B: softmax over all logits
+  Buffer<S> by_probability_;  // n x B
+  Buffer<S> by_logit_;        // n x B
+  Buffer<S> term_;            // n x B: of one penalty
+  SoftmaxPenalties<S> rows_;
   std::vector<double> by_expert_;  // n: what one penalty sums over the samples
 };
 

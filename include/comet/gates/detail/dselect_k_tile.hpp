@@ -10,6 +10,7 @@
 
 #include <comet/core/types.hpp>
 #include <comet/gates/detail/soft_tree.hpp>
+#include <comet/gates/detail/spread_penalty.hpp>
 #include <comet/kernels/functions.hpp>
 #include <comet/kernels/portable/route.hpp>
 #include <comet/kernels/softmax.hpp>
@@ -92,11 +93,12 @@ class DSelectKTile {
     return sum;
   }
 
-  /// Derivatives of sum(by_weight . weight) + scale * penalty().
+  /// Derivatives of sum(by_weight . weight) + penalty() / num_samples + spread.
   /// \param by_entry  by_entry(leaf), the derivative by the weight of the leaf's entry
   /// \param add_z     add_z(lane, i, value) for logit i    \param add_w  the same for w
   template <class ByEntry, class AddZ, class AddW>
-  void ascend(S num_samples, ByEntry by_entry, AddZ add_z, AddW add_w) {
+  void ascend(S num_samples, const SpreadPenalty<S>& spread, ByEntry by_entry, AddZ add_z,
+              AddW add_w) {
     const S entropy = shape_.entropy / num_samples;
     const S reachability = shape_.reachability / num_samples;
     keep();
@@ -126,7 +128,8 @@ class DSelectKTile {
         [&](std::size_t i) {
           const Leaf& leaf = leaves[i];
           const S by_weight = leaf.entry < 0 ? S(0) : by_entry(leaf);
-          S by_reach = leaf.factor * by_weight + by_kept_[place(leaf.lane, leaf.tree)];
+          S by_reach = leaf.factor * by_weight + by_kept_[place(leaf.lane, leaf.tree)] +
+                       spread.derivative(leaf.slot);
           if (entropy > S(0)) by_reach += entropy * entropy_term_derivative(leaf.reach);
           return by_reach;
         },

@@ -19,12 +19,19 @@ void check_selection(std::string_view where, const Options& options, Index least
   check_at_most(where, "k", options.k, "num_experts", options.num_experts);
 }
 
+/// Of a gate with rows of shares.
+template <class Options>
+void check_row_penalties(std::string_view where, const Options& options) {
+  check_not_negative(where, "entropy", options.entropy);
+  check_not_negative(where, "spread", options.spread);
+}
+
 /// And those of a gate of soft trees.
 template <class Options>
 void check_soft_tree(std::string_view where, const Options& options) {
   check_selection(where, options);
   check_positive(where, "gamma", options.gamma);
-  check_not_negative(where, "entropy", options.entropy);
+  check_row_penalties(where, options);
 }
 
 /// The options after an annealing.
@@ -33,6 +40,7 @@ template <class Options>
                                const GateAnnealing& annealing) {
   options.gamma = annealing.gamma.value_or(options.gamma);
   options.entropy = annealing.entropy.value_or(options.entropy);
+  options.spread = annealing.spread.value_or(options.spread);
   check_soft_tree(where, options);
   return options;
 }

@@ -286,6 +286,12 @@ class SoftTreeBatch {
     routing.resize(sizes_);
     for (Index t = 0; t < size(); ++t) (*this)[t].walk().fill(routing, add);
   }
+  /// Calls f(slot, reach) for every leaf that a sample reaches, always in the same order.
+  template <class F>
+  void for_each_leaf(F f) {
+    for (Index t = 0; t < size(); ++t)
+      for (const auto& leaf : (*this)[t].walk().leaves()) f(Index(leaf.slot), leaf.reach);
+  }
   /// From now on backward() may follow.
   void keep() { num_samples_ = Index(sizes_.size()); }
 
