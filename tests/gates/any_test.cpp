@@ -101,7 +101,8 @@ static_assert(comet::capabilities_of<AnyGate<double>> == comet::GateCapabilities
                                                                                  .anneals = true,
                                                                                  .freezes = true,
                                                                                  .explains = true,
-                                                                                 .loads = true});
+                                                                                 .loads = true,
+                                                                                 .splits = true});
 
 TEMPLATE_TEST_CASE("any gate obeys the laws of gates", "", COMET_TEST_SCALARS) {
   using S = TestType;

@@ -99,6 +99,8 @@ TEMPLATE_TEST_CASE("a gate can do at run time what its type says", "", COMET_TES
     const Matrix<S> x = test::random_matrix<S>(3, 1, 2);
     CHECK(works([&] { gate.anneal({.gamma = 0.5, .entropy = 0.1, .spread = 0.1}); }) ==
           can.anneals);
+    const Matrix<S> batch = test::random_matrix<S>(3, 64, 3);
+    CHECK(works([&] { gate.split_evenly(batch, RandomKey(4)); }) == can.splits);
     CHECK(works([&] { (void)gate.freeze(); }) == can.freezes);
     CHECK(works([&] { (void)gate.explain(x); }) == can.explains);
     gate.forward({x, std::vector<std::int32_t>{5}}, routing, RandomKey(3), pass);

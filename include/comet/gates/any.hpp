@@ -136,6 +136,11 @@ class AnyGate {
   /// \brief As the gate does. \see AnnealableGate
   /// \throws std::invalid_argument if it has nothing to anneal
   void anneal(const GateAnnealing& settings) { held_->anneal(settings); }
+  /// \brief As the gate does. \see SplittingGate
+  /// \throws std::invalid_argument if it has no splits to be set
+  void split_evenly(const Samples<S>& samples, RandomKey key, double deviation = 0.2) {
+    held_->split_evenly(samples, key, deviation);
+  }
   /// \brief As the gate does: an AnyGate that holds the frozen one. \see FreezableGate
   /// \throws std::invalid_argument if it cannot be frozen
   [[nodiscard]] AnyGate freeze(std::span<const Permutation> permutations = {}) const {
@@ -204,6 +209,7 @@ class AnyGate {
     virtual void route_slots(const Samples<S>&, Routing<S>&, Pass<AnyGate>&) const = 0;
     virtual void forward_slots(const Samples<S>&, Routing<S>&, RandomKey, Pass<AnyGate>&) const = 0;
     virtual void anneal(const GateAnnealing&) = 0;
+    virtual void split_evenly(const Samples<S>&, RandomKey, double) = 0;
     [[nodiscard]] virtual AnyGate freeze(std::span<const Permutation>) const = 0;
     [[nodiscard]] virtual Explanation<S> explain(const ConstMatrixView<S>&,
                                                  std::span<const Permutation>,
@@ -274,6 +280,10 @@ class AnyGate {
     void anneal(const GateAnnealing& settings) override {
       if constexpr (AnnealableGate<G>) return gate.anneal(settings);
       refuse("anneal", "has no gamma and no entropy penalty to anneal");
+    }
+    void split_evenly(const Samples<S>& samples, RandomKey key, double deviation) override {
+      if constexpr (SplittingGate<G>) return gate.split_evenly(samples, key, deviation);
+      refuse("split_evenly", "has no splits of its own to be set");
     }
     AnyGate freeze(std::span<const Permutation> permutations) const override {
       if constexpr (FreezableGate<G>) return AnyGate(gate.freeze(permutations));

@@ -6,10 +6,13 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <type_traits>
 
 #include <comet/core/concepts.hpp>
 #include <comet/core/pass.hpp>
 #include <comet/core/permutation.hpp>
+#include <comet/core/random.hpp>
+#include <comet/core/samples.hpp>
 #include <comet/core/types.hpp>
 
 /// \file
@@ -63,6 +66,14 @@ concept LoadedGate = RoutingGate<G> &&(
       gate.end_of_step(load, pass);
     });
 
+/// \brief Splits evenly: sets the planes that it sends samples left and right by so that a batch of
+/// samples is shared out evenly.
+template <class G>
+concept SplittingGate = RoutingGate<G> &&
+    requires(G gate, const Samples<typename G::Scalar>& samples, RandomKey key, double deviation) {
+  gate.split_evenly(samples, key, deviation);
+};
+
 /// \brief The capabilities of a gate, as columns of a table.
 struct GateCapabilities {
   bool trains = false;     ///< TrainableGate: it learns where to send a sample.
@@ -71,14 +82,15 @@ struct GateCapabilities {
   bool freezes = false;    ///< FreezableGate
   bool explains = false;   ///< ExplainableGate
   bool loads = false;      ///< LoadedGate
+  bool splits = false;     ///< SplittingGate
 
-  static constexpr std::size_t count = 6;  ///< How many there are.
+  static constexpr std::size_t count = 7;  ///< How many there are.
   /// What each is called, in the order of values().
   static constexpr std::array<std::string_view, count> names = {
-      "trains", "selectors", "anneals", "freezes", "explains", "is told the load"};
+      "trains", "selectors", "anneals", "freezes", "explains", "is told the load", "splits evenly"};
   /// Whether the gate has each.
   [[nodiscard]] constexpr std::array<bool, count> values() const {
-    return {trains, selectors, anneals, freezes, explains, loads};
+    return {trains, selectors, anneals, freezes, explains, loads, splits};
   }
   friend constexpr bool operator==(const GateCapabilities&, const GateCapabilities&) = default;
 };
@@ -91,7 +103,8 @@ inline constexpr GateCapabilities capabilities_of = {.trains = TrainableGate<G>,
                                                      .anneals = AnnealableGate<G>,
                                                      .freezes = FreezableGate<G>,
                                                      .explains = ExplainableGate<G>,
-                                                     .loads = LoadedGate<G>};
+                                                     .loads = LoadedGate<G>,
+                                                     .splits = SplittingGate<G>};
 
 /// \brief What a gate can do: known from its type, unless the gate knows better.
 template <RoutingGate G>
@@ -158,6 +171,23 @@ void anneal(G& gate, const GateAnnealing& settings) {
   static_assert(AnnealableGate<G>,
                 "comet::anneal: this gate has no gamma and no entropy penalty to anneal");
   if constexpr (AnnealableGate<G>) gate.anneal(settings);
+}
+
+/// \brief Gives a gate a start that shares samples out evenly: each leaf of each of its trees gets
+/// as many samples of the batch as another, by planes in random directions. Samples that are equal
+/// stay together. \param samples  a first batch, of at least n samples; many times that is better
+/// \param deviation  standard deviation of a split's logits over the samples that come to it, in
+///        units of gamma, > 0: small is soft
+/// \throws std::invalid_argument if the batch is too small, or by a gate chosen at run time that
+/// has
+///         no such planes
+/// \throws NotFinite naming a feature that is not finite
+template <RoutingGate G>
+void split_evenly(G& gate, const std::type_identity_t<Samples<typename G::Scalar>>& samples,
+                  RandomKey key, double deviation = 0.2) {
+  static_assert(SplittingGate<G>,
+                "comet::split_evenly: this gate has no splits of its own to be set");
+  if constexpr (SplittingGate<G>) gate.split_evenly(samples, key, deviation);
 }
 
 /// \brief Tells a gate the load of the step that ends.

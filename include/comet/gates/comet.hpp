@@ -14,6 +14,7 @@
 #include <comet/core/thread_pool.hpp>
 #include <comet/gates/capabilities.hpp>
 #include <comet/gates/detail/comet_source.hpp>
+#include <comet/gates/detail/even_splits.hpp>
 #include <comet/gates/detail/explain_soft_tree.hpp>
 #include <comet/gates/detail/logit_gradients.hpp>
 #include <comet/gates/detail/options.hpp>
@@ -29,12 +30,13 @@ namespace comet {
 
 /// Settings of a CometGate, with defaults where there is a sensible one.
 struct CometGateOptions {
-  Index input_dim = 0;    ///< d >= 1
-  Index num_experts = 0;  ///< n >= 1
-  Index k = 2;            ///< number of trees, 1 <= k <= n: at most k experts once saturated
-  double gamma = 1.0;     ///< width of the smooth-step in units of the split logits, > 0
-  double entropy = 0.0;   ///< strength lambda of the entropy penalty, >= 0
-  double spread = 0.0;    ///< strength of the reward for even use, >= 0
+  Index input_dim = 0;       ///< d >= 1
+  Index num_experts = 0;     ///< n >= 1
+  Index k = 2;               ///< number of trees, 1 <= k <= n: at most k experts once saturated
+  double gamma = 1.0;        ///< width of the smooth-step in units of the split logits, > 0
+  double entropy = 0.0;      ///< strength lambda of the entropy penalty, >= 0
+  double spread = 0.0;       ///< strength of the reward for even use, >= 0
+  double split_scale = 0.0;  ///< s >= 0 of the split parameters at the start; 0 as published
 };
 
 /// \brief COMET: k differentiable binary trees choose at most k of n experts, with exact zeros.
@@ -70,13 +72,14 @@ class CometGate {
   static constexpr std::string_view name = "comet";  ///< Of its kind.
   class Workspace;
 
-  /// Split parameters uniform in +-gamma/100, leaf parameters uniform in +-0.05.
+  /// Split parameters uniform in +-gamma/100 or, with a split_scale s, weights normal with standard
+  /// deviation s/sqrt(d) and biases 0; leaf parameters uniform in +-0.05.
   /// \throws std::invalid_argument if an option is outside its bounds
   CometGate(CometGateOptions options, RandomKey key)
       : options_(validated(options)),
         splits_(options.input_dim, (options.num_experts - 1) * options.k),
         leaves_(options.input_dim, options.num_experts * options.k) {
-    splits_.initialize(options.gamma / 100, key.fold(0));
+    detail::initialize_splits(splits_, options, key.fold(0));
     leaves_.initialize(0.05, key.fold(1));
   }
 
@@ -100,6 +103,15 @@ class CometGate {
   /// \throws std::invalid_argument if a number is outside its bounds; nothing is changed then
   void anneal(const GateAnnealing& annealing) {
     options_ = detail::annealed("CometGate::anneal", options_, annealing);
+  }
+
+  /// \brief Sets the splits so that each leaf of each tree gets as many samples as another. Call it
+  /// before training. \see comet::split_evenly
+  void split_evenly(const Samples<S>& samples, RandomKey key, double deviation = 0.2) {
+    constexpr const char* where = "CometGate::split_evenly";
+    detail::EvenSplits<S> splits(where, samples, input_dim(), num_experts(), deviation);
+    for (Index j = 0; j < num_selectors(); ++j)
+      splits.grow(splits_, options_.gamma, num_selectors(), j, key.fold(j));
   }
 
   /// \brief Routes a batch. \param samples  d x B \param routing  resized here
@@ -168,6 +180,7 @@ class CometGate {
   static CometGateOptions validated(const CometGateOptions& options) {
     detail::check_at_least("CometGate", "input_dim", options.input_dim, 1);
     detail::check_soft_tree("CometGate", options);
+    detail::check_not_negative("CometGate", "split_scale", options.split_scale);
     return options;
   }
 

@@ -35,6 +35,7 @@ struct DSelectKGateOptions {
   double entropy = 0.0;   ///< strength lambda of the entropy penalty, >= 0
   double spread = 0.0;    ///< strength of the reward for even use, >= 0
   double reachability = 0.0;  ///< strength zeta of the penalty on lost codes, >= 0
+  double split_scale = 0.0;   ///< s >= 0 of the bits' parameters at the start; 0 as published
 };
 
 /// \brief DSelect-k: each of k selectors writes an expert's number in m = max(1, ceil(log2 n))
@@ -72,13 +73,14 @@ class DSelectKGate {
   static constexpr std::string_view name = "dselect_k";  ///< Of its kind.
   class Workspace;
 
-  /// Parameters of the bits uniform in +-gamma/100, those of the mixture uniform in +-0.05.
+  /// Parameters of the bits uniform in +-gamma/100 or, with a split_scale s, weights normal with
+  /// standard deviation s/sqrt(d) and biases 0; those of the mixture uniform in +-0.05.
   /// \throws std::invalid_argument if an option is outside its bounds
   DSelectKGate(DSelectKGateOptions options, RandomKey key)
       : options_(validated(options)),
         bits_(options.input_dim, options.k * detail::num_code_bits(options.num_experts)),
         mixture_(options.input_dim, options.k) {
-    bits_.initialize(options.gamma / 100, key.fold(0));
+    detail::initialize_splits(bits_, options, key.fold(0));
     mixture_.initialize(0.05, key.fold(1));
   }
 
@@ -173,6 +175,7 @@ class DSelectKGate {
     detail::check_at_least("DSelectKGate", "input_dim", options.input_dim, 1);
     detail::check_soft_tree("DSelectKGate", options);
     detail::check_not_negative("DSelectKGate", "reachability", options.reachability);
+    detail::check_not_negative("DSelectKGate", "split_scale", options.split_scale);
     return options;
   }
 

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
+#include <cstdint>
+
 #include <comet/core/parameters.hpp>
 #include <comet/core/random.hpp>
 #include <comet/core/types.hpp>
@@ -29,6 +31,19 @@ class Hyperplanes {
   void initialize(double bound, RandomKey key) {
     key.fold(0).fill_uniform(weight_, -bound, bound);
     key.fold(1).fill_uniform(bias_, -bound, bound);
+  }
+
+  /// Weights normal with a standard deviation, biases 0.
+  void initialize_normal(double deviation, RandomKey key) {
+    std::uint64_t counter = 0;
+    for (Index i = 0; i < weight_.size(); ++i)
+      weight_.data()[i] = S(deviation * key.fold(0).normal(counter++));
+    bias_.setZero();
+  }
+  /// Sets one function of a bank that has constants.
+  void set(Index h, const Vector<double>& weight, double bias) {
+    weight_.col(h) = weight.template cast<S>();
+    bias_(h, 0) = S(bias);
   }
 
   /// Number of features d.

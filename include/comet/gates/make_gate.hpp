@@ -23,6 +23,7 @@ struct GateOptions {
   std::optional<double> entropy = {};        ///< Strength of the entropy penalty.
   std::optional<double> spread = {};         ///< Strength of the reward for even use.
   std::optional<double> reachability = {};   ///< Strength of the penalty on lost codes.
+  std::optional<double> split_scale = {};    ///< Of split parameters at the start.
   std::optional<TopKSoftmax> softmax = {};   ///< What Top-k's weights are normalised over.
   std::optional<bool> noise = {};            ///< Learned noise in training.
   std::optional<double> load_balance = {};   ///< Strength of a penalty on uneven load.
@@ -55,6 +56,8 @@ class OptionsOf {
     set("spread", from.spread, [](auto& o) -> decltype((o.spread)) { return o.spread; });
     set("reachability", from.reachability,
         [](auto& o) -> decltype((o.reachability)) { return o.reachability; });
+    set("split_scale", from.split_scale,
+        [](auto& o) -> decltype((o.split_scale)) { return o.split_scale; });
     set("softmax", from.softmax, [](auto& o) -> decltype((o.softmax)) { return o.softmax; });
     set("noise", from.noise, [](auto& o) -> decltype((o.noise)) { return o.noise; });
     set("load_balance", from.load_balance,

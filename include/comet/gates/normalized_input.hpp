@@ -132,6 +132,12 @@ class NormalizedInput {
 
   /// \brief As the gate does. \see AnnealableGate
   void anneal(const GateAnnealing& settings) requires AnnealableGate<G> { gate_.anneal(settings); }
+  /// \brief As the gate does, for the normalised input. \see SplittingGate
+  void split_evenly(const Samples<S>& samples, RandomKey key,
+                    double deviation = 0.2) requires SplittingGate<G> {
+    Pass<NormalizedInput> pass(*this);
+    gate_.split_evenly(normalized("NormalizedInput::split_evenly", samples, pass), key, deviation);
+  }
   /// \brief As the gate does: the frozen gate, its input normalised. \see FreezableGate
   [[nodiscard]] auto freeze(std::span<const Permutation> permutations = {}) const requires
       FreezableGate<G> {

@@ -166,6 +166,11 @@ class PermutedGate {
 
   /// \brief As the gate does. \see AnnealableGate
   void anneal(const GateAnnealing& settings) requires AnnealableGate<G> { gate_.anneal(settings); }
+  /// \brief As the gate does. \see SplittingGate
+  void split_evenly(const Samples<S>& samples, RandomKey key,
+                    double deviation = 0.2) requires SplittingGate<G> {
+    gate_.split_evenly(samples, key, deviation);
+  }
   /// \brief As the gate does, with the permutations in the result, and those given behind them.
   /// \throws std::invalid_argument while the permutation is soft \see FreezableGate
   [[nodiscard]] auto freeze(std::span<const Permutation> then = {}) const requires
@@ -273,12 +278,7 @@ void PermutedGate<G>::set_soft(std::span<const Matrix<double>> soft,
     detail::check_equal(where, "soft.cols()", matrix.cols(), "num_experts", n);
   }
   labels_.assign(where, hard);
-  const auto selectors = Index(hard.size());
-  soft_.resize(n, n * selectors);
-  for (Index slot = 0; slot < n * selectors; ++slot) {
-    const Matrix<double>& p = soft[std::size_t(slot % selectors)];
-    soft_.col(slot) = p.row(slot / selectors).template cast<S>();
-  }
+  detail::stack_slots(soft, n, soft_);
   ++version_;
 }
 

@@ -1,10 +1,13 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
+#include <cmath>
 #include <string_view>
 
 #include <comet/core/check.hpp>
+#include <comet/core/random.hpp>
 #include <comet/gates/capabilities.hpp>
+#include <comet/gates/hyperplanes.hpp>
 
 /// \file
 /// \brief The settings that gates share.
@@ -32,6 +35,16 @@ void check_soft_tree(std::string_view where, const Options& options) {
   check_selection(where, options);
   check_positive(where, "gamma", options.gamma);
   check_row_penalties(where, options);
+}
+
+/// How the planes of splits start.
+template <class S, class Options>
+void initialize_splits(Hyperplanes<S>& planes, const Options& options, RandomKey key) {
+  if (options.split_scale > 0) {
+    planes.initialize_normal(options.split_scale / std::sqrt(double(planes.input_dim())), key);
+  } else {
+    planes.initialize(options.gamma / 100, key);
+  }
 }
 
 /// The options after an annealing.

@@ -12,6 +12,17 @@
 
 namespace comet::detail {
 
+/// One soft permutation, or one per selector, as n x slots: column = slot.
+template <class S>
+void stack_slots(std::span<const Matrix<double>> soft, Index n, Matrix<S>& slots) {
+  const auto selectors = Index(soft.size());
+  slots.resize(n, n * selectors);
+  for (Index slot = 0; slot < n * selectors; ++slot) {
+    const Matrix<double>& p = soft[std::size_t(slot % selectors)];
+    slots.col(slot) = p.row(slot / selectors).template cast<S>();
+  }
+}
+
 /// Rows of weights mixed by a soft permutation, and the way back.
 ///
 /// Few Sinkhorn iterations leave a soft P whose rows do not sum to 1. A sample's weights are
