@@ -1,0 +1,66 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <filesystem>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include <comet/core/random.hpp>
+
+#include <next_character/data/alphabet.hpp>
+
+namespace next_character {
+
+/// What a text is read from, and how it is split.
+struct TextOptions {
+  std::string data;                   ///< a file or a folder; empty for Python's standard library
+  std::vector<std::string> endings;   ///< of the files of a folder; empty for any text
+  std::int64_t held_out = 1'500'000;  ///< characters, at most a tenth of the text
+};
+
+/// \brief A text in symbols, and its three parts: to train on, to choose weights by, and held out.
+struct Text {
+  std::string source;
+  Alphabet alphabet;     ///< of the part to train on
+  std::string numbered;  ///< every character as its symbol
+  std::size_t files = 0;
+  std::size_t train_end = 0;
+  std::size_t validation_end = 0;
+
+  [[nodiscard]] std::span<const Symbol> train() const {
+    return as_symbols(numbered).first(train_end);
+  }
+  [[nodiscard]] std::span<const Symbol> validation() const {
+    return as_symbols(numbered).subspan(train_end, validation_end - train_end);
+  }
+  /// Held out.
+  [[nodiscard]] std::span<const Symbol> test() const {
+    return as_symbols(numbered).subspan(validation_end);
+  }
+};
+
+/// \brief Where to cut a text of these files so that about `wanted` characters of its first `size`
+/// are behind the cut.
+///
+/// That is between two files, so that whole files are held out, unless this would hold out less
+/// than half or more than twice as much: a text of one file is cut in the middle of it.
+[[nodiscard]] std::size_t cut_between_files(std::span<const std::size_t> ends, std::size_t size,
+                                            std::size_t wanted);
+
+/// \brief Reads a text, its files in a random order that the key decides: the last of them are held
+/// out, and of the others again the last, a third as much, are for validation.
+/// \param window  characters that a model sees: each part has to have more
+/// \throws comet::FileError for a text that cannot be read, is too short or of one symbol only
+[[nodiscard]] Text read_text(const TextOptions& options, Index window, comet::RandomKey key);
+
+/// \brief Another text for a trained model, whole and numbered.
+/// \throws comet::FileError as read_text() does
+[[nodiscard]] std::string read_numbered(const std::filesystem::path& path,
+                                        const std::vector<std::string>& endings,
+                                        const Alphabet& alphabet, Index window);
+
+}  // namespace next_character
