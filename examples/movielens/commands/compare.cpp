@@ -72,13 +72,13 @@ void compare(CompareOptions o, const Console& console) {
     });
   }
   make_directories(out);
-  write_atomically(out / "compare.md", result_markdown(rows, result_columns()));
+  write_atomically(out / "compare.md", result_markdown(rows, result_words()));
   write_atomically(
       out / "compare.json",
       Json{{"source", source}, {"seeds", o.seeds}, {"rows", to_json(rows)}}.dump(2) + "\n");
   console.out << "data: " << source << ", " << o.train.epochs << " epochs, seeds:";
   for (const std::int64_t seed : o.seeds) console.out << ' ' << seed;
-  console.out << '\n' << result_table(rows, result_columns());
+  console.out << '\n' << result_table(rows, result_words());
 }
 
 }  // namespace

@@ -1,47 +1,14 @@
 // SPDX-License-Identifier: MIT
-#include <filesystem>
-#include <iterator>
 #include <memory>
-#include <ostream>
 #include <string>
-#include <vector>
 
 #include <CLI/CLI.hpp>
 
 #include <movielens/commands/commands.hpp>
-#include <movielens/data/line_reader.hpp>
-#include <programs/base/file_error.hpp>
-#include <programs/base/files.hpp>
-#include <programs/base/json.hpp>
-#include <programs/report/gnuplot.hpp>
-#include <programs/report/plots.hpp>
-#include <programs/study/trials.hpp>
+#include <programs/report/folder_report.hpp>
 
 namespace programs::movielens {
 namespace {
-
-std::vector<Json> lines_of(const std::filesystem::path& file) {
-  std::vector<Json> lines;
-  LineReader reader(file, LineReader::Controls::refused, LineReader::Content::any);
-  while (reader.next()) {
-    lines.push_back(parse_json(reader.line()));
-    if (!lines.back().is_object()) throw FileError(file, reader.number(), "is not a JSON object");
-  }
-  return lines;
-}
-
-/// \param use  makes plots of the lines of a file, if there are any
-template <class Use>
-void add_plots(const std::filesystem::path& file, Use use) {
-  if (!std::filesystem::exists(file)) return;
-  const std::vector<Json> lines = lines_of(file);
-  if (lines.empty()) return;
-  try {
-    use(lines);
-  } catch (const Json::exception&) {
-    throw FileError(file, "is not what a training writes");
-  }
-}
 
 /// Of the two tasks.
 PlotWords words() {
@@ -50,35 +17,6 @@ PlotWords words() {
                      {"bce", "cross-entropy", "cross-entropy of watched"}},
           .loss_units = " (MSE in squared stars, cross-entropy in nats)",
           .score = {"auc", "AUC (0.5 = chance, 1 = perfect)", "AUC of \"watched\""}};
-}
-
-void report(const std::filesystem::path& folder, std::string out, const Console& console) {
-  std::vector<Plot> plots;
-  const auto add = [&](std::vector<Plot> more) {
-    plots.insert(plots.end(), std::make_move_iterator(more.begin()),
-                 std::make_move_iterator(more.end()));
-  };
-  add_plots(folder / "metrics.jsonl",
-            [&](const auto& epochs) { add(epoch_plots(epochs, words())); });
-  add_plots(folder / "steps.jsonl", [&](const auto& steps) { add({sparsity_plot(steps)}); });
-  if (std::filesystem::exists(folder / "trials.jsonl")) {
-    const std::vector<Trial> trials = read_trials(folder / "trials.jsonl");
-    if (!ranked(trials).empty()) {
-      add(trial_plots(trials));
-      if (ranked(trials).size() == trials.size()) add({budget_plot(budget_groups(trials))});
-    }
-  }
-  if (plots.empty())
-    throw FileError(folder,
-                    "holds no metrics.jsonl, steps.jsonl or trials.jsonl with something in it");
-  const std::filesystem::path directory =
-      out.empty() ? folder / "report" : std::filesystem::path(out);
-  make_directories(directory);
-  draw(plots, directory, console);
-  for (const Plot& plot : plots)
-    for (const char* ending : {".png", ".svg", ".tsv", ".gp"})
-      if (const auto file = directory / (plot.name + ending); std::filesystem::exists(file))
-        console.out << file.string() << '\n';
 }
 
 }  // namespace
@@ -102,7 +40,7 @@ void add_report(CLI::App& program, const Console& console) {
       "\n"
       "Example:\n"
       "  movielens report results/comet");
-  command->callback([o, console] { report(o->folder, o->out, console); });
+  command->callback([o, console] { report_folder(o->folder, o->out, words(), console); });
 }
 
 }  // namespace programs::movielens

@@ -39,10 +39,10 @@ Json counts_of(const Dataset& data) {
       {"ratings", data.ratings}, {"users", data.rows.num_users}, {"items", data.rows.num_items}};
 }
 
-const std::vector<ResultColumn>& result_columns() {
-  static const std::vector<ResultColumn> columns = {{"mse", "test rating MSE"},
-                                                    {"auc", "test watch AUC"}};
-  return columns;
+const ResultWords& result_words() {
+  static const ResultWords words = {
+      .measures = {{"mse", "test rating MSE"}, {"auc", "test watch AUC"}}};
+  return words;
 }
 
 std::optional<RunResult> finished_run(const TrainOptions& options, const Dataset& data) {
@@ -66,7 +66,7 @@ RunResult run(const TrainOptions& options, const Dataset& data, const Console& c
   TwoTask task(model, data.rows, std::size_t(options.batch_size),
                {.watched = options.task_weights[0], .rating = options.task_weights[1]}, &pool);
   return run_training(
-      task, options, description_of(options, data), pool, console,
+      task, options, trainer_options(options), description_of(options, data), pool, console,
       [&](const std::filesystem::path& path) { save_model(path, model, options, data); });
 }
 

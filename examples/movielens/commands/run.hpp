@@ -2,7 +2,6 @@
 #pragma once
 
 #include <optional>
-#include <vector>
 
 #include <movielens/data/dataset.hpp>
 #include <movielens/model/train_options.hpp>
@@ -20,8 +19,8 @@ namespace programs::movielens {
 /// How many ratings, users and items.
 [[nodiscard]] Json counts_of(const Dataset& data);
 
-/// The measures of the two tasks in a table.
-[[nodiscard]] const std::vector<ResultColumn>& result_columns();
+/// What a table has of the two tasks.
+[[nodiscard]] const ResultWords& result_words();
 
 /// The figures of a run that was done before with the same options on the same data.
 [[nodiscard]] std::optional<RunResult> finished_run(const TrainOptions& options,

@@ -23,7 +23,7 @@ void train_command(TrainOptions options, const Console& console) {
   const Dataset data = load(options);
   print_notes(data.notes, console.err);
   const RunResult result = run(options, data, console);
-  console.out << result_table({{options.gate, options.local_search, {result}}}, result_columns());
+  console.out << result_table({{options.gate, options.local_search, {result}}}, result_words());
 }
 
 }  // namespace

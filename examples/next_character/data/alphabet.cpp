@@ -3,7 +3,7 @@
 
 #include <stdexcept>
 
-namespace next_character {
+namespace programs::next_character {
 
 Alphabet::Alphabet(std::string_view text) {
   std::array<bool, num_bytes> occurs = {};
@@ -31,4 +31,4 @@ void Alphabet::number(std::string& text) const {
   for (char& c : text) c = static_cast<char>(symbol(c));
 }
 
-}  // namespace next_character
+}  // namespace programs::next_character

@@ -11,7 +11,7 @@
 
 #include <comet/core/types.hpp>
 
-namespace next_character {
+namespace programs::next_character {
 
 using comet::Index;
 using Symbol = std::uint8_t;  ///< Number of a character in an alphabet.
@@ -62,4 +62,4 @@ class Alphabet {
   return {reinterpret_cast<const Symbol*>(numbered.data()), numbered.size()};
 }
 
-}  // namespace next_character
+}  // namespace programs::next_character

@@ -2,17 +2,17 @@
 #include <next_character/data/text.hpp>
 
 #include <algorithm>
+#include <filesystem>
 #include <stdexcept>
+#include <string_view>
 #include <utility>
 
-#include <comet/io/file_error.hpp>
+#include <programs/base/file_error.hpp>
 
 #include <next_character/data/text_files.hpp>
 
-namespace next_character {
+namespace programs::next_character {
 namespace {
-
-using comet::FileError;
 
 constexpr std::size_t largest_share = 10;  // of the text: a tenth is held out at most
 constexpr std::size_t validation_share = 3;
@@ -25,6 +25,12 @@ std::filesystem::path place_of(const TextOptions& options) {
     throw std::invalid_argument(
         "there is no Python whose standard library could be read; name a text: --data PATH");
   return library;
+}
+
+std::vector<std::filesystem::path> files_of(const TextOptions& options,
+                                            const std::filesystem::path& path) {
+  const bool is_python = options.data.empty() && options.endings.empty();
+  return text_files(path, is_python ? std::vector<std::string>{".py"} : options.endings);
 }
 
 void check_length(const std::filesystem::path& path, std::string_view part, std::size_t length,
@@ -55,10 +61,7 @@ std::size_t cut_between_files(std::span<const std::size_t> ends, std::size_t siz
 
 Text read_text(const TextOptions& options, Index window, comet::RandomKey key) {
   const std::filesystem::path path = place_of(options);
-  const std::vector<std::string> python = {".py"};
-  JoinedFiles joined = read_shuffled(
-      text_files(path, options.data.empty() && options.endings.empty() ? python : options.endings),
-      key);
+  JoinedFiles joined = read_shuffled(files_of(options, path), key);
   const std::size_t size = joined.text.size();
   check_length(path, "", size, window);
   Text text;
@@ -78,13 +81,17 @@ Text read_text(const TextOptions& options, Index window, comet::RandomKey key) {
   return text;
 }
 
-std::string read_numbered(const std::filesystem::path& path,
-                          const std::vector<std::string>& endings, const Alphabet& alphabet,
-                          Index window) {
-  JoinedFiles joined = read_shuffled(text_files(path, endings), comet::RandomKey(0));
+Text read_whole(const TextOptions& options, const Alphabet& alphabet, Index window) {
+  const std::filesystem::path path = place_of(options);
+  JoinedFiles joined = read_shuffled(files_of(options, path), comet::RandomKey(0));
   check_length(path, "", joined.text.size(), window);
-  alphabet.number(joined.text);
-  return std::move(joined.text);
+  Text text;
+  text.source = path.string();
+  text.alphabet = alphabet;
+  text.files = joined.ends.size();
+  text.numbered = std::move(joined.text);
+  alphabet.number(text.numbered);
+  return text;
 }
 
-}  // namespace next_character
+}  // namespace programs::next_character

@@ -3,17 +3,15 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <filesystem>
 #include <span>
 #include <string>
-#include <string_view>
 #include <vector>
 
 #include <comet/core/random.hpp>
 
 #include <next_character/data/alphabet.hpp>
 
-namespace next_character {
+namespace programs::next_character {
 
 /// What a text is read from, and how it is split.
 struct TextOptions {
@@ -54,13 +52,11 @@ struct Text {
 /// \brief Reads a text, its files in a random order that the key decides: the last of them are held
 /// out, and of the others again the last, a third as much, are for validation.
 /// \param window  characters that a model sees: each part has to have more
-/// \throws comet::FileError for a text that cannot be read, is too short or of one symbol only
+/// \throws FileError for a text that cannot be read, is too short or of one symbol only
 [[nodiscard]] Text read_text(const TextOptions& options, Index window, comet::RandomKey key);
 
-/// \brief Another text for a trained model, whole and numbered.
-/// \throws comet::FileError as read_text() does
-[[nodiscard]] std::string read_numbered(const std::filesystem::path& path,
-                                        const std::vector<std::string>& endings,
-                                        const Alphabet& alphabet, Index window);
+/// \brief Another text for a trained model: all of it is in the part that is held out.
+/// \throws FileError as read_text() does
+[[nodiscard]] Text read_whole(const TextOptions& options, const Alphabet& alphabet, Index window);
 
-}  // namespace next_character
+}  // namespace programs::next_character

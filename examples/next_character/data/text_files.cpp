@@ -10,12 +10,11 @@
 #include <span>
 #include <system_error>
 
-#include <comet/io/file_error.hpp>
+#include <programs/base/file_error.hpp>
 
-namespace next_character {
+namespace programs::next_character {
 namespace {
 
-using comet::FileError;
 namespace fs = std::filesystem;
 
 constexpr std::size_t longest_piece = std::size_t{1} << 16;
@@ -148,4 +147,4 @@ JoinedFiles read_shuffled(std::vector<fs::path> files, comet::RandomKey key) {
   return joined;
 }
 
-}  // namespace next_character
+}  // namespace programs::next_character

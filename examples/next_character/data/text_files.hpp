@@ -11,7 +11,7 @@
 /// \file
 /// \brief Text from any file or folder.
 
-namespace next_character {
+namespace programs::next_character {
 
 /// \brief Where the standard library of the newest Python of this machine is; empty if there is
 /// none.
@@ -25,7 +25,7 @@ namespace next_character {
 /// are left out, and so are `site-packages` and `dist-packages`, which differ from machine to
 /// machine, and links.
 /// \param endings  ".py", for example
-/// \throws comet::FileError if there is nothing there, or no text
+/// \throws FileError if there is nothing there, or no text
 [[nodiscard]] std::vector<std::filesystem::path> text_files(
     const std::filesystem::path& path, const std::vector<std::string>& endings);
 
@@ -37,8 +37,8 @@ struct JoinedFiles {
 
 /// \brief Reads files, in a random order that the key decides. Needs no more memory than the text
 /// has.
-/// \throws comet::FileError if one of them cannot be read
+/// \throws FileError if one of them cannot be read
 [[nodiscard]] JoinedFiles read_shuffled(std::vector<std::filesystem::path> files,
                                         comet::RandomKey key);
 
-}  // namespace next_character
+}  // namespace programs::next_character

@@ -5,11 +5,13 @@
 #include <cstddef>
 #include <cstdint>
 #include <span>
+#include <stdexcept>
+#include <string>
 #include <vector>
 
 #include <next_character/data/alphabet.hpp>
 
-namespace next_character {
+namespace programs::next_character {
 
 /// \brief Some places of a text: what stands before them, and what stands there.
 struct Batch {
@@ -23,8 +25,14 @@ struct Batch {
 /// \brief The windows of a text, gathered into batches. The text is not copied.
 class Windows {
  public:
-  /// \param text  of more than `window` symbols, has to outlive this
-  Windows(std::span<const Symbol> text, Index window) : text_(text), window_(std::size_t(window)) {}
+  /// \param text  has to outlive this
+  /// \throws std::invalid_argument unless it has more symbols than a window
+  Windows(std::span<const Symbol> text, Index window) : text_(text), window_(std::size_t(window)) {
+    if (text.size() <= window_)
+      throw std::invalid_argument("a window of " + std::to_string(window) +
+                                  " is too long for a part of the text that has " +
+                                  std::to_string(text.size()) + " characters");
+  }
 
   /// Number of places with a window before them.
   [[nodiscard]] std::size_t size() const noexcept { return text_.size() - window_; }
@@ -51,4 +59,4 @@ class Windows {
   std::vector<std::int32_t> before_, last_, next_;
 };
 
-}  // namespace next_character
+}  // namespace programs::next_character

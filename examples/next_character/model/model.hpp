@@ -24,7 +24,7 @@
 
 #include <next_character/model/model_options.hpp>
 
-namespace next_character {
+namespace programs::next_character {
 
 using comet::ConstMatrixView;
 using comet::Matrix;
@@ -255,4 +255,4 @@ void NextCharacterModel<S>::share_gradients(Pass& pass) const {
 /// The program's.
 using Model = NextCharacterModel<float>;
 
-}  // namespace next_character
+}  // namespace programs::next_character

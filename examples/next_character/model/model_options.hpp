@@ -3,7 +3,7 @@
 
 #include <comet/core/types.hpp>
 
-namespace next_character {
+namespace programs::next_character {
 
 using comet::Index;
 
@@ -16,4 +16,4 @@ struct ModelOptions {
   Index expert_dim = 256;  ///< hidden units of an expert
 };
 
-}  // namespace next_character
+}  // namespace programs::next_character

@@ -23,6 +23,7 @@ struct CommonOptions {
   double learning_rate = 5e-4;
   std::int64_t batch_size = 512;
   int epochs = 6;
+  std::int64_t steps = 0;  ///< of a training that is counted in steps; 0 for one in epochs
   int patience = 25;
   int search_epochs = 2;
   std::vector<double> search_temperatures = {1e-3, 1e-7};

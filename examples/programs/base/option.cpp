@@ -139,6 +139,10 @@ Rule a_size() {
                   [](double value) { return value >= 1 && value <= double(most); });
 }
 
+Rule a_count() {
+  return expected("a whole number >= 1", [](double value) { return value >= 1; });
+}
+
 Rule above_zero() {
   return expected("a number > 0", [](double value) { return value > 0 && std::isfinite(value); });
 }

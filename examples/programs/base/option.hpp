@@ -24,6 +24,8 @@ using Rule = std::function<std::string(double value)>;
 
 /// Of sizes: from 1 to 2^20.
 [[nodiscard]] Rule a_size();
+/// Of what there may be any number of: from 1 on.
+[[nodiscard]] Rule a_count();
 [[nodiscard]] Rule above_zero();
 [[nodiscard]] Rule not_negative();
 /// \param what  the numbers that `holds` takes, in words

@@ -28,8 +28,9 @@ std::string cell(double value) { return std::isfinite(value) ? formatted("%.9g",
 std::string cell(const Json& value) { return value.is_null() ? "-" : cell(value.get<double>()); }
 
 /// An axis of whole numbers from 1 with a mark at each, or at some.
-std::string epoch_axis(std::size_t epochs, double margin) {
-  return formatted("set xlabel 'epoch'\nset xrange [%g:%g]\nset xtics %d\n", 1 - margin,
+std::string epoch_axis(const std::string& unit, std::size_t epochs, double margin) {
+  return "set xlabel '" + unit + "'\n" +
+         formatted("set xrange [%g:%g]\nset xtics %d\n", 1 - margin,
                    static_cast<double>(epochs) + margin,
                    std::max(1, static_cast<int>(epochs) / 10));
 }
@@ -54,9 +55,10 @@ Plot loss_plot(std::span<const Json> epochs, const PlotWords& words) {
     for (const PlotMeasure& part : words.losses) plot.data += "\t" + cell(validation.at(part.name));
     plot.data += "\n";
   }
-  plot.commands = "set title 'Loss by epoch'\n" + epoch_axis(epochs.size(), 0.2) +
-                  "set ylabel 'loss" + words.loss_units + "'\nset yrange [0:*]\nset key below\n" +
-                  "plot 'loss.tsv' " + curve(2, grey, "training, with penalties", false) + ", '' " +
+  plot.commands = "set title 'Loss by " + words.epoch + "'\n" +
+                  epoch_axis(words.epoch, epochs.size(), 0.2) + "set ylabel 'loss" +
+                  words.loss_units + "'\nset yrange [0:*]\nset key below\n" + "plot 'loss.tsv' " +
+                  curve(2, grey, "training, with penalties", false) + ", '' " +
                   curve(3, blue, "validation", false);
   for (std::size_t i = 0; i < words.losses.size(); ++i)
     plot.commands += ", '' " + curve(4 + static_cast<int>(i), i == 0 ? red : green,
@@ -64,7 +66,8 @@ Plot loss_plot(std::span<const Json> epochs, const PlotWords& words) {
   return plot;
 }
 
-Plot score_plot(std::span<const Json> epochs, const PlotMeasure& score) {
+Plot score_plot(std::span<const Json> epochs, const PlotWords& words) {
+  const PlotMeasure& score = words.score;
   Plot plot;
   plot.name = score.name;
   plot.data = "epoch\tvalidation " + label_of(score.name) + "\n";
@@ -72,13 +75,14 @@ Plot score_plot(std::span<const Json> epochs, const PlotMeasure& score) {
     plot.data +=
         epoch.at("epoch").dump() + "\t" + cell(epoch.at("validation").at(score.name)) + "\n";
   plot.commands = "set title '" + score.title + " on the validation rows'\n" +
-                  epoch_axis(epochs.size(), 0.2) + "set ylabel '" + score.label +
+                  epoch_axis(words.epoch, epochs.size(), 0.2) + "set ylabel '" + score.label +
                   "'\nunset key\nplot '" + score.name + ".tsv' " + curve(2, blue, "", false);
   return plot;
 }
 
 /// A line per expert, a column per epoch.
-Plot load_plot(std::span<const Json> epochs, const std::string& name, std::size_t task) {
+Plot load_plot(std::span<const Json> epochs, const PlotWords& words, std::size_t task) {
+  const std::string& name = words.tasks[task];
   const auto load = [&](const Json& epoch) -> const Json& {
     return epoch.at("validation").at("load_per_expert").at(task);
   };
@@ -90,7 +94,7 @@ Plot load_plot(std::span<const Json> epochs, const std::string& name, std::size_
       plot.data += cell(load(epochs[e]).at(expert)) + (e + 1 < epochs.size() ? "\t" : "\n");
   plot.commands =
       "set title 'Load per expert, task \"" + name + "\", validation rows'\n" +
-      epoch_axis(epochs.size(), 0.5) +
+      epoch_axis(words.epoch, epochs.size(), 0.5) +
       formatted("set yrange [-0.5:%zu.5]\nset ytics %zu\n", experts - 1,
                 std::max<std::size_t>(1, experts / 16)) +
       "set ylabel 'expert'\nset cblabel 'share of the samples'\nset cbrange [0:*]\nunset key\n"
@@ -193,9 +197,9 @@ std::string decade_tics(std::size_t longest) {
 }  // namespace
 
 std::vector<Plot> epoch_plots(std::span<const Json> epochs, const PlotWords& words) {
-  std::vector<Plot> plots = {loss_plot(epochs, words), score_plot(epochs, words.score)};
+  std::vector<Plot> plots = {loss_plot(epochs, words), score_plot(epochs, words)};
   for (std::size_t task = 0; task < words.tasks.size(); ++task)
-    plots.push_back(load_plot(epochs, words.tasks[task], task));
+    plots.push_back(load_plot(epochs, words, task));
   for (Plot& plot : permutation_plots(epochs, words.tasks)) plots.push_back(std::move(plot));
   return plots;
 }

@@ -27,7 +27,8 @@ struct PlotWords {
   std::vector<std::string> tasks;
   std::vector<PlotMeasure> losses;  ///< parts of the loss, at most two
   std::string loss_units;
-  PlotMeasure score;  ///< the more the better, in a picture of its own
+  PlotMeasure score;            ///< the more the better, in a picture of its own
+  std::string epoch = "epoch";  ///< the unit that a training is counted in
 };
 
 /// \brief Losses and score, load per expert, and how the permutations change, by epoch.

@@ -23,14 +23,23 @@ struct ResultRow {
 struct ResultColumn {
   std::string measure;
   std::string title;
+  int digits = 4;  ///< behind the point
+};
+
+/// \brief What a program's table has, and how it speaks of it.
+struct ResultWords {
+  std::vector<ResultColumn> measures;
+  std::string samples = "sample";  ///< what an expert is asked about
+  bool has_local_search = true;    ///< else there is no column for it
+  bool is_timed_by_epoch = true;   ///< else by the whole training
 };
 
 /// Test figures as a table for a terminal; means and standard errors if there are several seeds.
 [[nodiscard]] std::string result_table(const std::vector<ResultRow>& rows,
-                                       const std::vector<ResultColumn>& columns);
+                                       const ResultWords& words);
 /// The same in Markdown.
 [[nodiscard]] std::string result_markdown(const std::vector<ResultRow>& rows,
-                                          const std::vector<ResultColumn>& columns);
+                                          const ResultWords& words);
 [[nodiscard]] Json to_json(const std::vector<ResultRow>& rows);
 
 }  // namespace programs

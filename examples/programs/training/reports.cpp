@@ -7,6 +7,7 @@ namespace programs {
 
 Json to_json(const EpochReport& report) {
   return {{"epoch", report.epoch},
+          {"step", report.step},
           {"training", to_json(report.training)},
           {"validation", to_json(report.validation)},
           {"best", report.best},
@@ -20,10 +21,10 @@ Json to_json(const StepReport& report) {
           {"experts_per_sample", report.experts_per_sample}};
 }
 
-std::string progress_line(const EpochReport& report, int epochs) {
+std::string progress_line(const EpochReport& report, const std::string& place) {
   const Figures& v = report.validation;
-  std::string line = formatted("epoch %d/%d  training loss %.4f  validation loss %.4f",
-                               report.epoch, epochs, report.training.total, v.loss);
+  std::string line = place + formatted("  training loss %.4f  validation loss %.4f",
+                                       report.training.total, v.loss);
   for (const Measure& measure : v.measures)
     if (measure.is_headline)
       line += "  " + label_of(measure.name) + formatted(" %.4f", measure.value);

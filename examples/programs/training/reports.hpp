@@ -17,11 +17,13 @@ namespace programs {
 /// What is known after an epoch.
 struct EpochReport {
   int epoch = 0;          ///< from 1
+  std::int64_t step = 0;  ///< the last one, through all epochs
   TrainingLoss training;  ///< mean over the batches, as they were trained
   Figures validation = {};
   double seconds = 0;  ///< training and validation
   bool best = false;   ///< of all so far, by validation loss
   Order permutations = {};
+  std::string remark = {};  ///< a line for people, if the task has one
 };
 
 /// What is known after a training step.
@@ -57,7 +59,7 @@ class Observer {
 [[nodiscard]] Json to_json(const EpochReport& report);
 [[nodiscard]] Json to_json(const StepReport& report);
 
-/// "epoch 2/6  loss 0.61 ..." for people.
-[[nodiscard]] std::string progress_line(const EpochReport& report, int epochs);
+/// "epoch 2/6  loss 0.61 ..." for people. \param place  "epoch 2/6"
+[[nodiscard]] std::string progress_line(const EpochReport& report, const std::string& place);
 
 }  // namespace programs

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <filesystem>
 #include <optional>
+#include <stdexcept>
 #include <string>
 
 #include <comet/core/parameters.hpp>
@@ -71,6 +72,7 @@ void write_result(const CommonOptions& options, const RunDescription& descriptio
 /// Calls `use` with the local search that the options name.
 template <class Task, class Use>
 TrainingResult with_local_search(Task& task, const CommonOptions& o, Use use) {
+  constexpr std::size_t held_out_rows = 1024;
   const auto batches = comet::Index(task.num_batches());
   const comet::Index steps = std::max(comet::Index(2), batches * o.search_epochs);
   switch (local_search_of(o.local_search)) {
@@ -84,14 +86,16 @@ TrainingResult with_local_search(Task& task, const CommonOptions& o, Use use) {
       return use(search);
     }
     case LocalSearch::swap: {
-      // A search in the middle and at the end of every search epoch.
-      constexpr std::size_t held_out_rows = 1024;
-      comet::SwapSearch search({.steps = steps,
-                                .interval = std::max(comet::Index(1), batches / 2),
-                                .budget = 500,
-                                .max_block = 1},
-                               task.held_out_objective(held_out_rows));
-      return use(search);
+      if constexpr (requires { task.held_out_objective(held_out_rows); }) {
+        // A search in the middle and at the end of every search epoch.
+        comet::SwapSearch search({.steps = steps,
+                                  .interval = std::max(comet::Index(1), batches / 2),
+                                  .budget = 500,
+                                  .max_block = 1},
+                                 task.held_out_objective(held_out_rows));
+        return use(search);
+      }
+      throw std::invalid_argument("this program has no local search by swaps");
     }
     default: {
       comet::NoSearch search;
@@ -102,13 +106,20 @@ TrainingResult with_local_search(Task& task, const CommonOptions& o, Use use) {
 
 }  // namespace detail
 
+/// With a learning rate that stays, and early stopping.
+[[nodiscard]] inline TrainerOptions trainer_options(const CommonOptions& o) {
+  return {.adam = {.learning_rate = o.learning_rate}, .epochs = o.epochs, .patience = o.patience};
+}
+
 /// \brief Trains one model. With options.resume it goes on from the checkpoint in options.out, if
 /// there is one.
+/// \param options  how; what else there is to know of the run is in the common ones
 /// \param save  writes the model to a file, if options.weights
 /// \throws Interrupted if an orderly end was asked for
 template <TrainingTask Task, class Save>
-RunResult run_training(Task& task, const CommonOptions& o, const RunDescription& description,
-                       comet::ThreadPool& pool, const Console& console, Save save) {
+RunResult run_training(Task& task, const CommonOptions& o, const TrainerOptions& options,
+                       const RunDescription& description, comet::ThreadPool& pool,
+                       const Console& console, Save save) {
   const Checkpoints checkpoints = detail::checkpoints_of(o, description);
   const auto mode = goes_on(o) ? LineLog::Open::append : LineLog::Open::fresh;
   detail::start_directory(o.out, o.resume);
@@ -116,8 +127,6 @@ RunResult run_training(Task& task, const CommonOptions& o, const RunDescription&
   RunResult result;
   result.parameters = comet::count_parameters(task.model());
   if (!o.quiet) detail::tell_start(o, description, result.parameters, console);
-  const TrainerOptions options{
-      .learning_rate = o.learning_rate, .epochs = o.epochs, .patience = o.patience};
   const comet::RandomKey key(static_cast<std::uint64_t>(o.seed));
   result.training = detail::with_local_search(task, o, [&](auto& search) {
     return Trainer(task, search, options, key.fold(places::training), &pool, log, checkpoints)

@@ -6,6 +6,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <filesystem>
+#include <optional>
 #include <string>
 #include <utility>
 
@@ -14,6 +15,7 @@
 #include <comet/core/thread_pool.hpp>
 #include <comet/local_search/train_with_local_search.hpp>
 #include <comet/optimizers/adam.hpp>
+#include <comet/optimizers/clip_by_global_norm.hpp>
 
 #include <programs/base/figures.hpp>
 #include <programs/base/interrupt.hpp>
@@ -24,7 +26,9 @@ namespace programs {
 
 /// \brief A model on its data: batches to learn from, and figures of what is held out.
 ///
-/// `held_out_objective(rows)`, what a swap search minimises, is asked for with that search alone.
+/// `held_out_objective(rows)`, what a swap search minimises, is asked for with that search alone; a
+/// task without one has no such search. What `remark()` says, if there is one, is shown after an
+/// epoch.
 template <class T>
 concept TrainingTask = requires(T& task, const T& seen, std::size_t batch, comet::RandomKey key,
                                 comet::GradientView<typename T::Model::Scalar> gradients) {
@@ -41,9 +45,11 @@ concept TrainingTask = requires(T& task, const T& seen, std::size_t batch, comet
 };
 
 struct TrainerOptions {
-  double learning_rate = 5e-4;
+  comet::AdamOptions adam = {.learning_rate = 5e-4};
+  std::optional<double> clip_norm = {};  ///< longest gradient
   int epochs = 100;
   int patience = 25;  ///< epochs without a better validation loss before the end
+  std::optional<std::int64_t> steps = {};  ///< at most, through all epochs: the last ends with them
 };
 
 /// Seconds, from those that an earlier part of the training took on.
@@ -74,6 +80,7 @@ class Trainer {
       : task_(task),
         options_(options),
         key_(key),
+        pool_(pool),
         observer_(observer),
         checkpoints_(checkpoints),
         state_(start(task, search, options, pool)),
@@ -102,13 +109,16 @@ class Trainer {
   static State start(Task& task, Search& search, const TrainerOptions& options,
                      comet::ThreadPool* pool) {
     const Searched<Model, Search> searched{task.model(), search};
-    return {.searched = searched,
-            .adam = comet::Adam(searched, {.learning_rate = options.learning_rate}, pool)};
+    return {.searched = searched, .adam = comet::Adam(searched, options.adam, pool)};
   }
 
   [[nodiscard]] bool is_over() const {
     const int done = progress_.epoch - 1;
-    return done == options_.epochs || done - progress_.best_epoch >= options_.patience;
+    return done == options_.epochs || done - progress_.best_epoch >= options_.patience ||
+           has_all_steps();
+  }
+  [[nodiscard]] bool has_all_steps() const {
+    return options_.steps && state_.adam.num_steps() >= *options_.steps;
   }
 
   void leave_checkpoint() {
@@ -120,7 +130,7 @@ class Trainer {
   void train_epoch() {
     const comet::RandomKey epoch_key = key_.fold(std::uint64_t(progress_.epoch));
     task_.shuffle(epoch_key.fold(0));
-    while (progress_.batch < task_.num_batches()) {
+    while (progress_.batch < task_.num_batches() && !has_all_steps()) {
       const TrainingLoss loss = step(epoch_key.fold(1).fold(progress_.batch));
       progress_.training += loss;
       ++progress_.batch;
@@ -149,6 +159,8 @@ class Trainer {
           loss.total += search_penalty;
         },
         [&] {
+          if (options_.clip_norm)
+            comet::clip_by_global_norm(gradients_, *options_.clip_norm, pool_);
           state_.adam.step(state_.searched, gradients_);
           task_.end_of_step();
         });
@@ -166,8 +178,9 @@ class Trainer {
   }
 
   void end_epoch() {
-    EpochReport report{.epoch = progress_.epoch, .training = progress_.training};
-    report.training /= double(task_.num_batches());
+    EpochReport report{
+        .epoch = progress_.epoch, .step = state_.adam.num_steps(), .training = progress_.training};
+    report.training /= double(progress_.batch);
     report.validation = task_.validate();
     report.permutations = order_of(task_.model().gates());
     report.best = progress_.best_epoch == 0 || report.validation.loss < progress_.validation.loss;
@@ -176,6 +189,7 @@ class Trainer {
       progress_.validation = report.validation;
       state_.best = task_.model();
     }
+    if constexpr (requires { task_.remark(); }) report.remark = task_.remark();
     const double now = stopwatch_.seconds();
     report.seconds = now - std::exchange(progress_.epoch_start, now);
     observer_.on_epoch(report);
@@ -199,6 +213,7 @@ class Trainer {
   Task& task_;
   const TrainerOptions& options_;
   comet::RandomKey key_;
+  comet::ThreadPool* pool_;
   Observer& observer_;
   const Checkpoints& checkpoints_;
   State state_;

@@ -23,21 +23,30 @@ TrainingLog::TrainingLog(const std::filesystem::path& directory, LineLog::Open m
 void TrainingLog::on_step(const StepReport& report) {
   if (report.step % steps_per_line == 1) steps_.append(to_json(report).dump());
   ++steps_here_;
-  steps_left_ = options_.epochs * std::int64_t(report.batches) - report.step;
+  const std::int64_t steps =
+      options_.steps > 0 ? options_.steps : options_.epochs * std::int64_t(report.batches);
+  steps_left_ = steps - report.step;
   const auto now = Clock::now();
   if (options_.quiet || !console_.err_is_terminal || now < next_update_) return;
   next_update_ = now + std::chrono::milliseconds(200);
-  console_.err << "\repoch " << report.epoch << '/' << options_.epochs << "  batch " << report.batch
-               << '/' << report.batches << "  training loss " << report.loss << time_left()
-               << erase_to_end << std::flush;
+  console_.err << '\r' << place_of(report.epoch, report.step);
+  if (options_.steps == 0) console_.err << "  batch " << report.batch << '/' << report.batches;
+  console_.err << "  training loss " << report.loss << time_left() << erase_to_end << std::flush;
 }
 
 void TrainingLog::on_epoch(const EpochReport& report) {
   epochs_.append(to_json(report).dump());
   if (options_.quiet) return;
   if (console_.err_is_terminal) console_.err << '\r';
-  console_.err << progress_line(report, options_.epochs) << time_left()
+  console_.err << progress_line(report, place_of(report.epoch, report.step)) << time_left()
                << (console_.err_is_terminal ? erase_to_end : "") << std::endl;
+  if (!report.remark.empty()) console_.err << report.remark << std::endl;
+}
+
+std::string TrainingLog::place_of(int epoch, std::int64_t step) const {
+  return options_.steps > 0
+             ? "step " + std::to_string(step) + '/' + std::to_string(options_.steps)
+             : "epoch " + std::to_string(epoch) + '/' + std::to_string(options_.epochs);
 }
 
 std::string TrainingLog::time_left() const {

@@ -34,6 +34,8 @@ class TrainingLog : public Observer {
   const CommonOptions& options_;
   using Clock = std::chrono::steady_clock;
 
+  /// "epoch 2/6" or "step 500/2500".
+  [[nodiscard]] std::string place_of(int epoch, std::int64_t step) const;
   /// "  about 3 min left"; nothing at the end, and before anything is known.
   [[nodiscard]] std::string time_left() const;
 

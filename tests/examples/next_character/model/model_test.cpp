@@ -25,7 +25,7 @@ using comet::Index;
 using comet::Matrix;
 using comet::RandomKey;
 using comet::test::Json;
-using next_character::NextCharacterModel;
+using programs::next_character::NextCharacterModel;
 
 namespace {
 
@@ -112,7 +112,7 @@ void check_training(const Json& c, double tolerance) {
   const Json& settings = c.at("adamw");
   comet::AdamW<S> adam(model, {.learning_rate = settings.at("learning_rate").get<double>(),
                                .weight_decay = settings.at("weight_decay").get<double>(),
-                               .groups = next_character::undecayed()});
+                               .groups = programs::next_character::undecayed()});
   comet::Pass pass(model);
   for (std::size_t step = 0; step < c.at("steps").size(); ++step) {
     INFO("step " << step);

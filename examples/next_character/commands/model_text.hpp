@@ -1,0 +1,25 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+
+#include <span>
+#include <string>
+#include <vector>
+
+#include <next_character/data/text.hpp>
+#include <next_character/model/model_file.hpp>
+
+namespace programs::next_character {
+
+/// The parts of a text that a model may be asked about; the last is all of any other text.
+[[nodiscard]] const std::vector<std::string>& split_names();
+
+/// \brief A text in the numbers of a model: that of its training, split in the same way, or any
+/// other one, whole.
+/// \param options  where it is; endings that are not named are those of the training
+/// \throws FileError for a text that cannot be used, or a model of another text
+[[nodiscard]] Text text_for(const ModelFile& file, const TextOptions& options,
+                            const std::string& split);
+
+[[nodiscard]] std::span<const Symbol> part_of(const Text& text, const std::string& split);
+
+}  // namespace programs::next_character

@@ -1,0 +1,90 @@
+// SPDX-License-Identifier: MIT
+#include <next_character/commands/run.hpp>
+
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+#include <filesystem>
+
+#include <comet/core/random.hpp>
+#include <comet/core/schedule.hpp>
+#include <comet/core/thread_pool.hpp>
+
+#include <next_character/model/build_model.hpp>
+#include <next_character/model/character_task.hpp>
+#include <next_character/model/model_file.hpp>
+#include <next_character/model/optimizer.hpp>
+#include <programs/base/files.hpp>
+#include <programs/base/places.hpp>
+
+namespace programs::next_character {
+namespace {
+
+RunDescription description_of(const TrainOptions& options, const Text& text) {
+  return {.options = to_json(options),
+          .source = text.source,
+          .counts = counts_of(text),
+          .rows = {{"train", text.train().size()},
+                   {"validation", text.validation().size()},
+                   {"test", text.test().size()}}};
+}
+
+TrainerOptions trainer_options(const TrainOptions& o) {
+  const auto epochs = int((o.steps + o.validate_every - 1) / o.validate_every);
+  return {.adam = {.learning_rate = learning_rate(o.learning_rate, o.warm_up, o.steps),
+                   .weight_decay = o.weight_decay,
+                   .groups = undecayed()},
+          .clip_norm = o.clip_norm,
+          .epochs = epochs,
+          .patience = epochs,
+          .steps = o.steps};
+}
+
+}  // namespace
+
+Text load(const TrainOptions& options) {
+  const comet::RandomKey key(static_cast<std::uint64_t>(options.split_seed.value_or(options.seed)));
+  return read_text(options.text, options.model.window, key.fold(places::data));
+}
+
+Json counts_of(const Text& text) {
+  return {{"characters", text.numbered.size()},
+          {"symbols", text.alphabet.size()},
+          {"files", text.files}};
+}
+
+const ResultWords& result_words() {
+  static const ResultWords words = {
+      .measures = {{"bits", "bits/character"}, {"multiply_adds", "multiply-adds/character", 0}},
+      .samples = "character",
+      .has_local_search = false,
+      .is_timed_by_epoch = false};
+  return words;
+}
+
+std::optional<RunResult> finished_run(const TrainOptions& options, const Text& text) {
+  return programs::finished_run(options, description_of(options, text));
+}
+
+RunResult run(const TrainOptions& options, const Text& text, const Console& console) {
+  if (options.resume) {
+    if (const auto finished = finished_run(options, text)) {
+      remove_file(std::filesystem::path(options.out) / "checkpoint.safetensors");
+      return *finished;
+    }
+  }
+  Model model = build_model(options, symbol_frequency(text));
+  if (!options.from_pretrained.empty() && !goes_on(options)) {
+    const ModelFile file(options.from_pretrained);
+    file.check_alphabet(text);
+    file.load(model);
+  }
+  comet::ThreadPool pool(options.threads);
+  CharacterTask task(model, text, options.model.window, std::size_t(options.batch_size),
+                     std::size_t(options.validate_every), &pool);
+  return run_training(
+      task, options, trainer_options(options), description_of(options, text), pool, console,
+      [&](const std::filesystem::path& path) { save_model(path, model, options, text); });
+}
+
+}  // namespace programs::next_character

@@ -1,0 +1,62 @@
+// SPDX-License-Identifier: MIT
+#include <next_character/model/specialisation.hpp>
+
+#include <algorithm>
+#include <cmath>
+#include <numeric>
+
+namespace programs::next_character {
+namespace {
+
+using Shares = std::vector<std::vector<double>>;
+
+/// \param order  the row that stands at each place
+Shares shares_of(std::span<const PlaceRow> rows, std::span<const std::size_t> order,
+                 std::span<const KindOfPlace> kinds, comet::Index num_experts) {
+  Shares share(num_kinds_of_place, std::vector<double>(std::size_t(num_experts), 0));
+  double sum = 0;
+  for (std::size_t place = 0; place < order.size(); ++place) {
+    const PlaceRow& row = rows[order[place]];
+    for (std::size_t i = 0; i < row.experts.size(); ++i) {
+      share[std::size_t(kinds[place])][std::size_t(row.experts[i])] += double(row.weights[i]);
+      sum += double(row.weights[i]);
+    }
+  }
+  for (auto& of_kind : share)
+    for (double& value : of_kind) value /= sum > 0 ? sum : 1;
+  return share;
+}
+
+double mutual_information(const Shares& share) {
+  std::vector<double> of_expert(share.front().size(), 0);
+  for (const auto& of_kind : share)
+    for (std::size_t i = 0; i < of_kind.size(); ++i) of_expert[i] += of_kind[i];
+  double bits = 0;
+  for (const auto& of_kind : share) {
+    const double kind = std::accumulate(of_kind.begin(), of_kind.end(), 0.0);
+    for (std::size_t i = 0; i < of_kind.size(); ++i)
+      if (of_kind[i] > 0) bits += of_kind[i] * std::log2(of_kind[i] / (kind * of_expert[i]));
+  }
+  return bits;
+}
+
+}  // namespace
+
+comet::ExpertId PlaceRow::first() const {
+  if (experts.empty()) return -1;
+  return experts[std::size_t(std::max_element(weights.begin(), weights.end()) - weights.begin())];
+}
+
+Specialisation specialisation_of(std::span<const PlaceRow> rows, std::span<const KindOfPlace> kinds,
+                                 comet::Index num_experts, comet::RandomKey key) {
+  std::vector<std::size_t> order(rows.size());
+  std::iota(order.begin(), order.end(), std::size_t{0});
+  Specialisation result;
+  result.share = shares_of(rows, order, kinds, num_experts);
+  result.mutual_information = mutual_information(result.share);
+  key.shuffle(std::span(order));
+  result.of_shuffled_rows = mutual_information(shares_of(rows, order, kinds, num_experts));
+  return result;
+}
+
+}  // namespace programs::next_character
