@@ -1,25 +1,20 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
-#include <sys/types.h>
-#include <sys/wait.h>
-#include <unistd.h>
-
 #include <algorithm>
-#include <csignal>
 #include <cstddef>
 #include <filesystem>
 #include <fstream>
 #include <sstream>
 #include <stdexcept>
 #include <string>
-#include <utility>
 #include <vector>
 
 #include <nlohmann/json.hpp>
 
 #include <movielens/commands/program.hpp>
 
+#include <support/child_process.hpp>
 #include <support/temporary_directory.hpp>
 
 /// \file
@@ -55,36 +50,14 @@ inline std::size_t lines_in(const std::string& text) {
 }
 
 /// \brief The program as a child process. Its standard error goes to a file.
-class Child {
+class Child : public comet::test::ChildProcess {
  public:
-  Child(const Arguments& arguments, const std::filesystem::path& err) : pid_(::fork()) {
-    if (pid_ < 0) throw std::runtime_error("cannot fork");
-    if (pid_ > 0) return;
-    const Outcome outcome = run_program(arguments);
-    std::ofstream(err) << outcome.err;
-    ::_exit(outcome.code);
-  }
-  Child(const Child&) = delete;
-  Child& operator=(const Child&) = delete;
-  ~Child() {
-    if (pid_ > 0) (void)end(SIGKILL);
-  }
-
-  void signal(int number) const { ::kill(pid_, number); }
-
-  /// \return the exit code, or -1 if a signal ended it
-  int wait() {
-    int status = 0;
-    ::waitpid(std::exchange(pid_, -1), &status, 0);
-    return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
-  }
-  int end(int number) {
-    signal(number);
-    return wait();
-  }
-
- private:
-  pid_t pid_;
+  Child(const Arguments& arguments, const std::filesystem::path& err)
+      : ChildProcess([&] {
+          const Outcome outcome = run_program(arguments);
+          std::ofstream(err) << outcome.err;
+          return outcome.code;
+        }) {}
 };
 
 /// Made-up ratings, and trainings on them.

@@ -1,0 +1,221 @@
+// SPDX-License-Identifier: MIT
+#include <algorithm>
+#include <chrono>
+#include <csignal>
+#include <cstdint>
+#include <filesystem>
+#include <sstream>
+#include <string>
+#include <thread>
+
+#include <nlohmann/json.hpp>
+
+#include <comet/core/random.hpp>
+
+#include <examples/next_character/run_program.hpp>
+#include <support/catch.hpp>
+
+using namespace programs::next_character::test;
+using Json = nlohmann::json;
+
+namespace {
+
+/// All that a training leaves, but for times.
+std::string remains_of(const std::filesystem::path& directory) {
+  Json result = Json::parse(content_of(directory / "result.json"));
+  for (const char* const time : {"seconds", "seconds_per_epoch", "threads"}) result.erase(time);
+  std::string remains = result.dump() + '\n';
+  std::istringstream epochs(content_of(directory / "metrics.jsonl"));
+  for (std::string line; std::getline(epochs, line);) {
+    Json epoch = Json::parse(line);
+    epoch.erase("seconds");
+    remains += epoch.dump() + '\n';
+  }
+  return remains + content_of(directory / "steps.jsonl") +
+         content_of(directory / "model.safetensors");
+}
+
+}  // namespace
+
+TEST_CASE("next_character train: counts in steps, learns, and says so", "[next_character]") {
+  const SmallTraining training;
+  const Outcome outcome = training.train("a", {"--steps=150"});
+  INFO(outcome.err);
+  REQUIRE(outcome.code == 0);
+  CHECK(outcome.err.empty());  // quiet
+  CHECK_THAT(outcome.out, Catch::Contains("bits/character") && Catch::Contains("comet"));
+  const Json result = training.result("a");
+  CHECK(result["test"]["bits"] < 1.5);  // of log2 of some twenty symbols
+  CHECK(result["epochs"] == 8);         // 150 steps, validated every 20 and at the end
+  const std::string metrics = content_of(training.out("a") / "metrics.jsonl");
+  CHECK(std::count(metrics.begin(), metrics.end(), '\n') == 8);
+  CHECK_THAT(metrics, Catch::Contains("\"step\":150,"));
+
+  Arguments loud = training.small("train", "b");
+  loud.erase(std::find(loud.begin(), loud.end(), "--quiet"));
+  const Outcome told = run_program(loud);
+  REQUIRE(told.code == 0);
+  CHECK_THAT(told.err, Catch::Contains("\nstep 20/50  training loss") &&
+                           Catch::Contains("\nstep 50/50  training loss"));
+}
+
+TEST_CASE("next_character train: the same bits for any number of threads", "[next_character]") {
+  const SmallTraining training;
+  for (const std::string gate : {"comet", "top_k", "dense"}) {
+    INFO(gate);
+    for (const std::string threads : {"1", "2", "4"})
+      REQUIRE(
+          training
+              .train(gate + threads, {"--gate=" + gate, "--threads=" + threads, "--hidden-dim=64",
+                                      "--expert-dim=64", "--batch-size=512", "--steps=30"})
+              .code == 0);
+    CHECK(remains_of(training.out(gate + "1")) == remains_of(training.out(gate + "2")));
+    CHECK(remains_of(training.out(gate + "1")) == remains_of(training.out(gate + "4")));
+  }
+}
+
+TEST_CASE("next_character train --resume: killed at any moment, it ends with the same bits",
+          "[next_character]") {
+  const SmallTraining training;
+  int hits = 0;
+  std::uint64_t draw = 0;
+  const comet::RandomKey key(20);
+  for (const std::string gate : {"comet", "balanced_top_k", "dense"}) {
+    const Arguments options = {"--gate=" + gate, "--checkpoint-every=7", "--steps=400"};
+    const auto start = std::chrono::steady_clock::now();
+    REQUIRE(training.train(gate, options).code == 0);
+    const std::chrono::duration<double> whole = std::chrono::steady_clock::now() - start;
+    Arguments again = options;
+    again.push_back("--resume");
+    const Arguments arguments = training.small("train", gate + "-killed", again);
+    for (int kill = 0; kill < 4; ++kill) {
+      Child child(arguments, training.out("err"));
+      std::this_thread::sleep_for(whole * key.uniform(draw++));
+      if (child.end(SIGKILL) == -1) ++hits;
+    }
+    REQUIRE(Child(arguments, training.out("err")).wait() == 0);
+    INFO(gate);
+    CHECK(remains_of(training.out(gate + "-killed")) == remains_of(training.out(gate)));
+  }
+  CHECK(hits >= 3);
+}
+
+TEST_CASE("next_character compare: a row each, in a table and in result.json", "[next_character]") {
+  const SmallTraining training;
+  const Arguments arguments = training.small(
+      "compare", "cmp", {"--gates=comet,top_k,dense,dense_wide", "--seeds=1,2", "--plots"});
+  const Outcome outcome = run_program(arguments);
+  INFO(outcome.err);
+  REQUIRE(outcome.code == 0);
+  const Json result = training.result("cmp");
+  REQUIRE(result["rows"].size() == 4);
+  CHECK(result["rows"][1]["gate"] == "top_k");
+  for (const Json& row : result["rows"]) {
+    CHECK(row["runs"].size() == 2);
+    for (const Json& run : row["runs"]) CHECK(run["test"]["bits"] > 0);
+  }
+  // 8 hidden units, 12 features in and out; top_k has four planes of 12 besides.
+  CHECK(result["rows"][2]["runs"][0]["test"]["multiply_adds"] == 192);
+  CHECK(result["rows"][3]["runs"][0]["test"]["multiply_adds"] == 384);
+  CHECK(result["rows"][1]["runs"][0]["test"]["multiply_adds"] == 240);
+  CHECK_THAT(outcome.out, Catch::Contains("bits/character") && Catch::Contains("+-"));
+  CHECK(std::filesystem::exists(training.out("cmp") / "bits_by_multiply_adds.tsv"));
+  CHECK(std::filesystem::exists(training.out("cmp") / "bits_by_seconds.gp"));
+  // A second time there is nothing to train.
+  Arguments again = arguments;
+  again.push_back("--resume");
+  CHECK(run_program(again).out == outcome.out);
+}
+
+TEST_CASE("next_character: what a trained model says", "[next_character]") {
+  const SmallTraining training;
+  for (const std::string gate : {"comet", "hash", "balanced_top_k", "dense_all"}) {
+    INFO(gate);
+    REQUIRE(training.train(gate, {"--gate=" + gate, "--steps=100"}).code == 0);
+    const std::string model = "--model=" + training.model(gate);
+    const Outcome evaluated =
+        run_program({"evaluate", model, "--data=" + training.data(), "--json", "--threads=2"});
+    INFO(evaluated.err);
+    REQUIRE(evaluated.code == 0);
+    CHECK(Json::parse(evaluated.out)["bits"] == training.result(gate)["test"]["bits"]);
+    CHECK(Json::parse(evaluated.out)["multiply_adds"] ==
+          training.result(gate)["test"]["multiply_adds"]);
+    const Outcome whole =
+        run_program({"evaluate", model, "--data=" + training.data(), "--split=all"});
+    CHECK(whole.code == 0);
+    CHECK_THAT(whole.out, Catch::Contains("characters a second"));
+
+    const Outcome sampled = run_program({"sample", model, "--length=40", "--beginning=def "});
+    CHECK(sampled.code == 0);
+    CHECK(sampled.out.size() == 45);
+    CHECK(sampled.out.starts_with("def "));
+    CHECK(run_program({"sample", model, "--length=40", "--beginning=def "}).out == sampled.out);
+
+    const auto page = training.out(gate + ".html");
+    const Outcome explained = run_program(
+        {"explain", model, "--data=" + training.data(), "--length=50", "--out=" + page.string()});
+    INFO(explained.err);
+    REQUIRE(explained.code == 0);
+    CHECK_THAT(explained.out, Catch::Contains("indentation"));
+    const std::string html = content_of(page);
+    CHECK(html.starts_with("<!DOCTYPE html>"));
+    CHECK_THAT(html, Catch::EndsWith("</html>\n") && !Catch::Contains("http"));
+  }
+}
+
+TEST_CASE("next_character tune and report: a search, and its pictures", "[next_character]") {
+  const SmallTraining training;
+  const auto space = training.out("space.json");
+  std::ofstream(space) << R"({"gate": "top_k", "learning_rate": {"log_uniform": [1e-3, 1e-2]}})";
+  Arguments tune = training.small("tune", "unused", {"--space=" + space.string(), "--trials=2"});
+  std::erase_if(tune, [](const std::string& argument) {
+    return argument.starts_with("--out") || argument.starts_with("--learning-rate");
+  });
+  tune.insert(tune.end(), {"--results=" + training.out("results").string()});
+  const Outcome outcome = run_program(tune);
+  INFO(outcome.err);
+  REQUIRE(outcome.code == 0);
+  CHECK(std::filesystem::exists(training.out("results") / "tune" / "summary.md"));
+  CHECK(run_program({"report", (training.out("results") / "tune").string()}).code == 0);
+  REQUIRE(training.train("a").code == 0);
+  const Outcome report = run_program({"report", training.out("a").string()});
+  CHECK(report.code == 0);
+  CHECK_THAT(report.out,
+             Catch::Contains("/report/loss.tsv") && Catch::Contains("/report/sparsity.tsv"));
+}
+
+TEST_CASE("next_character: bad input ends with 2 and one line", "[next_character][error]") {
+  const SmallTraining training;
+  const auto refused = [](const Arguments& arguments, const std::string& reason) {
+    const Outcome outcome = run_program(arguments);
+    INFO(outcome.err);
+    CHECK(outcome.code == 2);
+    CHECK(outcome.out.empty());
+    CHECK(std::count(outcome.err.begin(), outcome.err.end(), '\n') == 1);
+    CHECK_THAT(outcome.err, Catch::StartsWith("next_character: ") && Catch::Contains(reason));
+  };
+  const std::string broken = training.out("broken").string();
+  std::ofstream(broken) << "no model";
+  refused({}, "subcommand");
+  refused({"trian"}, "did you mean train?");
+  refused({"train", "--gate=denes"}, "did you mean dense?");
+  refused({"train", "--data=" + broken, "--window=500"}, "a window of 500 needs more");
+  refused({"train", "--data=/nowhere"}, "there is no such file or folder");
+  refused({"train", "--k=9"}, "--k is 9, expected from 1 to --experts = 8");
+  refused({"sample", "--model=" + broken}, "broken: ");
+  refused({"sample", "--model=/nowhere"}, "/nowhere: ");
+  refused({"compare", "--gates=none"}, "is none of comet");
+
+  REQUIRE(training.train("a").code == 0);
+  const std::string model = "--model=" + training.model("a");
+  refused({"sample", model, "--temperature=-1"}, "--temperature");
+  refused({"sample", model, "--length=-1"}, "--length is -1, expected at least 0");
+  refused({"evaluate", model, "--data=" + training.data(), "--endings=.c"}, "holds no file");
+  // Cut anywhere, a model is refused.
+  const std::string bytes = content_of(training.model("a"));
+  for (const double share : {0.0, 0.001, 0.1, 0.5, 0.999}) {
+    std::ofstream(broken, std::ios::binary)
+        << bytes.substr(0, std::size_t(share * double(bytes.size())));
+    refused({"sample", "--model=" + broken}, "broken: ");
+  }
+}
