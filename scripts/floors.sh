@@ -77,6 +77,7 @@ check_rooms() {
 bad=0
 check_rooms programs base training study report commands
 check_rooms movielens data model commands
-! git grep -nE '^#include <movielens/' -- examples/programs || bad=1
+check_rooms next_character data model report commands
+! git grep -nE '^#include <(movielens|next_character)/' -- examples/programs || bad=1
 [ $bad = 0 ] || echo 'floors: these includes lead from a room of a program upward' >&2
 exit $bad

@@ -29,6 +29,7 @@ tidy        clang-tidy          clang-tools-extra        llvm
 cppcheck    cppcheck            cppcheck                 cppcheck
 doxygen     doxygen             doxygen                  doxygen
 gcovr       gcovr               gcovr                    gcovr
+python      python3             python3                  python
 xz          xz-utils            xz                       xz
 '
 
@@ -73,6 +74,9 @@ has() {
     cppcheck) has_command cppcheck ;;
     doxygen) has_command doxygen ;;
     gcovr) has_command gcovr ;;
+    python) compgen -G '/usr/lib*/python3.*/asyncio/__init__.py' >/dev/null ||
+      compgen -G '/usr/local/lib/python3.*/asyncio/__init__.py' >/dev/null ||
+      compgen -G '/opt/homebrew/lib/python3.*/asyncio/__init__.py' >/dev/null ;;
     xz) has_command xz ;;
   esac
 }

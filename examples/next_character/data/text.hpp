@@ -15,9 +15,9 @@ namespace programs::next_character {
 
 /// What a text is read from, and how it is split.
 struct TextOptions {
-  std::string data;                   ///< a file or a folder; empty for Python's standard library
-  std::vector<std::string> endings;   ///< of the files of a folder; empty for any text
-  std::int64_t held_out = 1'500'000;  ///< characters, at most a tenth of the text
+  std::string data = {};  ///< a file or a folder; empty for Python's standard library
+  std::vector<std::string> endings = {};  ///< of the files of a folder; empty for any text
+  std::int64_t held_out = 1'500'000;      ///< characters, at most a tenth of the text
 };
 
 /// \brief A text in symbols, and its three parts: to train on, to choose weights by, and held out.

@@ -24,6 +24,8 @@ comet::AnyGate<float> make_gate(const TrainOptions& o, const ModelOptions& sizes
     options.gamma = o.gamma;
     options.entropy = o.entropy;
   }
+  if (can_spread(o.gate)) options.spread = o.spread;
+  if (o.gate == comet::CometGate<float>::name) options.split_scale = o.split_scale;
   if (o.gate == comet::TopKGate<float>::name) {
     // A single selected logit has the softmax 1, and no gradient.
     options.softmax = comet::TopKSoftmax::all;

@@ -54,7 +54,7 @@ Figures CharacterTask::test() {
 
 std::string CharacterTask::remark() {
   constexpr std::size_t length = 60;
-  Writer writer(*model_, text_->alphabet, window_, {.temperature = 0.5});
+  Writer writer(*model_, text_->alphabet, window_, {.temperature = 0.7});
   std::string line = writer.write("\n", length, RandomKey(0));
   for (char& c : line)
     if (c == '\n') c = ' ';

@@ -2,11 +2,27 @@
 #include <next_character/model/train_options.hpp>
 
 #include <algorithm>
+#include <cstddef>
 
 namespace programs::next_character {
 namespace {
 
 using Use = Option::Use;
+
+/// The gates of the library that have the option.
+const std::vector<std::string>& spreading_gates() {
+  static const std::vector<std::string> names = {"comet", "dselect_k", "top_k", "sampled",
+                                                 "softmax"};
+  return names;
+}
+
+/// "comet, dselect_k and top_k".
+std::string names_of(const std::vector<std::string>& names) {
+  std::string text;
+  for (std::size_t i = 0; i < names.size(); ++i)
+    text += (i == 0 ? "" : i + 1 < names.size() ? ", " : " and ") + names[i];
+  return text;
+}
 
 std::vector<Option> text_options(TrainOptions& o) {
   return {Option("data", &o.text.data, "PATH",
@@ -58,6 +74,15 @@ std::vector<Option> mixture_options(TrainOptions& o) {
              "strength of the entropy penalty of " + gates_with(&GateKind::is_smooth))
           .must_be(not_negative())
           .if_it(is_smooth),
+      Option("spread", &o.spread, "X",
+             "strength of the reward for even use of " + names_of(spreading_gates()))
+          .must_be(not_negative())
+          .if_it([&o] { return can_spread(o.gate); }),
+      Option("split_scale", &o.split_scale, "X",
+             "of comet's planes at the start, in standard deviations of their logits; 0\n"
+             "starts with every expert alike")
+          .must_be(not_negative())
+          .if_it([&o] { return o.gate == "comet"; }),
       Option("load_balance", &o.load_balance, "X",
              "strength of the penalty of top_k on uneven load")
           .must_be(not_negative())
@@ -116,6 +141,11 @@ bool is_dense(const std::string& row) {
 
 GateKind kind_of(const std::string& row) {
   return is_dense(row) ? GateKind{.name = row} : gate_kind(row);
+}
+
+bool can_spread(const std::string& row) {
+  const auto& names = spreading_gates();
+  return std::find(names.begin(), names.end(), row) != names.end();
 }
 
 ModelOptions model_of(const TrainOptions& o) {

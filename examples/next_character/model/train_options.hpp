@@ -21,6 +21,8 @@ struct TrainOptions : CommonOptions {
   TextOptions text;
   ModelOptions model;
   Index dense_dim = 0;         ///< hidden units of dense_wide; 0 for twice those of dense
+  double spread = 0;           ///< strength of the reward for even use
+  double split_scale = 0.2;    ///< of COMET's split parameters at the start
   double load_balance = 0.01;  ///< strength of Top-k's penalty on uneven load
   std::int64_t warm_up = 100;  ///< steps
   double weight_decay = 0.01;
@@ -38,6 +40,9 @@ inline constexpr const char* dense_all = "dense_all";    ///< with the parameter
 [[nodiscard]] bool is_dense(const std::string& row);
 /// What options a row heeds: a dense network none.
 [[nodiscard]] GateKind kind_of(const std::string& row);
+
+/// Whether a gate of the library can be rewarded for even use.
+[[nodiscard]] bool can_spread(const std::string& row);
 
 /// The sizes of the model of a row: a dense network has one expert.
 [[nodiscard]] ModelOptions model_of(const TrainOptions& options);
