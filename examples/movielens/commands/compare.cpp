@@ -13,6 +13,7 @@
 #include <movielens/commands/run.hpp>
 #include <movielens/data/dataset.hpp>
 #include <movielens/data/ratings.hpp>
+#include <movielens/model/biases.hpp>
 #include <movielens/model/train_options.hpp>
 #include <programs/base/files.hpp>
 #include <programs/base/interrupt.hpp>
@@ -21,6 +22,21 @@
 
 namespace programs::movielens {
 namespace {
+
+/// A row of the table that is no training.
+constexpr const char* biases = "biases";
+
+std::vector<std::string> comparable_rows() {
+  std::vector<std::string> names = row_names();
+  names.emplace_back(biases);
+  return names;
+}
+
+RunResult run_biases(const TrainOptions& options, const Dataset& data) {
+  const BiasFit fit = fit_biases(data.rows, task_weights(options));
+  return {.training = {.validation = fit.validation, .test = fit.test},
+          .parameters = fit.parameters};
+}
 
 struct CompareOptions {
   TrainOptions train;
@@ -32,16 +48,21 @@ struct CompareOptions {
 
 void compare(CompareOptions o, const Console& console) {
   const auto each_run = [&](auto&& use) {
-    for (const std::string& gate : o.gates)
+    for (const std::string& gate : o.gates) {
+      const bool is_alone = gate == biases || is_dense(gate);  // has no order of experts
       for (const std::string& search : o.searches) {
+        if (is_alone && search != o.searches.front()) continue;
         o.train.gate = gate;
-        o.train.local_search = search;
+        o.train.local_search = is_alone ? no_search : search;
         use();
       }
+    }
   };
   for (const std::int64_t seed : o.seeds) {
     o.train.seed = seed;
-    each_run([&] { check(o.train); });
+    each_run([&] {
+      if (o.train.gate != biases) check(o.train);
+    });
   }
   const std::filesystem::path out = o.train.out.empty() ? "results/compare" : o.train.out;
 
@@ -60,9 +81,13 @@ void compare(CompareOptions o, const Console& console) {
           (out / (o.train.gate + "-" + o.train.local_search + "-seed" + std::to_string(seed)))
               .string();
       const Interrupted ended("what is finished is in " + out.string() + "; --resume goes on");
-      auto result = o.resume ? finished_run(o.train, data) : std::nullopt;
+      auto result = o.resume && o.train.gate != biases ? finished_run(o.train, data) : std::nullopt;
       try {
-        if (!result) result = run(o.train, data, console);
+        if (o.train.gate == biases) {
+          result = run_biases(o.train, data);
+        } else if (!result) {
+          result = run(o.train, data, console);
+        }
       } catch (const Interrupted&) {
         throw ended;
       }
@@ -96,7 +121,10 @@ void add_compare(CLI::App& program, const Console& console) {
         ->capture_default_str()
         ->multi_option_policy(CLI::MultiOptionPolicy::Throw);
   };
-  list("--gates", o->gates, "GATE,...", "which gates")->check(one_of(gate_names()));
+  list("--gates", o->gates, "GATE,...",
+       "which gates, dense networks of the cost of k experts (dense, dense_per_task), and a bias\n"
+       "per user and per item (biases)")
+      ->check(one_of(comparable_rows()));
   list("--local-searches", o->searches, "SEARCH,...", "with which local searches")
       ->check(one_of(local_search_names()));
   list("--seeds", o->seeds, "N,...", "each run once per seed; the table has means and errors");

@@ -63,8 +63,7 @@ RunResult run(const TrainOptions& options, const Dataset& data, const Console& c
     file.load(model);
   }
   comet::ThreadPool pool(options.threads);
-  TwoTask task(model, data.rows, std::size_t(options.batch_size),
-               {.watched = options.task_weights[0], .rating = options.task_weights[1]}, &pool);
+  TwoTask task(model, data.rows, std::size_t(options.batch_size), task_weights(options), &pool);
   return run_training(
       task, options, trainer_options(options), description_of(options, data), pool, console,
       [&](const std::filesystem::path& path) { save_model(path, model, options, data); });

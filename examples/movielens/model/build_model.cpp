@@ -2,11 +2,14 @@
 #include <movielens/model/build_model.hpp>
 
 #include <cstddef>
+#include <numeric>
 #include <utility>
 #include <vector>
 
 #include <comet/gates/hash.hpp>
 #include <comet/gates/make_gate.hpp>
+#include <comet/gates/masked.hpp>
+#include <comet/gates/softmax.hpp>
 
 #include <programs/base/kinds.hpp>
 #include <programs/base/places.hpp>
@@ -14,17 +17,32 @@
 namespace programs::movielens {
 namespace {
 
+/// All of a dense network's experts, or the k that belong to a task.
+comet::AnyGate<float> make_dense_gate(const TrainOptions& o, Index task, RandomKey key) {
+  comet::SoftmaxGate<float> all(
+      {.input_dim = 2 * o.model.embedding_dim, .num_experts = num_experts_of(o)}, key);
+  if (o.gate == dense) return comet::AnyGate<float>(std::move(all));
+  std::vector<comet::ExpertId> own(std::size_t(o.k));
+  std::iota(own.begin(), own.end(), comet::ExpertId(task * o.k));
+  return comet::AnyGate<float>(comet::MaskedExperts(std::move(all), own));
+}
+
 comet::AnyGate<float> make_gate(const TrainOptions& o, std::span<const std::int64_t> item_frequency,
-                                RandomKey key) {
+                                Index task, RandomKey key) {
   using Hash = comet::HashGate<float>;
   if (o.gate == Hash::name)
     return comet::AnyGate<float>(Hash::balanced(item_frequency, o.model.num_experts));
+  if (is_dense(o.gate)) return make_dense_gate(o, task, key);
   comet::GateOptions options{
       .input_dim = 2 * o.model.embedding_dim, .num_experts = o.model.num_experts, .k = o.k};
-  if (gate_kind(o.gate).is_smooth) {
+  const GateKind& kind = gate_kind(o.gate);
+  if (kind.is_smooth) {
     options.gamma = o.gamma;
     options.entropy = o.entropy;
   }
+  if (kind.spreads) options.spread = o.spread;
+  if (kind.splits) options.split_scale = o.split_scale;
+  if (kind.balances) options.load_balance = o.load_balance;
   return comet::make_gate<float>(o.gate, options, key);
 }
 
@@ -36,9 +54,11 @@ Model build_model(const TrainOptions& o, Index num_users,
   ModelOptions options = o.model;
   options.num_users = num_users;
   options.num_items = Index(item_frequency.size());
+  options.num_experts = num_experts_of(o);
   std::vector<Model::Gate> gates;
   for (std::size_t task = 0; task < Model::num_tasks; ++task)
-    gates.emplace_back(make_gate(o, item_frequency, key.fold(places::gates).fold(task)));
+    gates.emplace_back(
+        make_gate(o, item_frequency, Index(task), key.fold(places::gates).fold(task)));
   return Model(options, std::move(gates), key.fold(places::model));
 }
 

@@ -100,7 +100,7 @@ void ModelFile::check_sizes() const {
   check_shape("user_embedding.weight", m.num_users, m.embedding_dim);
   check_shape("item_embedding.weight", m.num_items, m.embedding_dim);
   check_shape("heads.0.hidden.weight", m.head_dim, m.expert_dim);
-  for (Index i = 0; i < m.num_experts; ++i)
+  for (Index i = 0; i < num_experts_of(options_); ++i)
     check_shape("experts." + std::to_string(i) + ".weight", m.expert_dim, 2 * m.embedding_dim);
   if (Index(user_ids_.size()) != m.num_users || Index(item_ids_.size()) != m.num_items)
     file_.refuse("has not one id for each user and each item");

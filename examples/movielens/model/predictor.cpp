@@ -35,7 +35,7 @@ Predictions predictions_of(const Evaluator& evaluator) {
 }  // namespace
 
 Predictor::Predictor(const ModelFile& file)
-    : weights_{.watched = file.options().task_weights[0], .rating = file.options().task_weights[1]},
+    : weights_(task_weights(file.options())),
       batch_size_(std::size_t(file.options().batch_size)),
       model_(loaded(file)),
       pass_(model_, &pool_) {}

@@ -12,9 +12,11 @@ Rule a_whole_number() {
 
 }  // namespace
 
-std::vector<Option> choice_options(CommonOptions& o) {
-  return {Option("gate", &o.gate, "GATE", "how experts are chosen")
-              .one_of(gate_names())
+std::vector<Option> choice_options(CommonOptions& o, const std::vector<std::string>& rows) {
+  return {Option("gate", &o.gate, "GATE",
+                 rows.size() > gate_names().size() ? "how experts are chosen, or a dense network"
+                                                   : "how experts are chosen")
+              .one_of(rows)
               .used(Use::where_named),
           Option("local_search", &o.local_search, "SEARCH", "over the order of the experts")
               .one_of(local_search_names())
@@ -22,8 +24,12 @@ std::vector<Option> choice_options(CommonOptions& o) {
 }
 
 std::vector<Option> gate_options(CommonOptions& o, const comet::Index& num_experts) {
-  const auto has_k = [&o] { return gate_kind(o.gate).has_k; };
-  const auto is_smooth = [&o] { return gate_kind(o.gate).is_smooth; };
+  const auto has_k = [&o] { return row_kind(o.gate).has_k; };
+  const auto is_smooth = [&o] { return row_kind(o.gate).is_smooth; };
+  // Those that came later are not written where they are 0, as before they came.
+  const auto heeds = [&o](bool GateKind::*what, const double& strength) {
+    return [&o, what, &strength] { return strength > 0 && row_kind(o.gate).*what; };
+  };
   const Rule up_to_all = [&num_experts](double k) {
     return k >= 1 && k <= double(num_experts)
                ? std::string()
@@ -39,7 +45,20 @@ std::vector<Option> gate_options(CommonOptions& o, const comet::Index& num_exper
           Option("entropy", &o.entropy, "X",
                  "strength of the entropy penalty of " + gates_with(&GateKind::is_smooth))
               .must_be(not_negative())
-              .if_it(is_smooth)};
+              .if_it(is_smooth),
+          Option("spread", &o.spread, "X",
+                 "strength of the reward for even use of " + gates_with(&GateKind::spreads))
+              .must_be(not_negative())
+              .if_it(heeds(&GateKind::spreads, o.spread)),
+          Option("split_scale", &o.split_scale, "X",
+                 "of the splits at the start of " + gates_with(&GateKind::splits) +
+                     "; 0 as published, .2 parts the samples from the first step")
+              .must_be(not_negative())
+              .if_it(heeds(&GateKind::splits, o.split_scale)),
+          Option("load_balance", &o.load_balance, "X",
+                 "strength of the penalty on uneven load of " + gates_with(&GateKind::balances))
+              .must_be(not_negative())
+              .if_it(heeds(&GateKind::balances, o.load_balance))};
 }
 
 std::vector<Option> schedule_options(CommonOptions& o) {

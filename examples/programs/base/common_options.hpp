@@ -20,6 +20,9 @@ struct CommonOptions {
   comet::Index k = 2;
   double gamma = 1;
   double entropy = 0.05;
+  double spread = 0;
+  double split_scale = 0;
+  double load_balance = 0;
   double learning_rate = 5e-4;
   std::int64_t batch_size = 512;
   int epochs = 6;
@@ -40,8 +43,9 @@ struct CommonOptions {
 
 // Their lines, for a program to put its own between.
 
-/// Gate and local search.
-[[nodiscard]] std::vector<Option> choice_options(CommonOptions& options);
+/// Gate and local search. \param rows  gates, and what else a program can train in their place
+[[nodiscard]] std::vector<Option> choice_options(CommonOptions& options,
+                                                 const std::vector<std::string>& rows);
 /// What a gate heeds. \param num_experts  has to outlive the options
 [[nodiscard]] std::vector<Option> gate_options(CommonOptions& options,
                                                const comet::Index& num_experts);

@@ -17,17 +17,29 @@ const std::vector<GateKind>& gate_kinds() {
           G::name == comet::HashGate<float>::name || G::name == comet::SoftmaxGate<float>::name;
       list.push_back({.name = std::string(G::name),
                       .has_k = !takes_one_or_all,
-                      .is_smooth = comet::AnnealableGate<G>});
-    });
-    return list;
-  }();
-  return kinds;
+                      .is_smooth = comet::AnnealableGate<G>,
+                      .spreads = requires(typename G::Options o) { o.spread; },
+                      .splits = requires(typename G::Options o) {
+      o.split_scale; },
+                      .balances = requires(typename G::Options o) {
+      o.load_balance; }});
+});
+return list;
+}
+();
+return kinds;
 }
 
 const GateKind& gate_kind(const std::string& name) {
   for (const GateKind& kind : gate_kinds())
     if (kind.name == name) return kind;
   throw std::invalid_argument("there is no gate " + name);
+}
+
+GateKind row_kind(const std::string& name) {
+  for (const GateKind& kind : gate_kinds())
+    if (kind.name == name) return kind;
+  return {.name = name, .has_k = true};
 }
 
 const std::vector<std::string>& gate_names() {

@@ -14,11 +14,17 @@ struct GateKind {
   std::string name;
   bool has_k = false;      ///< experts per sample
   bool is_smooth = false;  ///< gamma and entropy
+  bool spreads = false;    ///< a reward for even use
+  bool splits = false;     ///< the scale that its splits start with
+  bool balances = false;   ///< a penalty on uneven load
 };
 
 [[nodiscard]] const std::vector<GateKind>& gate_kinds();
 /// \throws std::invalid_argument if there is none of this name
 [[nodiscard]] const GateKind& gate_kind(const std::string& name);
+/// \brief What a row of a table heeds: that of a gate, or of a network of the program's own, which
+/// has the cost of k experts.
+[[nodiscard]] GateKind row_kind(const std::string& name);
 [[nodiscard]] const std::vector<std::string>& gate_names();
 /// Those that heed an option, for people: "comet, dselect_k and top_k".
 [[nodiscard]] std::string gates_with(bool GateKind::*heeds);

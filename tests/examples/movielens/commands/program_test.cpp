@@ -376,3 +376,45 @@ TEST_CASE("movielens compare: refuses what does not exist before it reads anythi
     CHECK_FALSE(std::filesystem::exists(training.out()));
   }
 }
+
+TEST_CASE("movielens compare: dense networks and biases stand beside the gates",
+          "[movielens][program]") {
+  const Training training;
+  const Outcome outcome = run_program({"compare",
+                                       "--data",
+                                       training.data(),
+                                       "--out",
+                                       training.out().string(),
+                                       "--gates",
+                                       "top_k,dense,dense_per_task,biases",
+                                       "--local-searches",
+                                       "none,swap",
+                                       "--search-epochs",
+                                       "1",
+                                       "--embedding-dim",
+                                       "4",
+                                       "--experts",
+                                       "5",
+                                       "--expert-dim",
+                                       "6",
+                                       "--head-dim",
+                                       "6",
+                                       "--epochs",
+                                       "1",
+                                       "--batch-size",
+                                       "64",
+                                       "--quiet"});
+  INFO(outcome.err);
+  REQUIRE(outcome.code == 0);
+  const Json rows = Json::parse(content_of(training.out() / "compare.json")).at("rows");
+  std::vector<std::string> names;
+  for (const Json& row : rows)
+    names.push_back(row.at("gate").get<std::string>() + " " +
+                    row.at("local_search").get<std::string>());
+  CHECK(names == std::vector<std::string>{"top_k none", "top_k swap", "dense none",
+                                          "dense_per_task none", "biases none"});
+  for (const std::size_t twin : {std::size_t(2), std::size_t(3)})
+    CHECK(rows[twin].at("runs")[0].at("test").at("experts_per_sample") == 2);
+  CHECK(rows[4].at("runs")[0].at("test").at("mse") > 0);
+  CHECK_FALSE(std::filesystem::exists(training.out() / "biases-none-seed1"));
+}

@@ -160,3 +160,26 @@ TEST_CASE("TwoTaskModel: with every gate of the library; a prediction touches no
                       [](float value) { return value != 0; }));
   }
 }
+
+TEST_CASE("TwoTaskModel: dense networks of the cost of k experts", "[movielens][model]") {
+  programs::movielens::TrainOptions options;
+  options.k = 2;
+  options.model = {.embedding_dim = 4, .num_experts = 5, .expert_dim = 3, .head_dim = 4};
+  const std::vector<std::int64_t> frequency = {3, 1, 2};
+  const auto experts_of = [&](const char* row) {
+    options.gate = row;
+    const auto model = programs::movielens::build_model(options, 2, frequency);
+    programs::movielens::Model::Pass pass(model);
+    const std::vector<std::int32_t> users = {0, 1}, items = {2, 0};
+    (void)model.predict(users, items, pass);
+    std::vector<std::vector<comet::ExpertId>> experts;
+    for (Index task = 0; task < 2; ++task) {
+      const auto row_of = pass.workspace.mixture().routing(task).experts(1);
+      experts.emplace_back(row_of.begin(), row_of.end());
+    }
+    return experts;
+  };
+  using Rows = std::vector<std::vector<comet::ExpertId>>;
+  CHECK(experts_of(programs::movielens::dense) == Rows{{0, 1}, {0, 1}});
+  CHECK(experts_of(programs::movielens::dense_per_task) == Rows{{0, 1}, {2, 3}});
+}
