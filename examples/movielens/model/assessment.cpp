@@ -2,6 +2,7 @@
 #include <movielens/model/assessment.hpp>
 
 #include <algorithm>
+#include <cmath>
 #include <cstddef>
 #include <span>
 #include <string>
@@ -29,7 +30,6 @@ Assessment assess(Predictor& predictor, const TwoTaskRows& rows) {
     a.coverage.push_back(
         double(load.size() - std::size_t(std::count(load.begin(), load.end(), 0))) /
         double(load.size()));
-  for (const GateLoad& load : predictions.loads) a.effective.push_back(load.effective_experts());
   return a;
 }
 
@@ -37,7 +37,6 @@ Json to_json(const Assessment& a) {
   Json json = to_json(a.figures);
   json["accuracy"] = a.accuracy;
   json["coverage"] = a.coverage;
-  json["effective_experts"] = a.effective;
   Json bins = Json::array();
   for (const comet::CalibrationBin& bin : a.calibration)
     bins.push_back({{"rows", bin.count}, {"predicted", bin.predicted}, {"observed", bin.observed}});
@@ -56,8 +55,13 @@ void print(const Assessment& a, std::ostream& out) {
                    f.experts_per_sample_by_task[0], f.experts_per_sample_by_task[1])
       << formatted("experts used    %.0f %% (watched), %.0f %% (stars)", 100 * a.coverage[0],
                    100 * a.coverage[1])
-      << formatted(", by weight %.1f and %.1f of %zu\n", a.effective[0], a.effective[1],
-                   f.load[0].size());
+      << formatted(", by weight %.1f and %.1f of %zu\n", f.effective_experts[0],
+                   f.effective_experts[1], f.load[0].size())
+      << formatted("information     %.2f and %.2f nats of sample and expert, at most %.2f\n",
+                   f.mutual_information[0], f.mutual_information[1],
+                   std::log(double(f.load[0].size())));
+  if (const std::string constant = constant_gates(f); !constant.empty())
+    out << "note            " << constant << '\n';
   Cells calibration = {{"decile of \"watched\"", "rows", "predicted", "observed"}};
   for (std::size_t i = 0; i < a.calibration.size(); ++i) {
     const comet::CalibrationBin& bin = a.calibration[i];

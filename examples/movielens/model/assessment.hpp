@@ -18,8 +18,7 @@ struct Assessment {
   Figures figures;
   double accuracy = 0;  ///< of "watched": the side of 1/2 that the probability is on
   std::vector<comet::CalibrationBin> calibration;
-  std::vector<double> coverage;   ///< per task, share of the experts that any row goes to
-  std::vector<double> effective;  ///< per task, number of experts that share the weight
+  std::vector<double> coverage;  ///< per task, share of the experts that any row goes to
 };
 
 [[nodiscard]] Assessment assess(Predictor& predictor, const TwoTaskRows& rows);

@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: MIT
 #include <movielens/model/evaluation.hpp>
 
-#include <numeric>
-
 #include <comet/losses/binary_cross_entropy.hpp>
 #include <comet/losses/mean_squared_error.hpp>
 #include <comet/metrics/roc_auc.hpp>
@@ -49,13 +47,7 @@ Figures Evaluator::evaluate(const Model& model, const TaskWeights& weights, Mode
   figures.measures = {{.name = "bce", .value = bce},
                       {.name = "auc", .value = auc, .is_headline = true},
                       {.name = "mse", .value = mse, .is_headline = true}};
-  for (const GateLoad& load : loads_) {
-    figures.experts_per_sample_by_task.push_back(load.experts_per_sample());
-    figures.load.push_back(load.share_per_expert());
-  }
-  figures.experts_per_sample = std::accumulate(figures.experts_per_sample_by_task.begin(),
-                                               figures.experts_per_sample_by_task.end(), 0.0) /
-                               double(loads_.size());
+  describe_gates(loads_, figures);
   return figures;
 }
 

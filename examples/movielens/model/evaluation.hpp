@@ -18,15 +18,12 @@ class Evaluator {
  public:
   Evaluator(const TwoTaskRows& rows, std::size_t batch_size);
 
-  /// Fills logits(), stars() and loads().
+  /// Fills logits() and stars().
   void predict(const Model& model, Model::Pass& pass);
 
   /// Of "watched", one per row.
   [[nodiscard]] std::span<const double> logits() const { return {logits_.data(), rows_->size()}; }
   [[nodiscard]] std::span<const double> stars() const { return {stars_.data(), rows_->size()}; }
-
-  /// Per task, how the gate spread the rows.
-  [[nodiscard]] const std::vector<GateLoad>& loads() const { return loads_; }
 
   /// \throws comet::NotFinite for a model that has diverged
   Figures evaluate(const Model& model, const TaskWeights& weights, Model::Pass& pass);
@@ -36,7 +33,7 @@ class Evaluator {
   Batches batches_;
   Matrix<double> logits_, stars_;    // 1 x rows
   Matrix<double> watched_, rating_;  // 1 x rows
-  std::vector<GateLoad> loads_;
+  std::vector<GateLoad> loads_;      // per task
 };
 
 }  // namespace programs::movielens

@@ -27,9 +27,7 @@ Predictions predictions_of(const Evaluator& evaluator) {
   const auto list = [](std::span<const double> values) {
     return std::vector<double>(values.begin(), values.end());
   };
-  return {.logits = list(evaluator.logits()),
-          .stars = list(evaluator.stars()),
-          .loads = evaluator.loads()};
+  return {.logits = list(evaluator.logits()), .stars = list(evaluator.stars())};
 }
 
 }  // namespace

@@ -14,7 +14,6 @@
 #include <movielens/model/model_file.hpp>
 #include <movielens/model/reasons.hpp>
 #include <programs/base/figures.hpp>
-#include <programs/base/gate_load.hpp>
 
 namespace programs::movielens {
 
@@ -22,7 +21,6 @@ namespace programs::movielens {
 struct Predictions {
   std::vector<double> logits;  ///< of "watched"
   std::vector<double> stars;
-  std::vector<GateLoad> loads;  ///< per task
 };
 
 /// \brief A trained model, to be asked.

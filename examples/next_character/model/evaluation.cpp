@@ -54,9 +54,7 @@ Figures Evaluator::evaluate(const Model& model, Model::Pass& pass) {
       {.name = "accuracy", .value = double(right) / double(places_)},
       {.name = "multiply_adds", .value = cost.per_sample()},
       {.name = "multiply_adds_of_all", .value = cost.per_sample() + model.cost_beside_mixture()}};
-  figures.experts_per_sample = load.experts_per_sample();
-  figures.experts_per_sample_by_task = {figures.experts_per_sample};
-  figures.load = {load.share_per_expert()};
+  describe_gates({&load, 1}, figures);
   return figures;
 }
 

@@ -37,11 +37,20 @@ struct Figures {
   std::vector<Measure> measures;  ///< what else there is to say
   double experts_per_sample = 0;  ///< mean over the gates
   std::vector<double> experts_per_sample_by_task;
-  std::vector<std::vector<double>> load;  ///< per task and expert, share of the samples
+  /// Per task, how many experts share the weight of all samples; none of a model without a gate.
+  std::vector<double> effective_experts;
+  std::vector<double> mutual_information;  ///< per task, of sample and expert, in nats
+  std::vector<std::vector<double>> load;   ///< per task and expert, share of the samples
 
   /// \throws std::out_of_range if there is no measure of this name
   [[nodiscard]] double measure(const std::string& name) const;
+  /// Of the gates; 0 without any.
+  [[nodiscard]] double mean_effective_experts() const;
 };
+
+/// \brief The tasks whose gates have become constants: all samples go to the same few of many
+/// experts. In words; empty if there is none.
+[[nodiscard]] std::string constant_gates(const Figures& figures);
 
 [[nodiscard]] Json to_json(const TrainingLoss& loss);
 /// What to_json() was given.

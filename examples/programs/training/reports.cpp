@@ -28,8 +28,10 @@ std::string progress_line(const EpochReport& report, const std::string& place) {
   for (const Measure& measure : v.measures)
     if (measure.is_headline)
       line += "  " + label_of(measure.name) + formatted(" %.4f", measure.value);
-  return line + formatted("  experts/sample %.2f  %.1f s%s", v.experts_per_sample, report.seconds,
-                          report.best ? "  best" : "");
+  line += formatted("  experts/sample %.2f", v.experts_per_sample);
+  if (!v.effective_experts.empty())
+    line += formatted(" of %.1f in use", v.mean_effective_experts());
+  return line + formatted("  %.1f s%s", report.seconds, report.best ? "  best" : "");
 }
 
 }  // namespace programs

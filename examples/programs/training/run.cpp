@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: MIT
 #include <programs/training/run.hpp>
 
+#include <algorithm>
 #include <ostream>
 #include <vector>
 
 #include <programs/base/file_error.hpp>
 #include <programs/base/files.hpp>
+#include <programs/base/kinds.hpp>
 
 namespace programs {
 namespace {
@@ -96,6 +98,15 @@ void tell_start(const CommonOptions& options, const RunDescription& description,
               << ", " << parameters << " parameters; results in "
               << std::filesystem::path(options.out).string()
               << (goes_on(options) ? "; goes on from its checkpoint" : "") << std::endl;
+}
+
+void tell_end(const CommonOptions& options, const TrainingResult& result, const Console& console) {
+  const auto& gates = gate_names();
+  if (std::find(gates.begin(), gates.end(), options.gate) == gates.end()) return;
+  const std::string constant = constant_gates(result.test);
+  if (!constant.empty())
+    console.err << "note: " << constant
+                << "; --spread, --split-scale and --load-balance work against it" << std::endl;
 }
 
 void write_result(const CommonOptions& options, const RunDescription& description,

@@ -66,6 +66,9 @@ void start_directory(const std::filesystem::path& directory, bool resume);
 void tell_start(const CommonOptions& options, const RunDescription& description,
                 comet::Index parameters, const Console& console);
 
+/// What there is to be warned of.
+void tell_end(const CommonOptions& options, const TrainingResult& result, const Console& console);
+
 void write_result(const CommonOptions& options, const RunDescription& description,
                   const RunResult& result, comet::Index threads);
 
@@ -132,6 +135,7 @@ RunResult run_training(Task& task, const CommonOptions& o, const TrainerOptions&
     return Trainer(task, search, options, key.fold(places::training), &pool, log, checkpoints)
         .train();
   });
+  if (!o.quiet) detail::tell_end(o, result.training, console);
   if (o.weights) save(std::filesystem::path(o.out) / "model.safetensors");
   detail::write_result(o, description, result, pool.num_threads());
   std::filesystem::remove(checkpoints.file);

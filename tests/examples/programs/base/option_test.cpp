@@ -120,6 +120,8 @@ TEST_CASE("figures: losses add up by their parts and survive JSON", "[movielens]
                                   .measures = {{.name = "auc", .value = 0.75}},
                                   .experts_per_sample = 2,
                                   .experts_per_sample_by_task = {2},
+                                  .effective_experts = {1.5},
+                                  .mutual_information = {0.25},
                                   .load = {{0.5, 0.5}}};
   const programs::Figures read = programs::figures_from(to_json(figures));
   CHECK(to_json(read) == to_json(figures));
