@@ -80,6 +80,7 @@
 #include <comet/optimizers/sgd.hpp>
 #include <comet/training/batches.hpp>
 #include <comet/training/early_stopping.hpp>
+#include <comet/training/sparsity_controller.hpp>
 #include <comet/version.hpp>
 
 #if defined(COMET_INSTANCES)  // the target comet::instances is linked
