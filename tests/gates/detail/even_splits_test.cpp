@@ -68,7 +68,7 @@ TEMPLATE_TEST_CASE("after split_evenly every leaf of every tree has its share of
   using S = TestType;
   const Index num_samples = 512, d = 12;
   for (const Index n : {1, 2, 3, 5, 8, 13, 16})
-    for (const std::uint64_t seed : {1, 2, 3})
+    for (const std::uint64_t seed : {1U, 2U, 3U})
       for (const bool scaled : {true, false}) {
         CAPTURE(n, seed, scaled);
         const Matrix<S> x =
