@@ -40,11 +40,10 @@ std::vector<Index> loads(const CometGate<S>& gate, Index j, const Matrix<S>& x,
   return load;
 }
 
-template <class S>
-bool is_even(const std::vector<Index>& load, S num_samples) {
+bool is_even(const std::vector<Index>& load, Index num_samples, double factor = 2) {
   const auto [least, most] = std::minmax_element(load.begin(), load.end());
   const double even = double(num_samples) / double(load.size());
-  return double(*least) >= 0.5 * even && double(*most) <= 2 * even;
+  return double(*least) >= even / factor && double(*most) <= factor * even;
 }
 
 /// Features of sizes from 1e-3 to 1e3, far from 0, skewed, some a constant, some nearly the same.
@@ -77,7 +76,8 @@ TEMPLATE_TEST_CASE("after split_evenly every leaf of every tree has its share of
                           RandomKey(seed));
         split_evenly(gate, x, RandomKey(seed));
         for (Index j = 0; j < gate.num_selectors(); ++j)
-          CHECK(is_even(loads(gate, j, x), num_samples));
+          // Whole numbers are all that is in the way; in float so is what features far from 0 lose.
+          CHECK(is_even(loads(gate, j, x), num_samples, scaled || sizeof(S) == 8 ? 1.1 : 2));
       }
 }
 
