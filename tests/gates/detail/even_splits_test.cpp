@@ -139,7 +139,7 @@ TEST_CASE("split_evenly does not look at padding, and follows from its key") {
 
 TEST_CASE("samples that are equal stay together, and planes stay finite") {
   Matrix<double> x(2, 40);
-  for (Index b = 0; b < 40; ++b) x.col(b).setConstant(b % 2);
+  for (Index b = 0; b < 40; ++b) x.col(b).setConstant(double(b % 2));
   CometGate<double> gate({.input_dim = 2, .num_experts = 8, .k = 1}, RandomKey(1));
   split_evenly(gate, x, RandomKey(2));
   CHECK(gate.splits().weight().allFinite());
