@@ -50,7 +50,7 @@ class CometSource {
   Index trees_;
   S gamma_;
   const S* x_[Tile::lanes];
-  const S* live_x_[Tile::lanes];
+  const S* live_x_[Tile::lanes] = {};
 };
 
 }  // namespace comet::detail
