@@ -52,11 +52,13 @@ struct TitleTable {
 std::optional<std::size_t> column_named(std::string_view name,
                                         std::span<const std::string_view> header) {
   const std::string plain = plain_name(name);
-  if (plain.empty()) return std::nullopt;
-  const auto found = std::find_if(header.begin(), header.end(),
-                                  [&](auto each) { return plain_name(each) == plain; });
-  if (found == header.end()) return std::nullopt;
-  return static_cast<std::size_t>(found - header.begin());
+  std::optional<std::size_t> found;
+  for (std::size_t i = 0; i < header.size() && !plain.empty(); ++i) {
+    if (plain_name(header[i]) != plain) continue;
+    if (found) return std::nullopt;
+    found = i;
+  }
+  return found;
 }
 
 /// Ids of other places, which mean nothing where a column of that name is lacking.
@@ -66,6 +68,7 @@ bool is_of_a_catalogue(std::string_view name) {
   return std::find(std::begin(catalogues), std::end(catalogues), name) != std::end(catalogues);
 }
 
+bool says_id(std::string_view name) { return name.ends_with("id"); }
 bool says_title(std::string_view name) { return name.ends_with("title") || name.ends_with("name"); }
 
 /// Nothing if the titles are those of other ids.
@@ -76,14 +79,20 @@ std::optional<TitleTable> title_table(std::span<const std::string_view> line,
   const auto title = column_of(Role::title, line);
   std::optional<std::size_t> item = column_named(item_column, line);
   if (item && title) return TitleTable{*item, *title, true};
+  const auto refuse = [&](const std::string& lacking, const std::string& example) {
+    throw FileError(
+        file, number,
+        lacking + " among the names of the columns: " + listed(line) + "; expected " + example);
+  };
+  if (is_named_twice(Role::title, line)) refuse("two titles", "one such as title");
+  if (item) refuse("no title", "one such as title");
   if (is_of_a_catalogue(plain_name(item_column))) return std::nullopt;
   item = column_of(Role::item, line);
   if (!item || item == title) item = column_named("id", line);
   if (item && title && item != title) return TitleTable{*item, *title, true};
-  if (title && says_title(plain_name(line[*title])))
-    throw FileError(file, number,
-                    "no item among the names of the columns: " + listed(line) +
-                        "; expected one such as movieId");
+  if (is_named_twice(Role::item, line)) refuse("two items", "one such as movieId");
+  if (title && says_title(plain_name(line[*title]))) refuse("no item", "one such as movieId");
+  if (item && says_id(plain_name(line[*item]))) refuse("no title", "one such as title");
   return TitleTable{};
 }
 
@@ -94,37 +103,72 @@ struct TitleList {
   bool has_names = false;
 };
 
-TitleList read_rows(const std::filesystem::path& file, std::string_view item_column) {
-  TitleList list;
-  LineReader reader(file, LineReader::Controls::expected);
-  std::optional<RowSplitter> splitter;
-  TitleTable table;
-  std::vector<std::string> header;
-  while (reader.next()) {
-    if (trimmed(reader.line()).empty()) continue;
-    const bool is_first = !splitter;
-    if (is_first) splitter = RowSplitter::for_first_line(reader.line());
-    const auto fields = splitter->split(reader.line());
-    const std::size_t fewest = table.has_header ? std::max(table.item, table.title) + 1 : 2;
-    if (fields.size() < fewest)
-      throw FileError(file, reader.number(),
-                      counted(fields.size(), "column") + ", expected at least " +
-                          std::to_string(fewest) + (fewest == 2 ? ": item, title" : ""));
-    if (is_first) {
-      const auto found = title_table(fields, item_column, file, reader.number());
-      if (!found) return {};
-      table = *found;
-      list.has_names = table.has_header;
-      header.assign(fields.begin(), fields.end());
+/// Reads rows; joined files have headers in their middle, and each says what follows.
+class TitleReader {
+ public:
+  TitleReader(const std::filesystem::path& file, std::string_view item_column)
+      : file_(file), item_column_(item_column) {}
+
+  TitleList read() {
+    LineReader reader(file_, LineReader::Controls::expected);
+    std::optional<RowSplitter> splitter;
+    while (reader.next()) {
+      if (trimmed(reader.line()).empty()) continue;
+      const bool is_first = !splitter;
+      if (is_first) splitter = RowSplitter::for_first_line(reader.line());
+      const auto fields = splitter->split(reader.line());
+      if (is_first && !begin(fields, reader.number())) return {};
+      if (!take_header(fields)) add(fields, reader.number());
     }
-    // Joined files have headers in their middle, too.
-    if (table.has_header && std::equal(fields.begin(), fields.end(), header.begin(), header.end()))
-      continue;
-    list.ids.push_back(to_utf8(fields[table.item]));
-    list.titles.push_back(printable(fields[table.title]));
+    return std::move(list_);
   }
-  return list;
-}
+
+ private:
+  using Fields = std::span<const std::string_view>;
+
+  /// False if the titles are those of other ids.
+  bool begin(Fields line, std::size_t number) {
+    check_width(line, number);
+    const auto found = title_table(line, item_column_, file_, number);
+    if (!found) return false;
+    table_ = *found;
+    list_.has_names = table_.has_header;
+    if (!table_.has_header) return true;
+    item_name_ = line[table_.item];
+    title_name_ = line[table_.title];
+    return true;
+  }
+
+  /// Is it a header, the first or one further down? Then it says where the columns are.
+  bool take_header(Fields line) {
+    if (!table_.has_header) return false;
+    const auto item = column_named(item_name_, line);
+    const auto title = column_named(title_name_, line);
+    if (!item || !title) return false;
+    table_ = {*item, *title, true};
+    return true;
+  }
+
+  void add(Fields line, std::size_t number) {
+    check_width(line, number);
+    list_.ids.push_back(to_utf8(line[table_.item]));
+    list_.titles.push_back(printable(line[table_.title]));
+  }
+
+  void check_width(Fields line, std::size_t number) const {
+    const std::size_t fewest = table_.has_header ? std::max(table_.item, table_.title) + 1 : 2;
+    if (line.size() < fewest)
+      throw FileError(file_, number,
+                      counted(line.size(), "column") + ", expected at least " +
+                          std::to_string(fewest) + (fewest == 2 ? ": item, title" : ""));
+  }
+
+  const std::filesystem::path& file_;
+  std::string_view item_column_;
+  TitleTable table_;
+  std::string item_name_, title_name_;
+  TitleList list_;
+};
 
 /// Some movies are named by a number, but not all of a set.
 bool are_numbers(const std::vector<std::string>& titles) {
@@ -139,7 +183,7 @@ bool are_numbers(const std::vector<std::string>& titles) {
 Titles read_titles(const std::filesystem::path& path, std::string_view item_column) {
   const auto file = titles_file(path);
   if (!file) return {};
-  TitleList list = read_rows(*file, item_column);
+  TitleList list = TitleReader(*file, item_column).read();
   if (!list.has_names && are_numbers(list.titles))
     throw FileError(
         *file,

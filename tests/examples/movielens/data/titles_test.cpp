@@ -67,6 +67,7 @@ TEST_CASE("read_titles: item and title are where the first line names them",
         "movieId,movie\n1,Toy Story\n2,\"Heat, the\"\n",
         "item_id,year,title\n1,1995,Toy Story\n2,1995,\"Heat, the\"",
         "movieId,title\n1,Toy Story\n\xEF\xBB\xBFmovieId,title\n2,\"Heat, the\"\n",
+        "movieId,title\n1,Toy Story\n\xEF\xBB\xBFindex,Title,movieID\n0,\"Heat, the\",2\n",
         "movieId,title\r\n1.0,Toy Story\r\n\r\n2.0,\"Heat, the\"\r\n",
         "1,Toy Story,x\n2,\"Heat, the\",y\n", "1::Toy Story\n2::Heat, the\n"}) {
     const TemporaryDirectory directory;
@@ -96,10 +97,25 @@ TEST_CASE("read_titles: what cannot be item and title is refused", "[movielens][
   refused("index,title\n0,Toy Story\n",
           ":1: no item among the names of the columns: \"index\", \"title\"; expected one such as "
           "movieId");
+  // Where one of them is named, the place of the other is not guessed.
+  refused("rank,titel,movieId\n7,Heat,1\n",
+          ":1: no title among the names of the columns: \"rank\", \"titel\", \"movieId\"; expected "
+          "one such as title");
+  refused("movieId,year,title,Title\n1,c. 1995,Heat,Heat\n",
+          ":1: two titles among the names of the columns: \"movieId\", \"year\", \"title\", "
+          "\"Title\"; expected one such as title");
+  refused("movieId,movie_id,title\n1,2,Heat\n",
+          ":1: two items among the names of the columns: \"movieId\", \"movie_id\", \"title\"; "
+          "expected one such as movieId");
   refused("0,1,Toy Story\n1,2,Heat\n",
           ": the second column has nothing but numbers, expected titles; names in the first line, "
           "such as movieId and title, say which columns count");
   refused("index,movieId,title\n0,1\n", ":2: 2 columns, expected at least 3");
+  const auto file = directory.write("movies.csv", "id,jahr,titel\n1,c. 1995,Heat\n");
+  CHECK_THROWS_WITH(read_titles(directory.path(), "id"),
+                    file.string() +
+                        ":1: no title among the names of the columns: \"id\", "
+                        "\"jahr\", \"titel\"; expected one such as title");
 }
 
 TEST_CASE("read_titles: the edition of the ratings comes first", "[movielens][titles]") {
