@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: MIT
+#include <fcntl.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include <filesystem>
 #include <fstream>
@@ -126,4 +128,42 @@ TEST_CASE("pipes and devices are written to and stay what they are; directories 
       save(inner / "none" / "file", "x"),
       (inner / "none" / "file").string() + ": cannot be written: No such file or directory");
   CHECK(files_in(directory.path()) == 2);
+}
+
+TEST_CASE("what is open is written to where it stands, and is not replaced") {
+  const TemporaryDirectory directory;
+  const auto file = directory.write("file", "before");
+  const int open = ::open(file.c_str(), O_RDWR);
+  REQUIRE(open >= 0);
+  REQUIRE(::lseek(open, 0, SEEK_END) == 6);
+  const std::string number = std::to_string(open);
+  save("/dev/fd/" + number, " first");
+  REQUIRE(::write(open, " between", 8) == 8);
+  fs::create_symlink("/proc/self/fd/" + number, directory.path() / "link");
+  save(directory.path() / "link", " second");
+  CHECK(content_of(file) == "before first between second");
+  // Nor does it come back under its old name.
+  fs::remove(file);
+  save("/proc/self/fd/" + number, " third");
+  CHECK(::lseek(open, 0, SEEK_CUR) == 33);
+  CHECK(files_in(directory.path()) == 1);
+  ::close(open);
+}
+
+TEST_CASE("the owner and the group of a file that is replaced are kept") {
+  const TemporaryDirectory directory;
+  const auto file = directory.write("file", "old");
+  constexpr ::uid_t somebody = 12345;
+  if (::chown(file.c_str(), somebody, somebody + 1) != 0) {
+    WARN("only root can give files away: skipped");
+    return;
+  }
+  fs::permissions(file, fs::perms(0640));
+  save(file, "new");
+  struct stat now = {};
+  REQUIRE(::stat(file.c_str(), &now) == 0);
+  CHECK(now.st_uid == somebody);
+  CHECK(now.st_gid == somebody + 1);
+  CHECK(mode_of(file) == 0640U);
+  CHECK(content_of(file) == "new");
 }

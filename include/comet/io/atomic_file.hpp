@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <charconv>
 #include <cstddef>
 #include <cstdio>
 #include <cstring>
@@ -23,31 +24,19 @@ namespace comet {
 /// brought to the disk, then renamed. What was there before stays until then. POSIX systems only.
 ///
 /// A symbolic link stays one: what it leads to is replaced, or made. The mode of a file that is
-/// replaced is kept. A pipe or a character device, such as /dev/stdout, cannot be replaced and is
-/// written to directly, so that its reader sees what has come so far; opening a named pipe waits
-/// for its reader. Anything else, a directory for example, is refused.
+/// replaced is kept, and its owner and group where the system allows. What cannot be replaced is
+/// written to directly, so that a reader sees what has come so far: a pipe, a character device, and
+/// what this process has open, if it is named so: /dev/stdout or /dev/fd/3. Opening a named pipe
+/// waits for its reader. Anything else, a directory for example, is refused.
 class AtomicFile {
  public:
   /// Starts a file beside `file`. \throws FileError if it cannot be made
   explicit AtomicFile(std::filesystem::path file) : file_(std::move(file)) {
-    using Type = std::filesystem::file_type;
-    std::error_code error;
-    const auto status = std::filesystem::status(file_, error);  // of what links lead to
-    switch (status.type()) {
-      case Type::not_found:
-      case Type::regular:
-        open_beside(status.type() == Type::regular);
-        break;
-      case Type::fifo:
-      case Type::character:
-        descriptor_ = ::open(file_.c_str(), O_WRONLY | O_CLOEXEC);
-        break;
-      case Type::directory:
-        throw FileError(file_, "cannot be written: it is a directory");
-      case Type::none:
-        throw FileError(file_, "cannot be written: " + error.message());
-      default:
-        throw FileError(file_, "cannot be written: it is neither a file nor a stream");
+    if (const int open = own_descriptor(file_); open >= 0) {
+      // Where it stands: a second opening would begin at the front of what is there.
+      descriptor_ = ::fcntl(open, F_DUPFD_CLOEXEC, 0);
+    } else {
+      open_by_name();
     }
     if (descriptor_ < 0) refuse();
   }
@@ -84,6 +73,28 @@ class AtomicFile {
   }
 
  private:
+  void open_by_name() {
+    using Type = std::filesystem::file_type;
+    std::error_code error;
+    const auto status = std::filesystem::status(file_, error);  // of what links lead to
+    switch (status.type()) {
+      case Type::not_found:
+      case Type::regular:
+        open_beside(status.type() == Type::regular);
+        break;
+      case Type::fifo:
+      case Type::character:
+        descriptor_ = ::open(file_.c_str(), O_WRONLY | O_CLOEXEC);
+        break;
+      case Type::directory:
+        throw FileError(file_, "cannot be written: it is a directory");
+      case Type::none:
+        throw FileError(file_, "cannot be written: " + error.message());
+      default:
+        throw FileError(file_, "cannot be written: it is neither a file nor a stream");
+    }
+  }
+
   void open_beside(bool replaces) {
     target_ = behind_links(file_);
     beside_ = target_.string() + ".tmp." + std::to_string(::getpid());
@@ -92,11 +103,30 @@ class AtomicFile {
     // Nobody may read it before it has the old one's mode.
     descriptor_ = ::open(beside_.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC,
                          replaces ? S_IRUSR | S_IWUSR : 0666);
-    if (descriptor_ < 0 || !replaces || ::fchmod(descriptor_, old.st_mode & 07777) == 0) return;
+    if (descriptor_ < 0 || !replaces) return;
+    // Root may give it to the old owner, a member of the old group to that one; others may not.
+    if (::fchown(descriptor_, old.st_uid, old.st_gid) != 0)
+      static_cast<void>(::fchown(descriptor_, uid_t(-1), old.st_gid) == 0);
+    if (::fchmod(descriptor_, old.st_mode & 07777) == 0) return;
     const int reason = errno;
     discard();
     errno = reason;
     refuse();
+  }
+
+  /// What this process has open under a name that leads to /proc/self/fd/N; or -1.
+  static int own_descriptor(std::filesystem::path file) {
+    std::error_code error;
+    const std::string own = "/proc/" + std::to_string(::getpid()) + "/fd";
+    for (int links = 0; links < 40 && std::filesystem::is_symlink(file, error); ++links) {
+      const std::string name = file.filename().string();
+      int number = -1;
+      if (std::filesystem::canonical(file.parent_path(), error) == own &&
+          std::from_chars(name.data(), name.data() + name.size(), number).ec == std::errc())
+        return number;
+      file = file.parent_path() / std::filesystem::read_symlink(file, error);
+    }
+    return -1;
   }
 
   /// Where a chain of links ends, whether or not there is anything.
