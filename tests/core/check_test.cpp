@@ -11,6 +11,7 @@
 #include <comet/core/samples.hpp>
 
 #include <support/catch.hpp>
+#include <support/locale.hpp>
 
 using namespace comet;
 namespace detail = comet::detail;
@@ -27,6 +28,14 @@ TEST_CASE("a message names the argument, its value and its bound") {
   CHECK_NOTHROW(detail::check_equal("A", "x", 4, "y", 4));
   CHECK_NOTHROW(detail::check_at_least("A", "n", 0, 0));
   CHECK_NOTHROW(detail::check_at_most("A", "k", 8, "n", 8));
+}
+
+TEST_CASE("a message has the same numbers in every locale") {
+  const comet::test::GroupingLocale grouping;
+  CHECK_THROWS_WITH(detail::check_equal("A::b", "x.rows()", 1200, "input_dim", 1300),
+                    "comet::A::b: x.rows() is 1200, expected input_dim = 1300");
+  CHECK_THROWS_WITH(detail::check_rate("A", "dropout", 1.5),
+                    "comet::A: dropout is 1.5, expected in [0, 1)");
 }
 
 TEST_CASE("bounds of real numbers hold against nan and infinity") {

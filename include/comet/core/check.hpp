@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cmath>
+#include <locale>
 #include <sstream>
 #include <stdexcept>
 #include <string>
@@ -27,6 +28,7 @@ template <class Value>
                                                   const Value& value,
                                                   const std::string& expectation) {
   std::ostringstream text;
+  text.imbue(std::locale::classic());  // as the bounds are written
   text << name << " is " << value << ", expected " << expectation;
   raise(where, text.str());
 }

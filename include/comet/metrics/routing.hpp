@@ -2,8 +2,10 @@
 #pragma once
 
 #include <algorithm>
+#include <array>
+#include <charconv>
 #include <cmath>
-#include <cstdio>
+#include <cstddef>
 #include <string>
 #include <vector>
 
@@ -75,14 +77,18 @@ template <class S>
   return result;
 }
 
-/// \brief The same in a line: `2.1 experts per sample, 1.7 by weight; the batch uses 6.9 of 8`.
+/// \brief The same in a line: `2.1 experts per sample, 1.7 by weight; the batch uses 6.9 of 8`,
+/// whatever the locale.
 [[nodiscard]] inline std::string to_string(const RoutingSummary& summary) {
-  char text[160];
-  std::snprintf(text, sizeof text,
-                "%.1f experts per sample, %.1f by weight; the batch uses %.1f of %lld",
-                summary.experts_per_sample, summary.effective_per_sample, summary.effective_experts,
-                static_cast<long long>(summary.num_experts));
-  return text;
+  const auto shown = [](double value) {
+    std::array<char, 32> text;
+    const auto end =
+        std::to_chars(text.data(), text.data() + text.size(), value, std::chars_format::fixed, 1);
+    return std::string(text.data(), end.ptr);
+  };
+  return shown(summary.experts_per_sample) + " experts per sample, " +
+         shown(summary.effective_per_sample) + " by weight; the batch uses " +
+         shown(summary.effective_experts) + " of " + std::to_string(summary.num_experts);
 }
 
 /// \brief What the last batch of a pass was routed to, in a line per task.
