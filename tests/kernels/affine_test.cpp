@@ -48,6 +48,33 @@ TEST_CASE("slices of the weight gradient add up to the whole, whatever their ord
             db, Matrix<double>(Matrix<double>::Ones(out, 1) + dz.rowwise().sum())) <= 1e-13);
 }
 
+TEST_CASE("gradients of a million samples are sums of a million, in float too") {
+  const Index samples = 1'000'000, in = 65, out = 3;
+  Matrix<float> x = Matrix<float>::Constant(in, samples, 0.7F);
+  const Matrix<float> dz = Matrix<float>::Constant(out, samples, 1e-6F);
+  x.row(64).setConstant(-0.3F);
+  Matrix<float> dw = Matrix<float>::Constant(in, out, 0.5F), db = dw.topRows(out).leftCols(1);
+  detail::affine_accumulate(x, dz, 0, out, dw, db);
+  for (Index o = 0; o < out; ++o) {
+    CHECK(dw(0, o) == Approx(1.2).epsilon(2e-4));
+    CHECK(dw(63, o) == Approx(1.2).epsilon(2e-4));
+    CHECK(dw(64, o) == Approx(0.2).epsilon(2e-4));
+    CHECK(db(o, 0) == Approx(1.5).epsilon(2e-4));
+  }
+}
+
+TEST_CASE("gradients of more samples than a run has are the formula") {
+  const Index samples = 2 * detail::run_length + 7, in = 70, out = detail::units_per_slice;
+  const Matrix<double> x = random_matrix<double>(in, samples, 1);
+  const Matrix<double> dz = random_matrix<double>(out, samples, 2);
+  Matrix<double> dw = Matrix<double>::Ones(in, out), db = Matrix<double>::Ones(out, 1);
+  detail::affine_accumulate(x, dz, 0, out, dw, db);
+  CHECK(test::relative_error(
+            dw, Matrix<double>(Matrix<double>::Ones(in, out) + x * dz.transpose())) <= 1e-11);
+  CHECK(test::relative_error(
+            db, Matrix<double>(Matrix<double>::Ones(out, 1) + dz.rowwise().sum())) <= 1e-11);
+}
+
 TEST_CASE("dropout drops at its rate, scales the rest, and goes by key and unit alone") {
   for (const double rate : {0.1, 0.5, 0.9}) {
     CAPTURE(rate);

@@ -132,3 +132,31 @@ TEST_CASE("layer norm of equal features is the shift, and wrong sizes are refuse
   CHECK_THROWS_WITH(layer.backward(x, y, y, tall, pass),
                     "comet::LayerNorm::backward: dx.rows() is 4, expected x.rows() = 3");
 }
+
+TEST_CASE("a column of a million features has its mean and variance, in float too") {
+  const Index d = 1'000'001;
+  const LayerNorm<float> layer({.input_dim = d});
+  Pass pass(layer);
+  Matrix<float> x = Matrix<float>::Constant(d, 1, 0.1F), y(d, 1);
+  layer.predict(x, y, pass);
+  CHECK(y.cwiseAbs().maxCoeff() < 1e-3F);
+  for (Index i = 0; i < d; i += 2) x(i, 0) = 0.3F;
+  layer.predict(x, y, pass);
+  CHECK(y(0, 0) == Approx(0.9995).epsilon(1e-4));  // 0.1 / sqrt(0.01 + 1e-5)
+  CHECK(y(1, 0) == Approx(-0.9995).epsilon(1e-4));
+}
+
+TEST_CASE("scale and shift learn from a million samples as from few, in float too") {
+  const Index samples = 1'000'000;
+  const LayerNorm<float> layer({.input_dim = 2});
+  Pass pass(layer);
+  Matrix<float> x(2, samples), y(2, samples);
+  x.row(0).setConstant(1);
+  x.row(1).setConstant(-1);
+  const Matrix<float> dy = Matrix<float>::Constant(2, samples, 1e-6F);
+  layer.forward(x, y, RandomKey(0), pass);
+  layer.backward(x, y, dy, no_gradient, pass);
+  CHECK(pass.gradients(layer)[0](0, 0) == Approx(1).epsilon(2e-4));
+  CHECK(pass.gradients(layer)[0](1, 0) == Approx(-1).epsilon(2e-4));
+  CHECK(pass.gradients(layer)[1](0, 0) == Approx(1).epsilon(2e-4));
+}

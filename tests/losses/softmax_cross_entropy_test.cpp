@@ -99,3 +99,18 @@ TEST_CASE("label smoothing is the cross-entropy against a softer target", "[grad
   CHECK_THROWS_WITH(comet::softmax_cross_entropy(z, classes, none, {.label_smoothing = 1}),
                     "comet::softmax_cross_entropy: label_smoothing is 1, expected in [0, 1)");
 }
+
+TEST_CASE("a million classes and a million samples, in float too") {
+  const Eigen::Index many = 1'000'000;
+  Matrix<float> z = Matrix<float>::Constant(many, 1, -0.1F), gradient(many, 1);
+  z(5, 0) = 0;
+  const std::vector<std::int32_t> one = {5};
+  const double sum = 1 + (double(many) - 1) * std::exp(-0.1);
+  CHECK(comet::softmax_cross_entropy(z, one, comet::no_gradient) ==
+        Approx(std::log(sum)).epsilon(1e-5));
+  CHECK(comet::softmax_cross_entropy(z, one, gradient) == Approx(std::log(sum)).epsilon(1e-5));
+  CHECK(gradient(0, 0) == Approx(std::exp(-0.1) / sum).epsilon(1e-4));
+  const std::vector<std::int32_t> zeros(std::size_t(many), 0);
+  CHECK(comet::softmax_cross_entropy(Matrix<float>::Zero(2, many), zeros, comet::no_gradient) ==
+        Approx(std::log(2.0)).epsilon(1e-7));
+}

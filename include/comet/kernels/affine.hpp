@@ -75,19 +75,35 @@ void affine_forward(const Matrix<S>& weight, const Matrix<S>& bias, Activation a
   }
 }
 
-/// gradient(:, units) += x dz^T and bias gradient, for a slice of the output units.
+/// Output units per slice of a weight gradient: a task for a thread.
+inline constexpr Index units_per_slice = 128;
+
+/// gradient(:, units) += x dz^T and bias gradient, for a slice of the output units. \see
+/// add_in_runs \param num_units  at most units_per_slice
 template <class X, class DZ, class WeightGradient, class BiasGradient>
 void affine_accumulate(const X& x, const DZ& dz, Index first_unit, Index num_units,
                        WeightGradient&& weight_gradient, BiasGradient&& bias_gradient) {
   if (dz.cols() == 0) return;
+  using S = typename DZ::Scalar;
+  constexpr Index rows_per_tile = 64;  // of a run's sum, on the stack
   const auto slice = dz.middleRows(first_unit, num_units);
-  product<true>(weight_gradient.middleCols(first_unit, num_units), x, slice.transpose());
-  auto bias = bias_gradient.col(0).segment(first_unit, num_units);
-  for (Index c = 0; c < slice.cols(); ++c) bias += slice.col(c);
+  auto weight = weight_gradient.middleCols(first_unit, num_units);
+  const Index run = std::min(run_length, dz.cols());
+  product<true>(weight, x.leftCols(run), slice.leftCols(run).transpose());
+  for (Index first = run; first < dz.cols(); first += run_length) {
+    const Index width = std::min(run_length, dz.cols() - first);
+    for (Index row = 0; row < x.rows(); row += rows_per_tile) {
+      const Index rows = std::min(rows_per_tile, x.rows() - row);
+      S values[std::size_t(rows_per_tile * units_per_slice)];
+      Eigen::Map<Matrix<S>> tile(values, rows, num_units);
+      product<false>(tile, x.block(row, first, rows, width),
+                     slice.middleCols(first, width).transpose());
+      weight.middleRows(row, rows) += tile;
+    }
+  }
+  add_in_runs<units_per_slice>(slice.cols(), bias_gradient.col(0).segment(first_unit, num_units),
+                               [&](auto& sum, Index c) { sum += slice.col(c); });
 }
-
-/// Output units per slice of a weight gradient: a task for a thread.
-inline constexpr Index units_per_slice = 128;
 
 inline Index num_slices(Index out) { return (out + units_per_slice - 1) / units_per_slice; }
 

@@ -2,6 +2,8 @@
 #pragma once
 
 #include <algorithm>
+#include <cstddef>
+#include <type_traits>
 
 #include <comet/core/types.hpp>
 #include <comet/kernels/simd.hpp>
@@ -11,6 +13,27 @@
 /// length: the end of it takes the same instructions as the rest.
 
 namespace comet::detail {
+
+/// \brief So many numbers are added one by one; of more, the sums of such runs are. A float that
+/// has become large takes a small one only in part, the same part every time: of a million equal
+/// numbers the sum would be wrong by a hundredth.
+inline constexpr Index run_length = 4096;
+
+/// \brief sum += the vectors 0..count-1.
+/// \tparam most_rows  sum has so many at most: the room for a run is on the stack
+/// \param add  called with a vector like sum, and i: adds the i-th to it
+template <Index most_rows, class Sum, class F>
+void add_in_runs(Index count, Sum&& sum, F&& add) {
+  using S = typename std::remove_cvref_t<Sum>::Scalar;
+  for (Index i = 0; i < std::min(run_length, count); ++i) add(sum, i);
+  for (Index first = run_length; first < count; first += run_length) {
+    S values[std::size_t(most_rows)];
+    Eigen::Map<Vector<S>> run(values, sum.rows());
+    run.setZero();
+    for (Index i = first; i < std::min(first + run_length, count); ++i) add(run, i);
+    sum += run;
+  }
+}
 
 /// \brief out[i] = f of the i-th register of whatever f loads.
 /// \param f  called with a function `load(const S*)`, returns a Packet<S>; out may be what it loads
@@ -28,13 +51,17 @@ void map_column(Index size, S* out, F&& f) {
 /// \brief Sum of f over the registers of whatever it loads. f must be 0 where its values are.
 template <class S, class F>
 [[nodiscard]] S sum_column(Index size, F&& f) {
-  Packet<S> sum = simd::pset1<Packet<S>>(S(0));
+  double total = 0;
   Index i = 0;
-  for (; i + lanes<S> <= size; i += lanes<S>)
-    sum = simd::padd(sum, f([i](const S* in) { return simd::ploadu<Packet<S>>(in + i); }));
-  if (i < size)
-    sum = simd::padd(sum, f([&](const S* in) { return load_partial(in + i, size - i); }));
-  return simd::predux(sum);
+  for (Index end = std::min(run_length, size);; end = std::min(end + run_length, size)) {
+    Packet<S> sum = simd::pset1<Packet<S>>(S(0));
+    for (; i + lanes<S> <= end; i += lanes<S>)
+      sum = simd::padd(sum, f([i](const S* in) { return simd::ploadu<Packet<S>>(in + i); }));
+    if (i < end)
+      sum = simd::padd(sum, f([&](const S* in) { return load_partial(in + i, size - i); }));
+    total += double(simd::predux(sum));
+    if (end == size) return S(total);
+  }
 }
 
 }  // namespace comet::detail

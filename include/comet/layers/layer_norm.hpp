@@ -13,6 +13,7 @@
 #include <comet/core/random.hpp>
 #include <comet/core/thread_pool.hpp>
 #include <comet/core/types.hpp>
+#include <comet/kernels/columns.hpp>
 #include <comet/kernels/layer_norm.hpp>
 
 namespace comet {
@@ -105,11 +106,13 @@ class LayerNorm {
       const Index rows = std::min(rows_per_slice, d - first);
       auto scale = gradients[0].col(0).segment(first, rows);
       auto shift = gradients[1].col(0).segment(first, rows);
-      for (Index b = 0; b < x.cols(); ++b) {
-        const auto here = dy.col(b).segment(first, rows);
-        scale += here.cwiseProduct(normalized.col(b).segment(first, rows));
-        shift += here;
-      }
+      const auto dy_here = dy.middleRows(first, rows);
+      const auto normalized_here = normalized.middleRows(first, rows);
+      detail::add_in_runs<rows_per_slice>(x.cols(), scale, [&](auto& sum, Index b) {
+        sum += dy_here.col(b).cwiseProduct(normalized_here.col(b));
+      });
+      detail::add_in_runs<rows_per_slice>(x.cols(), shift,
+                                          [&](auto& sum, Index b) { sum += dy_here.col(b); });
     });
   }
 

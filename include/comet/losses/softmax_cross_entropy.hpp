@@ -9,19 +9,31 @@
 
 #include <comet/core/check.hpp>
 #include <comet/core/types.hpp>
-#include <comet/kernels/softmax.hpp>
+#include <comet/kernels/columns.hpp>
 #include <comet/losses/detail/same_shape.hpp>
 
 namespace comet {
 
 namespace detail {
 
-/// As softmax() returns it, without the probabilities.
+/// \brief log sum exp(h) of one column, and p = softmax(h) unless p is null: softmax() for any
+/// number of classes. \see run_length
 template <class S>
-S log_sum_exp(const S* h, Index size) {
+S log_sum_exp(const S* h, Index size, S* p = nullptr) {
   const S largest = *std::max_element(h, h + size);
-  S sum = 0;
-  for (Index i = 0; i < size; ++i) sum += std::exp(h[i] - largest);
+  double total = 0;
+  for (Index first = 0; first < size; first += run_length) {
+    S sum = 0;
+    for (Index i = first; i < std::min(first + run_length, size); ++i) {
+      const S share = std::exp(h[i] - largest);
+      if (p != nullptr) p[i] = share;
+      sum += share;
+    }
+    total += double(sum);
+  }
+  const S sum = S(total);
+  if (p != nullptr)
+    for (Index i = 0; i < size; ++i) p[i] /= sum;
   return largest + std::log(sum);
 }
 
@@ -74,7 +86,7 @@ double softmax_cross_entropy(const Eigen::DenseBase<Logits>& logits,
       sum += double(detail::log_sum_exp(h, z.rows()) - h[target]);
       continue;
     }
-    sum += double(detail::softmax(h, z.rows(), gradient.col(b).data()) - h[target]);
+    sum += double(detail::log_sum_exp(h, z.rows(), gradient.col(b).data()) - h[target]);
     gradient(target, b) -= S(1 - smoothing);
     if (smoothing > 0) gradient.col(b).array() -= S(smoothing / double(z.rows()));
     gradient.col(b) *= scale;

@@ -9,6 +9,7 @@
 #include <comet/core/thread_pool.hpp>
 #include <comet/core/types.hpp>
 #include <comet/gates/hyperplanes.hpp>
+#include <comet/kernels/columns.hpp>
 #include <comet/kernels/dots.hpp>
 
 namespace comet::detail {
@@ -49,7 +50,8 @@ class LogitGradients {
     parallel_for(pool, chunks(planes.size()), [&](Index chunk, Index) {
       for_groups(chunk, planes.size(), [&](Index plane, std::span<const Entry> entries) {
         if (planes.has_bias())
-          for (const Entry& e : entries) gradients[1](plane, 0) += e.value;
+          add_in_runs<1>(Index(entries.size()), gradients[1].row(plane),
+                         [&](auto& sum, Index i) { sum[0] += entries[std::size_t(i)].value; });
         add_all(gradients[0].col(plane).data(), d, entries,
                 [&](const Entry& e) { return x.col(e.sample).data(); });
       });
