@@ -7,7 +7,7 @@
 # the place of the input if one of them crashed, leaked, hung or broke a law.
 source "$(dirname "$0")/lib.sh"
 
-targets=(ratings safetensors search_space command_line routing gate_options)
+targets=(ratings titles safetensors search_space command_line routing gate_options locales)
 seconds=${1:-}
 if ! [[ $seconds =~ ^[1-9][0-9]*$ ]]; then
   say "usage: scripts/fuzz.sh SECONDS [${targets[*]}]"

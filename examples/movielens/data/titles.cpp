@@ -87,10 +87,10 @@ std::optional<TitleTable> title_table(std::span<const std::string_view> line,
   if (is_named_twice(Role::title, line)) refuse("two titles", "one such as title");
   if (item) refuse("no title", "one such as title");
   if (is_of_a_catalogue(plain_name(item_column))) return std::nullopt;
+  if (is_named_twice(Role::item, line)) refuse("two items", "one such as movieId");
   item = column_of(Role::item, line);
   if (!item || item == title) item = column_named("id", line);
   if (item && title && item != title) return TitleTable{*item, *title, true};
-  if (is_named_twice(Role::item, line)) refuse("two items", "one such as movieId");
   if (title && says_title(plain_name(line[*title]))) refuse("no item", "one such as movieId");
   if (item && says_id(plain_name(line[*item]))) refuse("no title", "one such as title");
   return TitleTable{};

@@ -104,9 +104,10 @@ TEST_CASE("read_titles: what cannot be item and title is refused", "[movielens][
   refused("movieId,year,title,Title\n1,c. 1995,Heat,Heat\n",
           ":1: two titles among the names of the columns: \"movieId\", \"year\", \"title\", "
           "\"Title\"; expected one such as title");
-  refused("movieId,movie_id,title\n1,2,Heat\n",
-          ":1: two items among the names of the columns: \"movieId\", \"movie_id\", \"title\"; "
-          "expected one such as movieId");
+  refused(
+      "movieId,movie_id,title,id\n1,2,Heat,1\n",
+      ":1: two items among the names of the columns: \"movieId\", \"movie_id\", \"title\", \"id\"; "
+      "expected one such as movieId");
   refused("0,1,Toy Story\n1,2,Heat\n",
           ": the second column has nothing but numbers, expected titles; names in the first line, "
           "such as movieId and title, say which columns count");
