@@ -24,10 +24,11 @@ namespace comet {
 /// brought to the disk, then renamed. What was there before stays until then. POSIX systems only.
 ///
 /// A symbolic link stays one: what it leads to is replaced, or made. The mode of a file that is
-/// replaced is kept, and its owner and group where the system allows. What cannot be replaced is
-/// written to directly, so that a reader sees what has come so far: a pipe, a character device, and
-/// what this process has open, if it is named so: /dev/stdout or /dev/fd/3. Opening a named pipe
-/// waits for its reader. Anything else, a directory for example, is refused.
+/// replaced is kept, and its owner and group where the system allows; its other hard links keep the
+/// old content. What cannot be replaced is written to directly, so that a reader sees what has come
+/// so far: a pipe, a character device, and what this process has open, if it is named so:
+/// /dev/stdout or /dev/fd/3. Opening a named pipe waits for its reader. Anything else, a directory
+/// for example, is refused.
 class AtomicFile {
  public:
   /// Starts a file beside `file`. \throws FileError if it cannot be made
