@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT
 #include <cmath>
 #include <limits>
+#include <string>
+#include <utility>
 
 #include <comet/losses/mean_squared_error.hpp>
 #include <comet/testing/gradient_check.hpp>
@@ -78,6 +80,20 @@ TEST_CASE("mean squared error refuses wrong shapes") {
   CHECK_THROWS_WITH(
       mean_squared_error(p, p, p, other),
       "comet::mean_squared_error: gradient.cols() is 2, expected predictions.cols() = 3");
+}
+
+TEST_CASE("a mask is of zeros and ones") {
+  const Matrix<double> p = random_matrix<double>(2, 3, 1), t = random_matrix<double>(2, 3, 2);
+  const double infinity = std::numeric_limits<double>::infinity();
+  for (const auto& [value, text] :
+       {std::pair(0.5, "0.5"), std::pair(-1.0, "-1"), std::pair(2.0, "2"),
+        std::pair(std::nan(""), "nan"), std::pair(infinity, "inf")}) {
+    Matrix<double> observed = Matrix<double>::Ones(2, 3);
+    observed(1, 2) = value;
+    CHECK_THROWS_WITH(
+        mean_squared_error(p, t, observed, no_gradient),
+        "comet::mean_squared_error: observed(1, 2) is " + std::string(text) + ", expected 0 or 1");
+  }
 }
 
 TEST_CASE("without a mask every element counts") {

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cmath>
+#include <string>
 #include <utility>
 
 #include <comet/core/check.hpp>
@@ -64,16 +65,23 @@ double mean_squared_error(const Eigen::DenseBase<Predictions>& predictions,
 /// \brief The same over the elements that are observed; dL/dp is 0 elsewhere, where the numbers may
 /// be anything.
 /// \param observed  same shape: 1 counts, 0 is masked; N is the number of ones
+/// \throws std::invalid_argument naming the first element of observed that is neither
 template <class Predictions>
 double mean_squared_error(const Eigen::DenseBase<Predictions>& predictions,
                           const ConstMatrixView<typename Predictions::Scalar>& targets,
                           const ConstMatrixView<typename Predictions::Scalar>& observed,
                           MatrixView<typename Predictions::Scalar> gradient) {
   using S = typename Predictions::Scalar;
-  detail::check_same_shape("mean_squared_error", "observed", observed, "predictions", predictions);
-  return detail::mean_squared_error<S>(
-      predictions, targets, [&](Index r, Index c) { return observed(r, c) != S(0); },
-      std::move(gradient));
+  constexpr const char* where = "mean_squared_error";
+  detail::check_same_shape(where, "observed", observed, "predictions", predictions);
+  const auto is_observed = [&](Index r, Index c) {
+    const S value = observed(r, c);
+    if (value != S(0) && value != S(1)) [[unlikely]]
+      detail::raise(where, "observed(" + std::to_string(r) + ", " + std::to_string(c) + ")", value,
+                    "0 or 1");
+    return value == S(1);
+  };
+  return detail::mean_squared_error<S>(predictions, targets, is_observed, std::move(gradient));
 }
 
 }  // namespace comet
