@@ -42,6 +42,9 @@ def draw(path, title, x, y, curves):
 
 
 def main():
+    if {"-h", "--help"} & set(sys.argv[1:]):
+        print(__doc__.strip())
+        return
     results, pictures = map(pathlib.Path, sys.argv[1:3])
     pictures.mkdir(parents=True, exist_ok=True)
     route = medians(results / "route.json")

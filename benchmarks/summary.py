@@ -12,6 +12,9 @@ from results import medians
 
 
 def main():
+    if {"-h", "--help"} & set(sys.argv[1:]):
+        print(__doc__.strip())
+        return
     results = pathlib.Path(sys.argv[1])
     context = json.loads((results / "ceiling.json").read_text())["context"]
     ceiling = medians(results / "ceiling.json")

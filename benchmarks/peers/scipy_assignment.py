@@ -9,17 +9,19 @@ import json
 import statistics
 import time
 
+# --help needs none of what follows.
+parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+parser.add_argument("--kind", choices=["uniform", "ties"], required=True)
+parser.add_argument("--n", type=int, default=1024)
+parser.add_argument("--runs", type=int, default=9)
+options = parser.parse_args()
+
 import numpy
 import scipy
 from scipy.optimize import linear_sum_assignment
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--kind", choices=["uniform", "ties"], required=True)
-    parser.add_argument("--n", type=int, default=1024)
-    parser.add_argument("--runs", type=int, default=9)
-    options = parser.parse_args()
     cost = numpy.random.default_rng(1).random((options.n, options.n))
     if options.kind == "ties":
         cost = numpy.floor(10 * cost)

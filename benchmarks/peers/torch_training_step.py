@@ -13,6 +13,14 @@ import json
 import statistics
 import time
 
+# --help needs none of what follows.
+parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+parser.add_argument("--way", choices=["every", "gather"], required=True)
+parser.add_argument("--threads", type=int, default=1)
+parser.add_argument("--batch", type=int, default=512)
+parser.add_argument("--runs", type=int, default=15)
+options = parser.parse_args()
+
 import torch
 from torch import nn
 
@@ -85,12 +93,6 @@ class Model(nn.Module):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--way", choices=["every", "gather"], required=True)
-    parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--batch", type=int, default=512)
-    parser.add_argument("--runs", type=int, default=15)
-    options = parser.parse_args()
     torch.set_num_threads(options.threads)
     torch.manual_seed(1)
     model = Model(options.way)

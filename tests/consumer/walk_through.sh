@@ -4,6 +4,7 @@
 #   walk_through.sh EIGEN LIBRARY...     where Eigen is, and what a test is linked with; $CXX compiles
 set -euo pipefail
 root=$(cd "$(dirname "$0")/../.." && pwd)
+source "$root/scripts/help.sh"
 eigen=$1
 shift
 

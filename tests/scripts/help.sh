@@ -1,14 +1,18 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: MIT
 # `SCRIPT --help` prints how to use it and does nothing else, for every script that one can start.
+#   help.sh
 set -euo pipefail
 root=$(cd "$(dirname "$0")/../.." && pwd)
+source "$root/scripts/help.sh"
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
 
 # A copy, so that whatever a script does to the repository it lies in is seen.
 mkdir "$folder/repository"
 cp -r "$root/scripts" "$root/benchmarks" "$root/.ci" "$folder/repository"
+mkdir "$folder/repository/tests"
+cp -r "$root/tests/scripts" "$root/tests/consumer" "$folder/repository/tests"
 cd "$folder/repository"
 contents() { find . -not -name '*.pyc' -not -name __pycache__ -exec ls -ld {} + | sort; }
 contents >"$folder/before"
@@ -19,7 +23,7 @@ fail() {
   failed=1
 }
 tried=0
-for script in scripts/* benchmarks/run.sh .ci/run; do
+for script in scripts/* benchmarks/*.* benchmarks/peers/* .ci/run tests/*/*.sh; do
   [ -x "$script" ] || continue
   [[ $script != *.py ]] || command -v python3 >/dev/null || continue
   tried=$((tried + 1))
@@ -32,5 +36,5 @@ for script in scripts/* benchmarks/run.sh .ci/run; do
 done
 contents >"$folder/after"
 cmp -s "$folder/before" "$folder/after" || fail 'one of them' "$(diff "$folder/before" "$folder/after" | head -n 3)"
-[ "$tried" -ge 15 ] || fail 'they' "only $tried scripts were found"
+[ "$tried" -ge 20 ] || fail 'they' "only $tried scripts were found"
 exit $failed
