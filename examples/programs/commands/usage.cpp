@@ -5,6 +5,7 @@
 #include <cstddef>
 #include <memory>
 #include <sstream>
+#include <string_view>
 #include <vector>
 
 #include <CLI/CLI.hpp>
@@ -88,14 +89,37 @@ const CLI::App& innermost(const CLI::App& program) {
   return commands.empty() ? program : *commands.back();
 }
 
+/// Of a value that is no number; empty if the parser says it in other words than were seen.
+std::string what_is_no_number(const CLI::App& command, std::string_view message) {
+  constexpr std::string_view opening = "Could not convert: ";
+  constexpr std::string_view middle = " = ";
+  const std::size_t split = message.find(middle);
+  if (!message.starts_with(opening) || split == std::string_view::npos) return {};
+  const std::string flag(message.substr(opening.size(), split - opening.size()));
+  const std::string_view value = message.substr(split + middle.size());
+  const CLI::Option* option = command.get_option_no_throw(flag);
+  if (option == nullptr) return {};
+  if (option->get_items_expected_max() == 0) return flag + " takes no value";
+  const bool is_whole = option->get_type_name().starts_with('N');
+  const bool is_long = value.find_first_not_of("0123456789") == std::string_view::npos;
+  return flag + " is " + in_quotes(value) + ", expected a " +
+         (is_whole && is_long ? "smaller "
+          : is_whole          ? "whole "
+                              : "") +
+         "number" + (option->get_items_expected_max() > 1 ? ", or several with commas" : "");
+}
+
 }  // namespace
 
 void use_plain_help(CLI::App& program) { program.formatter(std::make_shared<PlainHelp>()); }
 
 std::string what_was_wrong(const CLI::App& program, const CLI::ParseError& error) {
   const std::vector<std::string> unknown = program.remaining(/*recurse=*/true);
-  if (unknown.empty()) return error.what();
   const CLI::App& command = innermost(program);
+  if (unknown.empty()) {
+    const std::string no_number = what_is_no_number(command, error.what());
+    return no_number.empty() ? error.what() : no_number;
+  }
   const std::string word = unknown.front().substr(0, unknown.front().find('='));
   std::vector<std::string> known;
   if (!word.starts_with('-')) {

@@ -54,6 +54,15 @@ TEST_CASE("movielens: an unknown word is named, with its neighbour", "[movielens
           "unknown option --learning_rate of train, did you mean --learning-rate?");
   refused({"tune", "--sapce", "x"}, "unknown option --sapce of tune, did you mean --space?");
   refused({"train", "--data", "x", "--zzzzzzzz"}, "unknown option --zzzzzzzz of train");
+  refused({"train", "--data=x", "--epochs=two"}, "--epochs is \"two\", expected a whole number");
+  refused({"train", "--data=x", "--epochs=1.5"}, "--epochs is \"1.5\", expected a whole number");
+  refused({"train", "--data=x", "--epochs=99999999999999"},
+          "--epochs is \"99999999999999\", expected a smaller number");
+  refused({"train", "--data=x", "--learning-rate=1,5"},
+          "--learning-rate is \"1,5\", expected a number");
+  refused({"compare", "--data=x", "--seeds=1,x"},
+          "--seeds is \"1,x\", expected a whole number, or several with commas");
+  refused({"train", "--data=x", "--no-weights=maybe"}, "--no-weights takes no value");
   refused({"trian"}, "unknown command trian, did you mean train?");
   refused({"fly"}, "unknown command fly; movielens --help names them all");
   CHECK_THAT(run_program({"train", "--data=x", "--gate=comett"}).err,
