@@ -30,6 +30,19 @@ TEST_CASE("a message names the argument, its value and its bound") {
   CHECK_NOTHROW(detail::check_at_most("A", "k", 8, "n", 8));
 }
 
+TEST_CASE("a value that is a hair beyond its bound does not look like the bound") {
+  CHECK_THROWS_WITH(detail::raise("A", "t", 1.0000002F, "in [0, 1]"),
+                    "comet::A: t is 1.00000024, expected in [0, 1]");
+  CHECK_THROWS_WITH(detail::check_rate("A", "r", std::nextafter(0.0, -1.0)),
+                    Catch::Contains("r is -4.94066e-324,"));
+  CHECK_THROWS_WITH(detail::raise("A", "t", 1 + 1e-15, "in [0, 1]"),
+                    "comet::A: t is 1.0000000000000011, expected in [0, 1]");
+  CHECK_THROWS_WITH(detail::raise("A", "t", 2.0, "in [0, 1]"),
+                    "comet::A: t is 2, expected in [0, 1]");
+  CHECK_THROWS_WITH(detail::raise("A", "t", 1.5, "in [0, 1]"),
+                    "comet::A: t is 1.5, expected in [0, 1]");
+}
+
 TEST_CASE("a message has the same numbers in every locale") {
   const comet::test::GroupingLocale grouping;
   CHECK_THROWS_WITH(detail::check_equal("A::b", "x.rows()", 1200, "input_dim", 1300),

@@ -2,11 +2,14 @@
 #pragma once
 
 #include <cmath>
+#include <iomanip>
+#include <limits>
 #include <locale>
 #include <sstream>
 #include <stdexcept>
 #include <string>
 #include <string_view>
+#include <type_traits>
 
 #include <comet/core/errors.hpp>
 #include <comet/core/types.hpp>
@@ -23,14 +26,27 @@ namespace comet::detail {
   throw std::invalid_argument("comet::" + std::string(where) + ": " + what);
 }
 
+/// The value as text, in no locale's way. A hair beyond a whole number does not look like it.
+template <class Value>
+std::string shown(const Value& value) {
+  std::ostringstream text;
+  text.imbue(std::locale::classic());
+  text << value;
+  if constexpr (std::is_floating_point_v<Value>) {
+    if (std::isfinite(value) && value != std::round(value) &&
+        text.str().find_first_of(".e") == std::string::npos) {
+      text.str("");
+      text << std::setprecision(std::numeric_limits<Value>::max_digits10) << value;
+    }
+  }
+  return text.str();
+}
+
 template <class Value>
 [[noreturn, gnu::cold, gnu::noinline]] void raise(std::string_view where, std::string_view name,
                                                   const Value& value,
                                                   const std::string& expectation) {
-  std::ostringstream text;
-  text.imbue(std::locale::classic());  // as the bounds are written
-  text << name << " is " << value << ", expected " << expectation;
-  raise(where, text.str());
+  raise(where, std::string(name) + " is " + shown(value) + ", expected " + expectation);
 }
 
 inline void check_equal(std::string_view where, std::string_view name, Index value,
