@@ -10,10 +10,10 @@
 
 #include <unistd.h>
 
-#include <movielens/base/file_error.hpp>
-#include <movielens/base/utf8.hpp>
 #include <movielens/data/header.hpp>
 #include <movielens/data/titles.hpp>
+#include <programs/base/file_error.hpp>
+#include <programs/base/utf8.hpp>
 
 #include <fuzz/fuzz.hpp>
 
@@ -35,9 +35,10 @@ class Folder {
   Folder& operator=(const Folder&) = delete;
   ~Folder() { std::filesystem::remove_all(path_); }
 
-  movielens::Titles read(const std::string& content, const std::string& item_column) const {
+  programs::movielens::Titles read(const std::string& content,
+                                   const std::string& item_column) const {
     std::ofstream(path_ / "movies.csv", std::ios::binary) << content;
-    return movielens::read_titles(path_, item_column);
+    return programs::movielens::read_titles(path_, item_column);
   }
 
  private:
@@ -60,12 +61,13 @@ class MadeTable {
   }
 
   [[nodiscard]] const std::string& text() const noexcept { return text_; }
-  [[nodiscard]] const movielens::Titles& titles() const noexcept { return titles_; }
+  [[nodiscard]] const programs::movielens::Titles& titles() const noexcept { return titles_; }
   /// Two columns of one name, or a place that has to be guessed.
   [[nodiscard]] bool is_ambiguous() const {
     const auto count = [this](const char* name) {
-      return std::count_if(names_.begin(), names_.end(),
-                           [&](const auto& each) { return movielens::plain_name(each) == name; });
+      return std::count_if(names_.begin(), names_.end(), [&](const auto& each) {
+        return programs::movielens::plain_name(each) == name;
+      });
     };
     return count("movieid") != 1 || count("title") != 1;
   }
@@ -92,7 +94,7 @@ class MadeTable {
     const std::string title = "T" + std::to_string(bytes_.between(0, 255)) + " (of " + id + ")";
     Strings cells;
     for (const std::string& name : names_) {
-      const std::string plain = movielens::plain_name(name);
+      const std::string plain = programs::movielens::plain_name(name);
       cells.push_back(plain == "movieid" ? id
                       : plain == "title" ? title
                                          : "O" + std::to_string(bytes_.between(0, 99)));
@@ -111,13 +113,13 @@ class MadeTable {
   std::string separator_, end_;
   Strings names_;
   std::string text_;
-  movielens::Titles titles_;
+  programs::movielens::Titles titles_;
 };
 
-void check(const movielens::Titles& titles) {
+void check(const programs::movielens::Titles& titles) {
   for (const auto& [id, title] : titles) {
-    expect(movielens::to_utf8(id) == id, "ids are UTF-8");
-    expect(movielens::printable(title) == title && !title.empty(), "titles can be shown");
+    expect(programs::to_utf8(id) == id, "ids are UTF-8");
+    expect(programs::printable(title) == title && !title.empty(), "titles can be shown");
   }
 }
 
@@ -131,7 +133,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     try {
       static const Strings names = {"", "movieId", "item", "title", "imdbId"};
       check(folder.read({reinterpret_cast<const char*>(data) + 1, size - 1}, names[data[0] % 5]));
-    } catch (const movielens::FileError& error) {
+    } catch (const programs::FileError& error) {
       expect(std::string(error.what()).find('\n') == std::string::npos, "an error is a line");
     }
     return 0;
@@ -139,10 +141,10 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   Bytes bytes(data + 1, size - 1);
   const MadeTable table(bytes);
   try {
-    const movielens::Titles titles = folder.read(table.text(), "movieId");
+    const programs::movielens::Titles titles = folder.read(table.text(), "movieId");
     expect(!table.is_ambiguous(), "columns are never guessed");
     expect(titles == table.titles(), "what is read is what was written");
-  } catch (const movielens::FileError&) {
+  } catch (const programs::FileError&) {
     expect(table.is_ambiguous(), "a header that names item and title is read");
   }
   return 0;
