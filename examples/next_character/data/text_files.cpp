@@ -108,7 +108,8 @@ void append(const fs::path& file, std::string& text) {
 fs::path python_library() {
   fs::path newest;
   int version = -1;
-  for (const char* const place : {"/usr/lib", "/usr/lib64", "/usr/local/lib", "/opt/homebrew/lib"}) {
+  for (const char* const place :
+       {"/usr/lib", "/usr/lib64", "/usr/local/lib", "/opt/homebrew/lib"}) {
     std::error_code error;
     for (const fs::directory_entry& entry : fs::directory_iterator(place, error)) {
       const int found = minor_version(entry.path().filename().string());
