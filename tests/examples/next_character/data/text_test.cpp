@@ -133,7 +133,7 @@ TEST_CASE("read_text: what cannot be used is refused in a line", "[next_characte
   refused("abcd", "has 4 characters, and a window of 4 needs more", 4);
   refused(std::string(1000, 'a'), "is made of one symbol only: there is nothing to predict", 4);
   refused("abcdefghijabcdefghij",
-          "is too short: the part for validation has 0 characters, and a window of 4 needs more",
+          "is too short: the part that is held out has 2 characters, and a window of 4 needs more",
           4);
   CHECK_THROWS_WITH(read_text({.data = "/nowhere"}, 4, RandomKey(1)),
                     "/nowhere: there is no such file or folder");
