@@ -95,7 +95,7 @@ void add_tune(CLI::App& program, const Console& console) {
       "and space.json; and a folder per trial below trials/.\n"
       "\n"
       "Example:\n"
-      "  next_character tune --space top_k.json --trials 40 --parallel 2");
+      "  next_character tune --space top_k.json --trials 40 --steps 1000");
   command->callback([o, command, console] {
     TrainOptions tried;
     const SearchSpace space = SearchSpace::read(o->space, table_of(tried));

@@ -7,6 +7,7 @@
 #include <comet/gates/hash.hpp>
 #include <comet/gates/make_gate.hpp>
 
+#include <programs/base/kinds.hpp>
 #include <programs/base/places.hpp>
 
 namespace programs::next_character {
@@ -20,17 +21,16 @@ comet::AnyGate<float> make_gate(const TrainOptions& o, const ModelOptions& sizes
     return comet::AnyGate<float>(Hash::balanced(frequency, sizes.num_experts));
   comet::GateOptions options{
       .input_dim = sizes.hidden_dim, .num_experts = sizes.num_experts, .k = o.k};
-  if (kind_of(o.gate).is_smooth) {
+  const GateKind& kind = gate_kind(o.gate);
+  if (kind.is_smooth) {
     options.gamma = o.gamma;
     options.entropy = o.entropy;
   }
-  if (can_spread(o.gate)) options.spread = o.spread;
-  if (o.gate == comet::CometGate<float>::name) options.split_scale = o.split_scale;
-  if (o.gate == comet::TopKGate<float>::name) {
-    // A single selected logit has the softmax 1, and no gradient.
-    options.softmax = comet::TopKSoftmax::all;
-    options.load_balance = o.load_balance;
-  }
+  if (kind.spreads) options.spread = o.spread;
+  if (kind.splits) options.split_scale = o.split_scale;
+  if (kind.balances) options.load_balance = o.load_balance;
+  // A single selected logit has the softmax 1, and no gradient.
+  if (o.gate == comet::TopKGate<float>::name) options.softmax = comet::TopKSoftmax::all;
   return comet::make_gate<float>(o.gate, options, key);
 }
 

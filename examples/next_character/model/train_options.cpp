@@ -2,27 +2,9 @@
 #include <next_character/model/train_options.hpp>
 
 #include <algorithm>
-#include <cstddef>
 
 namespace programs::next_character {
 namespace {
-
-using Use = Option::Use;
-
-/// The gates of the library that have the option.
-const std::vector<std::string>& spreading_gates() {
-  static const std::vector<std::string> names = {"comet", "dselect_k", "top_k", "sampled",
-                                                 "softmax"};
-  return names;
-}
-
-/// "comet, dselect_k and top_k".
-std::string names_of(const std::vector<std::string>& names) {
-  std::string text;
-  for (std::size_t i = 0; i < names.size(); ++i)
-    text += (i == 0 ? "" : i + 1 < names.size() ? ", " : " and ") + names[i];
-  return text;
-}
 
 std::vector<Option> text_options(TrainOptions& o) {
   return {Option("data", &o.text.data, "PATH",
@@ -39,59 +21,24 @@ std::vector<Option> text_options(TrainOptions& o) {
               .not_searched()};
 }
 
-std::vector<Option> choice_options_of(TrainOptions& o) {
-  return {Option("gate", &o.gate, "GATE", "how experts are chosen, or a dense network")
-              .one_of(row_names())
-              .used(Use::where_named),
-          // For the rooms that all programs share. This one has no search.
-          Option("local_search", &o.local_search, "SEARCH", "over the order of the experts")
-              .one_of({no_search})
-              .used(Use::where_named)
-              .not_searched()};
+/// The rooms that all programs share know of local search; this program has none.
+std::vector<Option> row_options(TrainOptions& o) {
+  std::vector<Option> options = choice_options(o, row_names());
+  options.back().one_of({no_search}).not_searched();
+  return options;
 }
 
-std::vector<Option> mixture_options(TrainOptions& o) {
-  const auto has_k = [&o] { return is_dense(o.gate) || kind_of(o.gate).has_k; };
-  const auto is_smooth = [&o] { return kind_of(o.gate).is_smooth; };
-  const Rule up_to_all = [&o](double k) {
-    return k >= 1 && k <= double(o.model.num_experts)
-               ? std::string()
-               : "from 1 to --experts = " + std::to_string(o.model.num_experts);
-  };
-  return {
-      Option("experts", &o.model.num_experts, "N", "number of experts").must_be(a_size()),
-      Option("expert_dim", &o.model.expert_dim, "N", "hidden units of an expert").must_be(a_size()),
-      Option("k", &o.k, "N",
-             "experts per sample of " + gates_with(&GateKind::has_k) +
-                 "; a dense network has the cost of so many")
-          .must_be(up_to_all)
-          .if_it(has_k),
-      Option("gamma", &o.gamma, "X",
-             "width of the smooth step of " + gates_with(&GateKind::is_smooth))
-          .must_be(above_zero())
-          .if_it(is_smooth),
-      Option("entropy", &o.entropy, "X",
-             "strength of the entropy penalty of " + gates_with(&GateKind::is_smooth))
-          .must_be(not_negative())
-          .if_it(is_smooth),
-      Option("spread", &o.spread, "X",
-             "strength of the reward for even use of " + names_of(spreading_gates()))
-          .must_be(not_negative())
-          .if_it([&o] { return can_spread(o.gate); }),
-      Option("split_scale", &o.split_scale, "X",
-             "of comet's planes at the start, in standard deviations of their logits; 0\n"
-             "starts with every expert alike")
-          .must_be(not_negative())
-          .if_it([&o] { return o.gate == "comet"; }),
-      Option("load_balance", &o.load_balance, "X",
-             "strength of the penalty of top_k on uneven load")
-          .must_be(not_negative())
-          .if_it([&o] { return o.gate == "top_k"; }),
-      Option("dense_dim", &o.dense_dim, "N",
-             "hidden units of dense_wide; 0 for twice those of dense")
-          .must_be(expected("from 0 to 1048576",
-                            [](double n) { return n >= 0 && n <= double(1 << 20); }))
-          .if_it([&o] { return o.gate == dense_wide; })};
+std::vector<Option> expert_options(ModelOptions& o) {
+  return {Option("experts", &o.num_experts, "N", "number of experts").must_be(a_size()),
+          Option("expert_dim", &o.expert_dim, "N", "hidden units of an expert").must_be(a_size())};
+}
+
+std::vector<Option> dense_options(TrainOptions& o) {
+  constexpr double most = 1 << 20;
+  return {Option("dense_dim", &o.dense_dim, "N",
+                 "hidden units of dense_wide; 0 for twice those of dense")
+              .must_be(expected("from 0 to 1048576", [](double n) { return n >= 0 && n <= most; }))
+              .if_it([&o] { return o.gate == dense_wide; })};
 }
 
 std::vector<Option> optimizer_options(TrainOptions& o) {
@@ -121,6 +68,8 @@ std::vector<Option> model_options(ModelOptions& o) {
 TrainOptions::TrainOptions() {
   k = 1;
   entropy = 0.01;
+  split_scale = 0.2;
+  load_balance = 0.01;
   learning_rate = 2e-3;
   batch_size = 2048;
   steps = 2500;
@@ -139,15 +88,6 @@ bool is_dense(const std::string& row) {
   return row == dense || row == dense_wide || row == dense_all;
 }
 
-GateKind kind_of(const std::string& row) {
-  return is_dense(row) ? GateKind{.name = row} : gate_kind(row);
-}
-
-bool can_spread(const std::string& row) {
-  const auto& names = spreading_gates();
-  return std::find(names.begin(), names.end(), row) != names.end();
-}
-
 ModelOptions model_of(const TrainOptions& o) {
   ModelOptions model = o.model;
   if (!is_dense(o.gate)) return model;
@@ -163,11 +103,10 @@ ModelOptions model_of(const TrainOptions& o) {
 }
 
 OptionTable table_of(TrainOptions& o) {
-  return OptionTable({text_options(o), choice_options_of(o), mixture_options(o),
-                      optimizer_options(o), model_options(o.model), run_options(o)});
+  return OptionTable({text_options(o), row_options(o), expert_options(o.model),
+                      gate_options(o, o.model.num_experts), dense_options(o), optimizer_options(o),
+                      model_options(o.model), run_options(o)});
 }
-
-OptionTable text_table_of(TrainOptions& o) { return OptionTable({text_options(o)}); }
 
 void check(const TrainOptions& options) {
   TrainOptions copy = options;
@@ -181,6 +120,8 @@ Json to_json(const TrainOptions& options) {
 
 TrainOptions options_from(const Json& json) {
   TrainOptions options;
+  // What is 0 is not written.
+  options.split_scale = options.load_balance = 0;
   table_of(options).read(json);
   return options;
 }

@@ -9,7 +9,6 @@
 #include <next_character/model/model_options.hpp>
 #include <programs/base/common_options.hpp>
 #include <programs/base/json.hpp>
-#include <programs/base/kinds.hpp>
 #include <programs/base/option.hpp>
 
 namespace programs::next_character {
@@ -21,9 +20,6 @@ struct TrainOptions : CommonOptions {
   TextOptions text;
   ModelOptions model;
   Index dense_dim = 0;         ///< hidden units of dense_wide; 0 for twice those of dense
-  double spread = 0;           ///< strength of the reward for even use
-  double split_scale = 0.2;    ///< of COMET's split parameters at the start
-  double load_balance = 0.01;  ///< strength of Top-k's penalty on uneven load
   std::int64_t warm_up = 100;  ///< steps
   double weight_decay = 0.01;
   double clip_norm = 1;
@@ -38,20 +34,11 @@ inline constexpr const char* dense_all = "dense_all";    ///< with the parameter
 /// What a row of a table may be: a gate of the library, or a dense network.
 [[nodiscard]] const std::vector<std::string>& row_names();
 [[nodiscard]] bool is_dense(const std::string& row);
-/// What options a row heeds: a dense network none.
-[[nodiscard]] GateKind kind_of(const std::string& row);
-
-/// Whether a gate of the library can be rewarded for even use.
-[[nodiscard]] bool can_spread(const std::string& row);
-
 /// The sizes of the model of a row: a dense network has one expert.
 [[nodiscard]] ModelOptions model_of(const TrainOptions& options);
 
 /// The one table of them.
 [[nodiscard]] OptionTable table_of(TrainOptions& options);
-
-/// Of them, what says where the text is.
-[[nodiscard]] OptionTable text_table_of(TrainOptions& options);
 
 /// Before anything is read or written.
 /// \throws std::invalid_argument naming the option, its value and its bound

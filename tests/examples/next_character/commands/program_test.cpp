@@ -12,6 +12,9 @@
 
 #include <comet/core/random.hpp>
 
+#include <next_character/model/train_options.hpp>
+#include <programs/study/search_space.hpp>
+
 #include <examples/next_character/run_program.hpp>
 #include <support/catch.hpp>
 
@@ -182,6 +185,22 @@ TEST_CASE("next_character tune and report: a search, and its pictures", "[next_c
   CHECK(report.code == 0);
   CHECK_THAT(report.out,
              Catch::Contains("/report/loss.tsv") && Catch::Contains("/report/sparsity.tsv"));
+}
+
+TEST_CASE("next_character tune: the search spaces that come with it are right",
+          "[next_character]") {
+  using namespace programs::next_character;
+  const auto root = std::filesystem::path(COMET_TEST_DATA).parent_path().parent_path();
+  int spaces = 0;
+  for (const auto& entry : std::filesystem::directory_iterator(
+           root / "examples" / "next_character" / "search_spaces")) {
+    TrainOptions options;
+    const auto space = programs::SearchSpace::read(entry.path(), table_of(options));
+    CHECK(space.contains("learning_rate"));
+    CHECK(space.json()["gate"] == entry.path().stem().string());
+    ++spaces;
+  }
+  CHECK(spaces == 2);
 }
 
 TEST_CASE("next_character: bad input ends with 2 and one line", "[next_character][error]") {
