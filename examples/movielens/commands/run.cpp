@@ -64,9 +64,11 @@ RunResult run(const TrainOptions& options, const Dataset& data, const Console& c
   }
   comet::ThreadPool pool(options.threads);
   TwoTask task(model, data.rows, std::size_t(options.batch_size), task_weights(options), &pool);
-  return run_training(
-      task, options, trainer_options(options), description_of(options, data), pool, console,
-      [&](const std::filesystem::path& path) { save_model(path, model, options, data); });
+  return run_training(task, options, trainer_options(options, task.num_batches()),
+                      description_of(options, data), pool, console,
+                      [&](const std::filesystem::path& path, const TrainingResult& result) {
+                        save_model(path, model, options, data, result.annealing);
+                      });
 }
 
 }  // namespace programs::movielens

@@ -12,6 +12,7 @@
 #include <comet/gates/hash.hpp>
 
 #include <programs/base/json.hpp>
+#include <programs/training/gate_steering.hpp>
 
 namespace programs::movielens {
 namespace {
@@ -52,12 +53,14 @@ std::vector<std::uint8_t> bytes_of(const std::vector<std::string>& ids) {
   return bytes;
 }
 
-comet::Metadata describe(const TrainOptions& options, const Dataset& data, const Order& order) {
+comet::Metadata describe(const TrainOptions& options, const Dataset& data, const Order& order,
+                         const std::vector<comet::GateAnnealing>& annealing) {
   const Json description = {{"options", to_json(options)},
                             {"source", data.source},
                             {"users", data.rows.num_users},
                             {"items", data.rows.num_items},
-                            {"permutations", programs::to_json(order)}};
+                            {"permutations", programs::to_json(order)},
+                            {"annealing", programs::to_json(annealing)}};
   return {{description_key, description.dump()}};
 }
 
@@ -79,6 +82,7 @@ ModelFile::ModelFile(const std::filesystem::path& path) : file_(path) {
     options_.model.num_items = json.at("items");
     source_ = json.at("source");
     order_ = order_from(json.at("permutations"));
+    annealing_ = annealing_from(json.value("annealing", Json::array()));
     check(options_);
   } catch (const Json::exception&) {
     file_.refuse("its description of the model is damaged");
@@ -120,13 +124,14 @@ void ModelFile::load(Model& model) const {
     for (std::size_t task = 0; task < gates.size(); ++task)
       comet::load_state(file_, gates[task].gate(), state_prefix(task));
     set_order(gates, order_);
+    GateSteering::apply(annealing_, gates);
   } catch (const std::logic_error& error) {
     file_.refuse(std::string("does not fit the model: ") + error.what());
   }
 }
 
 void save_model(const std::filesystem::path& path, const Model& model, const TrainOptions& options,
-                const Dataset& data) {
+                const Dataset& data, const std::vector<comet::GateAnnealing>& annealing) {
   const auto& gates = model.gates();
   std::vector<comet::Tensor> tensors = comet::parameter_tensors(model);
   for (std::size_t task = 0; task < gates.size(); ++task)
@@ -141,7 +146,8 @@ void save_model(const std::filesystem::path& path, const Model& model, const Tra
   const auto items = bytes_of(data.item_ids);
   tensors.push_back(comet::make_tensor<std::uint8_t>(user_ids_name, {Index(users.size())}, users));
   tensors.push_back(comet::make_tensor<std::uint8_t>(item_ids_name, {Index(items.size())}, items));
-  comet::save_tensors(path, std::move(tensors), describe(options, data, order_of(gates)));
+  comet::save_tensors(path, std::move(tensors),
+                      describe(options, data, order_of(gates), annealing));
 }
 
 }  // namespace programs::movielens

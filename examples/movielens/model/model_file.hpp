@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include <comet/gates/capabilities.hpp>
 #include <comet/io/safetensors.hpp>
 
 #include <movielens/data/dataset.hpp>
@@ -42,6 +43,7 @@ class ModelFile {
   TrainOptions options_;
   std::string source_;
   Order order_;
+  std::vector<comet::GateAnnealing> annealing_;
   std::vector<std::string> user_ids_, item_ids_;
 };
 
@@ -49,8 +51,9 @@ class ModelFile {
 void check_ids(const ModelFile& file, const std::vector<std::string>& user_ids,
                const std::vector<std::string>& item_ids, const std::string& source);
 
+/// \param annealing  of its gates, where they were steered
 /// \throws comet::FileError if the file cannot be written
 void save_model(const std::filesystem::path& path, const Model& model, const TrainOptions& options,
-                const Dataset& data);
+                const Dataset& data, const std::vector<comet::GateAnnealing>& annealing);
 
 }  // namespace programs::movielens

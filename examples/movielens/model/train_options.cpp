@@ -71,7 +71,7 @@ OptionTable table_of(TrainOptions& o) {
   return OptionTable({data_options(o),
                       choice_options(o, row_names()),
                       {expert_option(o.model)},
-                      gate_options(o, o.model.num_experts),
+                      gate_options(o, o.model.num_experts, "epoch"),
                       {weight_option(o)},
                       schedule_options(o),
                       model_options(o.model),

@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: MIT
 #include <movielens/model/two_task.hpp>
 
-#include <comet/gates/capabilities.hpp>
-
 namespace programs::movielens {
 namespace {
 
@@ -31,25 +29,6 @@ TrainingLoss TwoTask::accumulate_gradients(std::size_t b, RandomKey key,
   return {.total = loss.total,
           .parts = {{"bce", loss.watched}, {"mse", loss.rating}},
           .penalty = loss.penalty};
-}
-
-void TwoTask::end_of_step() {
-  std::vector<Index> load;
-  for (std::size_t task = 0; task < Model::num_tasks; ++task) {
-    Model::Gate& gate = model_->gates()[task];
-    if (!gate.capabilities().loads) continue;
-    load.assign(std::size_t(gate.num_experts()), 0);
-    for (const comet::ExpertId expert : pass_.workspace.mixture().routing(Index(task)).experts())
-      ++load[std::size_t(expert)];
-    comet::end_of_step(gate, std::span<const Index>(load), gate_passes()[task]);
-  }
-}
-
-double TwoTask::experts_per_sample() const {
-  double sum = 0;
-  for (const auto& routing : pass_.workspace.mixture().routings())
-    sum += double(routing.num_entries()) / double(routing.num_samples());
-  return sum / double(Model::num_tasks);
 }
 
 Figures TwoTask::test() {

@@ -30,6 +30,8 @@ class TwoTask {
           comet::ThreadPool* pool);
 
   [[nodiscard]] Model& model() noexcept { return *model_; }
+  /// Of the last batch, one per gate.
+  [[nodiscard]] auto routings() const { return pass_.workspace.mixture().routings(); }
   /// The passes of the model's gates.
   [[nodiscard]] std::span<const comet::Pass<Model::Gate>> gate_passes() const {
     return pass_.workspace.mixture().gates();
@@ -42,12 +44,6 @@ class TwoTask {
   /// \param gradients  of the model, added to
   TrainingLoss accumulate_gradients(std::size_t b, RandomKey key,
                                     comet::GradientView<float> gradients);
-
-  /// Tells the gates that steer by it what load the experts had in the last batch.
-  void end_of_step();
-
-  /// Of the last batch, mean over the gates.
-  [[nodiscard]] double experts_per_sample() const;
 
   [[nodiscard]] Figures validate() { return validation_.evaluate(*model_, weights_, pass_); }
   [[nodiscard]] Figures test();

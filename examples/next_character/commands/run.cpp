@@ -37,7 +37,8 @@ TrainerOptions trainer_options(const TrainOptions& o) {
           .clip_norm = o.clip_norm,
           .epochs = epochs,
           .patience = epochs,
-          .steps = o.steps};
+          .steps = o.steps,
+          .sparsity = sparsity_of(o, o.sparse_by)};
 }
 
 }  // namespace
@@ -82,9 +83,11 @@ RunResult run(const TrainOptions& options, const Text& text, const Console& cons
   comet::ThreadPool pool(options.threads);
   CharacterTask task(model, text, options.model.window, std::size_t(options.batch_size),
                      std::size_t(options.validate_every), &pool);
-  return run_training(
-      task, options, trainer_options(options), description_of(options, text), pool, console,
-      [&](const std::filesystem::path& path) { save_model(path, model, options, text); });
+  return run_training(task, options, trainer_options(options), description_of(options, text), pool,
+                      console,
+                      [&](const std::filesystem::path& path, const TrainingResult& result) {
+                        save_model(path, model, options, text, result.annealing);
+                      });
 }
 
 }  // namespace programs::next_character

@@ -2,9 +2,6 @@
 #include <next_character/model/character_task.hpp>
 
 #include <cstdint>
-#include <vector>
-
-#include <comet/gates/capabilities.hpp>
 
 #include <next_character/model/writer.hpp>
 #include <programs/base/utf8.hpp>
@@ -32,20 +29,6 @@ TrainingLoss CharacterTask::accumulate_gradients(std::size_t b, RandomKey key,
   return {.total = loss.total(),
           .parts = {{"bits", bits_of(loss.cross_entropy)}},
           .penalty = loss.penalty};
-}
-
-void CharacterTask::end_of_step() {
-  Model::Gate& gate = model_->gates().front();
-  if (!gate.capabilities().loads) return;
-  std::vector<Index> load(std::size_t(gate.num_experts()), 0);
-  for (const comet::ExpertId expert : pass_.workspace.mixture().routing().experts())
-    ++load[std::size_t(expert)];
-  comet::end_of_step(gate, std::span<const Index>(load), gate_passes().front());
-}
-
-double CharacterTask::experts_per_sample() const {
-  const auto& routing = pass_.workspace.mixture().routing();
-  return double(routing.num_entries()) / double(routing.num_samples());
 }
 
 Figures CharacterTask::test() {

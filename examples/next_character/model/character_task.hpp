@@ -37,6 +37,8 @@ class CharacterTask {
                 std::size_t epoch, comet::ThreadPool* pool);
 
   [[nodiscard]] Model& model() noexcept { return *model_; }
+  /// Of the last batch, by the model's gate.
+  [[nodiscard]] auto routings() const { return pass_.workspace.mixture().routings(); }
   /// The pass of the model's gate.
   [[nodiscard]] std::span<const comet::Pass<Model::Gate>> gate_passes() const {
     return pass_.workspace.mixture().gates();
@@ -50,12 +52,6 @@ class CharacterTask {
   /// \param gradients  of the model, added to
   TrainingLoss accumulate_gradients(std::size_t b, RandomKey key,
                                     comet::GradientView<float> gradients);
-
-  /// Tells a gate that steers by it what load the experts had in the last batch.
-  void end_of_step();
-
-  /// Of the last batch.
-  [[nodiscard]] double experts_per_sample() const;
 
   [[nodiscard]] Figures validate() { return validation_.evaluate(*model_, pass_); }
   [[nodiscard]] Figures test();

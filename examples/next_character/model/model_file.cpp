@@ -12,6 +12,7 @@
 
 #include <next_character/model/build_model.hpp>
 #include <programs/base/json.hpp>
+#include <programs/training/gate_steering.hpp>
 
 namespace programs::next_character {
 namespace {
@@ -22,12 +23,14 @@ constexpr const char* description_key = "next_character_model";
 constexpr const char* table_name = "gates.0.table";  // of a gate that is one
 constexpr const char* state_prefix = "gate_state.";  // of what a gate keeps beside parameters
 
-comet::Metadata describe(const TrainOptions& options, const Text& text, const Order& order) {
+comet::Metadata describe(const TrainOptions& options, const Text& text, const Order& order,
+                         const std::vector<comet::GateAnnealing>& annealing) {
   const auto bytes = text.alphabet.bytes();
   const Json description = {{"options", to_json(options)},
                             {"source", text.source},
                             {"alphabet", std::vector<int>(bytes.begin(), bytes.end())},
-                            {"permutations", programs::to_json(order)}};
+                            {"permutations", programs::to_json(order)},
+                            {"annealing", programs::to_json(annealing)}};
   return {{description_key, description.dump()}};
 }
 
@@ -42,6 +45,7 @@ ModelFile::ModelFile(const std::filesystem::path& path) : file_(path) {
     source_ = json.at("source");
     alphabet_ = Alphabet::of_bytes(json.at("alphabet").get<std::vector<std::uint8_t>>());
     order_ = order_from(json.at("permutations"));
+    annealing_ = annealing_from(json.value("annealing", Json::array()));
     check(options_);
   } catch (const Json::exception&) {
     file_.refuse("its description of the model is damaged");
@@ -84,6 +88,7 @@ void ModelFile::load(Model& model) const {
       *hash = Hash(file_.values<comet::ExpertId>(table_name), hash->num_experts());
     comet::load_state(file_, gate, state_prefix);
     set_order(model.gates(), order_);
+    GateSteering::apply(annealing_, model.gates());
   } catch (const std::logic_error& error) {
     file_.refuse(std::string("does not fit the model: ") + error.what());
   }
@@ -95,7 +100,7 @@ void ModelFile::check_alphabet(const Text& text) const {
 }
 
 void save_model(const std::filesystem::path& path, const Model& model, const TrainOptions& options,
-                const Text& text) {
+                const Text& text, const std::vector<comet::GateAnnealing>& annealing) {
   std::vector<comet::Tensor> tensors = comet::parameter_tensors(model);
   const auto& gate = model.gates().front().gate();
   if (const Hash* const hash = gate.get_if<Hash>(); hash != nullptr)
@@ -103,7 +108,8 @@ void save_model(const std::filesystem::path& path, const Model& model, const Tra
         comet::make_tensor<comet::ExpertId>(table_name, {hash->num_ids()}, hash->table()));
   const auto state = comet::state_tensors(gate, state_prefix);
   tensors.insert(tensors.end(), state.begin(), state.end());
-  comet::save_tensors(path, std::move(tensors), describe(options, text, order_of(model.gates())));
+  comet::save_tensors(path, std::move(tensors),
+                      describe(options, text, order_of(model.gates()), annealing));
 }
 
 }  // namespace programs::next_character

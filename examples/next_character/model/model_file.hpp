@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include <comet/gates/capabilities.hpp>
 #include <comet/io/safetensors.hpp>
 
 #include <next_character/data/text.hpp>
@@ -40,10 +41,11 @@ class ModelFile {
   std::string source_;
   Alphabet alphabet_;
   Order order_;
+  std::vector<comet::GateAnnealing> annealing_;
 };
 
 /// \throws FileError if it cannot be written
 void save_model(const std::filesystem::path& path, const Model& model, const TrainOptions& options,
-                const Text& text);
+                const Text& text, const std::vector<comet::GateAnnealing>& annealing);
 
 }  // namespace programs::next_character

@@ -104,8 +104,8 @@ ModelOptions model_of(const TrainOptions& o) {
 
 OptionTable table_of(TrainOptions& o) {
   return OptionTable({text_options(o), row_options(o), expert_options(o.model),
-                      gate_options(o, o.model.num_experts), dense_options(o), optimizer_options(o),
-                      model_options(o.model), run_options(o)});
+                      gate_options(o, o.model.num_experts, "step"), dense_options(o),
+                      optimizer_options(o), model_options(o.model), run_options(o)});
 }
 
 void check(const TrainOptions& options) {

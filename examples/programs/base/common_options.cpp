@@ -23,12 +23,10 @@ std::vector<Option> choice_options(CommonOptions& o, const std::vector<std::stri
               .used(Use::where_named)};
 }
 
-std::vector<Option> gate_options(CommonOptions& o, const comet::Index& num_experts) {
-  const auto has_k = [&o] { return row_kind(o.gate).has_k; };
-  const auto is_smooth = [&o] { return row_kind(o.gate).is_smooth; };
-  // Those that came later are not written where they are 0, as before they came.
-  const auto heeds = [&o](bool GateKind::*what, const double& strength) {
-    return [&o, what, &strength] { return strength > 0 && row_kind(o.gate).*what; };
+std::vector<Option> gate_options(CommonOptions& o, const comet::Index& num_experts,
+                                 const std::string& unit) {
+  const auto heeds = [&o](bool GateKind::*what) {
+    return [&o, what] { return row_kind(o.gate).*what; };
   };
   const Rule up_to_all = [&num_experts](double k) {
     return k >= 1 && k <= double(num_experts)
@@ -37,28 +35,34 @@ std::vector<Option> gate_options(CommonOptions& o, const comet::Index& num_exper
   };
   return {Option("k", &o.k, "N", "experts per sample of " + gates_with(&GateKind::has_k))
               .must_be(up_to_all)
-              .if_it(has_k),
+              .if_it(heeds(&GateKind::has_k)),
           Option("gamma", &o.gamma, "X",
                  "width of the smooth step of " + gates_with(&GateKind::is_smooth))
               .must_be(above_zero())
-              .if_it(is_smooth),
+              .if_it(heeds(&GateKind::is_smooth)),
           Option("entropy", &o.entropy, "X",
                  "strength of the entropy penalty of " + gates_with(&GateKind::is_smooth))
               .must_be(not_negative())
-              .if_it(is_smooth),
+              .if_it(heeds(&GateKind::is_smooth)),
           Option("spread", &o.spread, "X",
                  "strength of the reward for even use of " + gates_with(&GateKind::spreads))
               .must_be(not_negative())
-              .if_it(heeds(&GateKind::spreads, o.spread)),
+              .if_it(heeds(&GateKind::spreads)),
           Option("split_scale", &o.split_scale, "X",
                  "of the splits at the start of " + gates_with(&GateKind::splits) +
                      "; 0 as published, .2 parts the samples from the first step")
               .must_be(not_negative())
-              .if_it(heeds(&GateKind::splits, o.split_scale)),
+              .if_it(heeds(&GateKind::splits)),
           Option("load_balance", &o.load_balance, "X",
                  "strength of the penalty on uneven load of " + gates_with(&GateKind::balances))
               .must_be(not_negative())
-              .if_it(heeds(&GateKind::balances, o.load_balance))};
+              .if_it(heeds(&GateKind::balances)),
+          Option("sparse_by", &o.sparse_by, "N",
+                 unit + " by which gamma and the entropy penalty of " +
+                     gates_with(&GateKind::is_smooth) +
+                     " are steered so that a sample has k experts; 0 leaves them as they are")
+              .must_be(a_whole_number())
+              .if_it(heeds(&GateKind::is_smooth))};
 }
 
 std::vector<Option> schedule_options(CommonOptions& o) {

@@ -23,6 +23,7 @@ struct CommonOptions {
   double spread = 0;
   double split_scale = 0;
   double load_balance = 0;
+  std::int64_t sparse_by = 0;  ///< epochs or steps, as the program counts; 0 for never
   double learning_rate = 5e-4;
   std::int64_t batch_size = 512;
   int epochs = 6;
@@ -46,9 +47,11 @@ struct CommonOptions {
 /// Gate and local search. \param rows  gates, and what else a program can train in their place
 [[nodiscard]] std::vector<Option> choice_options(CommonOptions& options,
                                                  const std::vector<std::string>& rows);
-/// What a gate heeds. \param num_experts  has to outlive the options
+/// What a gate heeds. \param num_experts  has to outlive the options \param unit  that a training
+/// is counted in, "epoch"
 [[nodiscard]] std::vector<Option> gate_options(CommonOptions& options,
-                                               const comet::Index& num_experts);
+                                               const comet::Index& num_experts,
+                                               const std::string& unit);
 /// Optimizer, epochs and local search.
 [[nodiscard]] std::vector<Option> schedule_options(CommonOptions& options);
 /// Seeds, threads and where things go.

@@ -12,6 +12,7 @@ Progress progress_from(const Json& json) {
           .training = training_loss_from(json.at("training")),
           .best_epoch = json.at("best_epoch"),
           .validation = figures_from(json.at("validation")),
+          .best_annealing = annealing_from(json.value("best_annealing", Json::array())),
           .seconds = json.at("seconds"),
           .epoch_start = json.at("epoch_start")};
 }
@@ -24,6 +25,7 @@ Json to_json(const Progress& p) {
           {"training", to_json(p.training)},
           {"best_epoch", p.best_epoch},
           {"validation", to_json(p.validation)},
+          {"best_annealing", to_json(p.best_annealing)},
           {"seconds", p.seconds},
           {"epoch_start", p.epoch_start}};
 }

@@ -11,6 +11,7 @@
 
 #include <programs/base/figures.hpp>
 #include <programs/base/json.hpp>
+#include <programs/training/gate_steering.hpp>
 
 /// \file
 /// \brief A training on the disk: all that it needs to go on as if nothing had happened.
@@ -36,13 +37,14 @@ struct Checkpoints {
 
 /// \brief How far a training has come.
 struct Progress {
-  int epoch = 1;           ///< the one under way
-  std::size_t batch = 0;   ///< batches of it that are done
-  TrainingLoss training;   ///< sum over them
-  int best_epoch = 0;      ///< 0 before the first validation
-  Figures validation;      ///< of the best epoch
-  double seconds = 0;      ///< so far
-  double epoch_start = 0;  ///< seconds when the epoch began
+  int epoch = 1;                                     ///< the one under way
+  std::size_t batch = 0;                             ///< batches of it that are done
+  TrainingLoss training;                             ///< sum over them
+  int best_epoch = 0;                                ///< 0 before the first validation
+  Figures validation;                                ///< of the best epoch
+  std::vector<comet::GateAnnealing> best_annealing;  ///< of its gates, where they are steered
+  double seconds = 0;                                ///< so far
+  double epoch_start = 0;                            ///< seconds when the epoch began
 };
 
 [[nodiscard]] Json to_json(const Progress& progress);
@@ -66,6 +68,7 @@ template <class Model, class Search>
 struct TrainingState {
   Searched<Model, Search> searched;
   comet::Adam<typename Model::Scalar> adam;
+  GateSteering steering;
   std::optional<Model> best = {};  ///< none before the first validation
   Progress progress = {};
 };
@@ -87,7 +90,8 @@ void save_checkpoint(const Checkpoints& checkpoints, const Json& logs,
       comet::parameter_tensors(state.searched, "now."),
       comet::state_tensors(state.searched.model.gates(), "gates."),
       comet::state_tensors(state.searched.search, "search."),
-      comet::state_tensors(state.adam, "adam.")};
+      comet::state_tensors(state.adam, "adam."),
+      comet::state_tensors(state.steering.controllers(), "steering.")};
   if (state.best) {
     parts.push_back(comet::parameter_tensors(*state.best, "best."));
     parts.push_back(comet::state_tensors(state.best->gates(), "best_gates."));
@@ -107,10 +111,14 @@ Json load_checkpoint(const Checkpoints& checkpoints, TrainingState<Model, Search
   comet::load_state(file, state.searched.model.gates(), "gates.");
   comet::load_state(file, state.searched.search, "search.");
   comet::load_state(file, state.adam, "adam.");
+  comet::load_state(file, state.steering.controllers(), "steering.");
+  auto& gates = state.searched.model.gates();
+  GateSteering::apply(state.steering.settings(), gates);
   if (state.progress.best_epoch > 0) {
     state.best = state.searched.model;
     comet::load_parameters(file, *state.best, "best.");
     comet::load_state(file, state.best->gates(), "best_gates.");
+    GateSteering::apply(state.progress.best_annealing, state.best->gates());
   }
   return logs;
 }

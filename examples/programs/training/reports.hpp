@@ -4,6 +4,9 @@
 #include <cstddef>
 #include <cstdint>
 #include <string>
+#include <vector>
+
+#include <comet/gates/capabilities.hpp>
 
 #include <programs/base/figures.hpp>
 #include <programs/base/json.hpp>
@@ -39,10 +42,11 @@ struct StepReport {
 struct TrainingResult {
   int epochs = 0;
   int best_epoch = 0;
-  double seconds = 0;            ///< all of it
-  double seconds_per_epoch = 0;  ///< mean
-  Figures validation;            ///< of the best epoch
-  Figures test;                  ///< with the weights of the best epoch
+  double seconds = 0;                                ///< all of it
+  double seconds_per_epoch = 0;                      ///< mean
+  Figures validation;                                ///< of the best epoch
+  Figures test;                                      ///< with the weights of the best epoch
+  std::vector<comet::GateAnnealing> annealing = {};  ///< of its gates, where they are steered
 };
 
 /// \brief Sees a training go on. The default looks away.

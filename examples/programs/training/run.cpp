@@ -65,6 +65,23 @@ std::optional<RunResult> finished_run(const CommonOptions& options,
   return run_result_from(json);
 }
 
+TrainerOptions trainer_options(const CommonOptions& o, std::size_t batches) {
+  return {.adam = {.learning_rate = o.learning_rate},
+          .epochs = o.epochs,
+          .patience = o.patience,
+          .sparsity = sparsity_of(o, o.sparse_by * std::int64_t(batches))};
+}
+
+std::optional<comet::SparsityControllerOptions> sparsity_of(const CommonOptions& o,
+                                                            std::int64_t sparse_by) {
+  if (sparse_by == 0) return std::nullopt;
+  comet::SparsityControllerOptions options{
+      .k = double(o.k), .sparse_by = sparse_by, .gamma = o.gamma};
+  options.entropy = std::max(options.entropy, o.entropy);
+  options.max_entropy = std::max(options.max_entropy, o.entropy);
+  return options;
+}
+
 namespace detail {
 
 Checkpoints checkpoints_of(const CommonOptions& options, const RunDescription& description) {

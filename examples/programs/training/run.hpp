@@ -109,15 +109,16 @@ TrainingResult with_local_search(Task& task, const CommonOptions& o, Use use) {
 
 }  // namespace detail
 
-/// With a learning rate that stays, and early stopping.
-[[nodiscard]] inline TrainerOptions trainer_options(const CommonOptions& o) {
-  return {.adam = {.learning_rate = o.learning_rate}, .epochs = o.epochs, .patience = o.patience};
-}
+/// With a learning rate that stays, and early stopping. \param batches  of an epoch
+[[nodiscard]] TrainerOptions trainer_options(const CommonOptions& options, std::size_t batches);
+/// How gates are steered to k experts, if they are. \param sparse_by  steps
+[[nodiscard]] std::optional<comet::SparsityControllerOptions> sparsity_of(
+    const CommonOptions& options, std::int64_t sparse_by);
 
 /// \brief Trains one model. With options.resume it goes on from the checkpoint in options.out, if
 /// there is one.
 /// \param options  how; what else there is to know of the run is in the common ones
-/// \param save  writes the model to a file, if options.weights
+/// \param save  writes the model of a result to a file, if options.weights
 /// \throws Interrupted if an orderly end was asked for
 template <TrainingTask Task, class Save>
 RunResult run_training(Task& task, const CommonOptions& o, const TrainerOptions& options,
@@ -136,7 +137,7 @@ RunResult run_training(Task& task, const CommonOptions& o, const TrainerOptions&
         .train();
   });
   if (!o.quiet) detail::tell_end(o, result.training, console);
-  if (o.weights) save(std::filesystem::path(o.out) / "model.safetensors");
+  if (o.weights) save(std::filesystem::path(o.out) / "model.safetensors", result.training);
   detail::write_result(o, description, result, pool.num_threads());
   std::filesystem::remove(checkpoints.file);
   return result;

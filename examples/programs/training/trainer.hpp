@@ -20,6 +20,7 @@
 #include <programs/base/figures.hpp>
 #include <programs/base/interrupt.hpp>
 #include <programs/training/checkpoint.hpp>
+#include <programs/training/gate_steering.hpp>
 #include <programs/training/reports.hpp>
 
 namespace programs {
@@ -35,11 +36,10 @@ concept TrainingTask = requires(T& task, const T& seen, std::size_t batch, comet
   { task.model() } -> std::same_as<typename T::Model&>;
   task.model().gates();                                 // of the mixture, one per task
   seen.gate_passes();                                   // theirs, with the last batch
+  seen.routings();                                      // by them, of the last batch
   { seen.num_batches() } -> std::same_as<std::size_t>;  // of an epoch
   task.shuffle(key);                                    // for an epoch
   { task.accumulate_gradients(batch, key, gradients) } -> std::same_as<TrainingLoss>;
-  task.end_of_step();                                     // after the optimizer's
-  { seen.experts_per_sample() } -> std::same_as<double>;  // of the last batch
   { task.validate() } -> std::same_as<Figures>;
   { task.test() } -> std::same_as<Figures>;
 };
@@ -50,6 +50,7 @@ struct TrainerOptions {
   int epochs = 100;
   int patience = 25;  ///< epochs without a better validation loss before the end
   std::optional<std::int64_t> steps = {};  ///< at most, through all epochs: the last ends with them
+  std::optional<comet::SparsityControllerOptions> sparsity = {};  ///< of gates that anneal
 };
 
 /// Seconds, from those that an earlier part of the training took on.
@@ -109,7 +110,9 @@ class Trainer {
   static State start(Task& task, Search& search, const TrainerOptions& options,
                      comet::ThreadPool* pool) {
     const Searched<Model, Search> searched{task.model(), search};
-    return {.searched = searched, .adam = comet::Adam(searched, options.adam, pool)};
+    return {.searched = searched,
+            .adam = comet::Adam(searched, options.adam, pool),
+            .steering = GateSteering(task.model().gates(), options.sparsity)};
   }
 
   [[nodiscard]] bool is_over() const {
@@ -139,7 +142,7 @@ class Trainer {
                          .batches = task_.num_batches(),
                          .step = state_.adam.num_steps(),
                          .loss = loss.total,
-                         .experts_per_sample = task_.experts_per_sample()});
+                         .experts_per_sample = mean_experts_per_sample(task_.routings())});
       heed_interrupts();
     }
   }
@@ -162,7 +165,7 @@ class Trainer {
           if (options_.clip_norm)
             comet::clip_by_global_norm(gradients_, *options_.clip_norm, pool_);
           state_.adam.step(state_.searched, gradients_);
-          task_.end_of_step();
+          state_.steering.end_of_step(model.gates(), task_.routings(), task_.gate_passes());
         });
     return loss;
   }
@@ -187,6 +190,7 @@ class Trainer {
     if (report.best) {
       progress_.best_epoch = report.epoch;
       progress_.validation = report.validation;
+      progress_.best_annealing = state_.steering.settings();
       state_.best = task_.model();
     }
     if constexpr (requires { task_.remark(); }) report.remark = task_.remark();
@@ -201,6 +205,7 @@ class Trainer {
   TrainingResult finish() {
     task_.model() = *state_.best;
     TrainingResult result;
+    result.annealing = progress_.best_annealing;
     result.epochs = progress_.epoch - 1;
     result.best_epoch = progress_.best_epoch;
     result.validation = progress_.validation;

@@ -55,22 +55,24 @@ TEST_CASE("movielens train --resume: killed at any moment, it ends with the same
           "[movielens][resume]") {
   const SmallTraining training;
   struct Kind {
-    std::string gate, search, every;
+    std::string gate, search, every, sparse_by = "0";
   };
   int hits = 0;
   std::uint64_t draw = 0;
   const comet::RandomKey key(20);
-  for (const Kind& kind :
-       {Kind{"comet", "relaxed", "3"}, Kind{"top_k", "swap", "4"}, Kind{"dselect_k", "none", "7"},
-        Kind{"hash", "relaxed", ""}, Kind{"balanced_top_k", "none", "2"}}) {
-    Arguments options = {"--gate=" + kind.gate, "--local-search=" + kind.search};
+  for (const Kind& kind : {Kind{"comet", "relaxed", "3"}, Kind{"top_k", "swap", "4"},
+                           Kind{"dselect_k", "none", "7"}, Kind{"hash", "relaxed", ""},
+                           Kind{"balanced_top_k", "none", "2"}, Kind{"comet", "none", "2", "2"}}) {
+    Arguments options = {"--gate=" + kind.gate, "--local-search=" + kind.search,
+                         "--sparse-by=" + kind.sparse_by};
     if (!kind.every.empty()) options.push_back("--checkpoint-every=" + kind.every);
     const auto start = std::chrono::steady_clock::now();
-    REQUIRE(training.train(kind.gate, options).code == 0);
+    const std::string name = kind.gate + kind.sparse_by;
+    REQUIRE(training.train(name, options).code == 0);
     const std::chrono::duration<double> whole = std::chrono::steady_clock::now() - start;
-    const std::string expected = remains_of(training.out(kind.gate));
+    const std::string expected = remains_of(training.out(name));
 
-    const std::string killed = kind.gate + "-killed";
+    const std::string killed = name + "-killed";
     options.push_back("--resume");
     const Arguments arguments = training.arguments(killed, options);
     for (int kill = 0; kill < 4; ++kill) {
@@ -252,4 +254,21 @@ TEST_CASE("movielens train --no-weights, --from-pretrained", "[movielens][resume
   REQUIRE(run_program({"synthesize", other, "--users=31", "--items=40", "--ratings=400"}).code ==
           0);
   refused({from, "--data=" + other}, "is a model of other users or items than those of synthetic");
+}
+
+TEST_CASE("movielens train --sparse-by: the file of a model has the gamma that it came to",
+          "[movielens][training]") {
+  const SmallTraining training;
+  REQUIRE(training.train("steered", {"--sparse-by=2", "--epochs=4"}).code == 0);
+  const Outcome evaluated = run_program(
+      {"evaluate", "--data", training.data(), "--model", training.model("steered"), "--json"});
+  INFO(evaluated.err);
+  REQUIRE(evaluated.code == 0);
+  const auto test = training.result("steered").at("test");
+  const auto again = nlohmann::json::parse(evaluated.out);
+  for (const char* figure : {"loss", "mse", "auc", "experts_per_sample"})
+    CHECK(again.at(figure) == test.at(figure));
+  REQUIRE(training.train("free", {"--epochs=4"}).code == 0);
+  CHECK(test.at("experts_per_sample").get<double>() <
+        training.result("free").at("test").at("experts_per_sample").get<double>());
 }
