@@ -41,6 +41,7 @@
 #include <comet/gates/masked.hpp>
 #include <comet/gates/normalized_input.hpp>
 #include <comet/gates/remoe.hpp>
+#include <comet/gates/replay.hpp>
 #include <comet/gates/sampled.hpp>
 #include <comet/gates/softmax.hpp>
 #include <comet/gates/static_dselect_k.hpp>
@@ -80,6 +81,7 @@
 #include <comet/optimizers/sgd.hpp>
 #include <comet/training/batches.hpp>
 #include <comet/training/early_stopping.hpp>
+#include <comet/training/routing_recorder.hpp>
 #include <comet/training/sparsity_controller.hpp>
 #include <comet/version.hpp>
 

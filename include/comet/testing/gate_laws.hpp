@@ -23,6 +23,7 @@ testing::GateLawOptions<To> without_relabel(const testing::GateLawOptions<From>&
           .max_active = from.max_active,
           .sums_to_one = from.sums_to_one,
           .at_most_one = from.at_most_one,
+          .any_size = from.any_size,
           .differences = from.differences,
           .misuse = from.misuse,
           .seed = from.seed,

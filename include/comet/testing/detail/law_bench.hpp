@@ -94,6 +94,11 @@ class LawBench {
             RandomKey(options_.seed)};
   }
 
+  /// For the laws on threads.
+  [[nodiscard]] LawBatch<S> many() const {
+    return batch(options_.any_size ? options_.num_threaded_samples : options_.num_samples);
+  }
+
   [[nodiscard]] Routing<S> route(const G& gate, const Samples<S>& samples,
                                  ThreadPool* pool = nullptr) const {
     Pass<G> pass(gate, pool);

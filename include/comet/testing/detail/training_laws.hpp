@@ -181,6 +181,7 @@ class TrainingLaws : LawBench<G> {
       return detail + " when padding holds nan";
     for (Index b = 0; b < padded.size(); b += 3)
       if (!nothing.dx.col(b).isZero(0)) return "padding gets a dx";
+    if (!options_.any_size) return {};
 
     padded = batch_;
     padded.mask.assign(std::size_t(padded.size()), 1);
@@ -202,7 +203,7 @@ class TrainingLaws : LawBench<G> {
   }
 
   std::string threads() const {
-    const LawBatch<S> many = this->batch(options_.num_threaded_samples);
+    const LawBatch<S> many = this->many();
     Training alone = step(many);
     for (const Index count : {1, 2, 4}) {
       ThreadPool pool(count);
