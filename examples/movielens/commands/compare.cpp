@@ -23,12 +23,9 @@
 namespace programs::movielens {
 namespace {
 
-/// A row of the table that is no training.
-constexpr const char* biases = "biases";
-
 std::vector<std::string> comparable_rows() {
   std::vector<std::string> names = row_names();
-  names.emplace_back(biases);
+  names.emplace_back(biases_row);
   return names;
 }
 
@@ -49,7 +46,7 @@ struct CompareOptions {
 void compare(CompareOptions o, const Console& console) {
   const auto each_run = [&](auto&& use) {
     for (const std::string& gate : o.gates) {
-      const bool is_alone = gate == biases || is_dense(gate);  // has no order of experts
+      const bool is_alone = gate == biases_row || is_dense(gate);  // has no order of experts
       for (const std::string& search : o.searches) {
         if (is_alone && search != o.searches.front()) continue;
         o.train.gate = gate;
@@ -61,7 +58,7 @@ void compare(CompareOptions o, const Console& console) {
   for (const std::int64_t seed : o.seeds) {
     o.train.seed = seed;
     each_run([&] {
-      if (o.train.gate != biases) check(o.train);
+      if (o.train.gate != biases_row) check(o.train);
     });
   }
   const std::filesystem::path out = o.train.out.empty() ? "results/compare" : o.train.out;
@@ -81,9 +78,10 @@ void compare(CompareOptions o, const Console& console) {
           (out / (o.train.gate + "-" + o.train.local_search + "-seed" + std::to_string(seed)))
               .string();
       const Interrupted ended("what is finished is in " + out.string() + "; --resume goes on");
-      auto result = o.resume && o.train.gate != biases ? finished_run(o.train, data) : std::nullopt;
+      auto result =
+          o.resume && o.train.gate != biases_row ? finished_run(o.train, data) : std::nullopt;
       try {
-        if (o.train.gate == biases) {
+        if (o.train.gate == biases_row) {
           result = run_biases(o.train, data);
         } else if (!result) {
           result = run(o.train, data, console);

@@ -7,6 +7,8 @@
 
 namespace programs::movielens {
 
+inline constexpr const char* biases_row = "biases";  ///< what tables call it
+
 /// \brief What a model without any network reaches: a constant, a bias per user and a bias per
 /// item, for each of the two tasks.
 struct BiasFit {

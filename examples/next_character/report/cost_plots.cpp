@@ -63,10 +63,11 @@ Plot cost_plot(const std::vector<ResultRow>& rows, const std::string& name,
   }
   return {.name = name,
           .data = data_of(std::move(points)),
-          .commands = "set title '" + title + "'\nset xlabel '" + axis +
+          .commands = "set title " + gnuplot_string(title) + "\nset xlabel '" + axis +
                       "'\nset ylabel 'bits a character, held out'\nset offsets graph 0.1, graph "
                       "0.2, graph 0.1, graph 0.1\nset key top right\n" +
-                      curves};
+                      curves,
+          .title = title};
 }
 
 }  // namespace

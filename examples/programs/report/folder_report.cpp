@@ -2,14 +2,18 @@
 #include <programs/report/folder_report.hpp>
 
 #include <algorithm>
+#include <cstddef>
 #include <iterator>
 #include <ostream>
+#include <stdexcept>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include <programs/base/file_error.hpp>
 #include <programs/base/files.hpp>
 #include <programs/base/json.hpp>
+#include <programs/base/kinds.hpp>
 #include <programs/report/gnuplot.hpp>
 #include <programs/study/trials.hpp>
 
@@ -28,9 +32,9 @@ std::vector<Json> lines_of(const std::filesystem::path& file) {
   return lines;
 }
 
-/// \param use  makes plots of the lines of a file, if there are any
+/// \param use  makes something of the lines of a file, if there are any
 template <class Use>
-void add_plots(const std::filesystem::path& file, Use use) {
+void with_lines(const std::filesystem::path& file, Use use) {
   if (!std::filesystem::exists(file)) return;
   const std::vector<Json> lines = lines_of(file);
   if (lines.empty()) return;
@@ -41,38 +45,117 @@ void add_plots(const std::filesystem::path& file, Use use) {
   }
 }
 
-std::vector<Plot> plots_of(const std::filesystem::path& folder, const PlotWords& words) {
-  std::vector<Plot> plots;
+/// The object in a file; null if there is no such file.
+Json object_in(const std::filesystem::path& file) {
+  if (!std::filesystem::exists(file)) return nullptr;
+  Json json = parse_json(read_file(file));
+  if (!json.is_object()) throw FileError(file, "is not a JSON object");
+  return json;
+}
+
+/// The table of a comparison, as the one or the other program calls it; false if there is none.
+bool read_comparison(const std::filesystem::path& folder, ReportContent& content) {
+  for (const char* name : {"compare.json", "result.json"}) {
+    const Json json = object_in(folder / name);
+    if (!json.is_object() || !json.contains("seeds")) continue;
+    try {
+      content.rows = result_rows_from(json.at("rows"));
+      content.source = json.at("source");
+    } catch (const Json::exception&) {
+      throw FileError(folder / name, "is not what a comparison writes");
+    }
+    return true;
+  }
+  return false;
+}
+
+/// "comet" of comet-none-seed1: runs that differ by the seed alone are one curve.
+std::string curve_of(const std::string& run) {
+  const std::string row = run.substr(0, run.rfind("-seed"));
+  const std::string no_order = std::string("-") + no_search;
+  return row.ends_with(no_order) ? row.substr(0, row.size() - no_order.size()) : row;
+}
+
+/// What the runs of a comparison wrote, those of one curve side by side.
+RunEpochs epochs_of_runs(const std::filesystem::path& folder) {
+  std::vector<std::filesystem::path> runs;
+  for (const auto& entry : std::filesystem::directory_iterator(folder))
+    if (std::filesystem::exists(entry.path() / "metrics.jsonl")) runs.push_back(entry.path());
+  std::sort(runs.begin(), runs.end());
+  RunEpochs epochs;
+  for (const auto& run : runs)
+    with_lines(run / "metrics.jsonl", [&](const std::vector<Json>& lines) {
+      epochs[curve_of(run.filename().string())].push_back(lines);
+    });
+  return epochs;
+}
+
+void read_trials_of(const std::filesystem::path& folder, ReportContent& content) {
+  if (!std::filesystem::exists(folder / "trials.jsonl")) return;
+  std::vector<Trial> trials = read_trials(folder / "trials.jsonl");
+  if (!ranked(trials).empty()) content.trials = std::move(trials);
+}
+
+ReportContent content_of(const std::filesystem::path& folder, const ReportWords& words) {
+  ReportContent content{.folder = folder};
   const auto add = [&](std::vector<Plot> more) {
-    plots.insert(plots.end(), std::make_move_iterator(more.begin()),
-                 std::make_move_iterator(more.end()));
+    content.plots.insert(content.plots.end(), std::make_move_iterator(more.begin()),
+                         std::make_move_iterator(more.end()));
   };
-  add_plots(folder / "metrics.jsonl", [&](const auto& epochs) { add(epoch_plots(epochs, words)); });
-  add_plots(folder / "steps.jsonl", [&](const auto& steps) { add({sparsity_plot(steps)}); });
-  if (!std::filesystem::exists(folder / "trials.jsonl")) return plots;
-  const std::vector<Trial> trials = read_trials(folder / "trials.jsonl");
-  if (ranked(trials).empty()) return plots;
-  add(trial_plots(trials));
-  if (ranked(trials).size() == trials.size()) add({budget_plot(budget_groups(trials))});
-  return plots;
+  with_lines(folder / "metrics.jsonl",
+             [&](const auto& epochs) { add(epoch_plots(epochs, words.plots)); });
+  with_lines(folder / "steps.jsonl", [&](const auto& steps) { add({sparsity_plot(steps)}); });
+  read_trials_of(folder, content);
+  if (!content.trials.empty()) {
+    add(trial_plots(content.trials));
+    if (ranked(content.trials).size() == content.trials.size())
+      add({budget_plot(budget_groups(content.trials))});
+  }
+  if (read_comparison(folder, content)) {
+    try {
+      add(run_plots(epochs_of_runs(folder), words.plots));
+    } catch (const Json::exception&) {
+      throw FileError(folder, "holds a metrics.jsonl that is not what a training writes");
+    }
+    if (words.comparison_plots && !content.rows.empty()) add(words.comparison_plots(content.rows));
+  } else {
+    content.result = object_in(folder / "result.json");
+    const auto above = std::filesystem::absolute(folder).lexically_normal() / "..";
+    if (content.result.is_object()) read_comparison(above, content);
+  }
+  return content;
 }
 
 }  // namespace
 
 void report_folder(const std::filesystem::path& folder, const std::string& out,
-                   const PlotWords& words, const Console& console) {
-  const std::vector<Plot> plots = plots_of(folder, words);
-  if (plots.empty())
+                   const ReportWords& words, const Console& console) {
+  ReportContent content = content_of(folder, words);
+  const bool is_comparison = !content.rows.empty() && !content.result.is_object();
+  if (content.plots.empty() && !is_comparison)
     throw FileError(folder,
-                    "holds no metrics.jsonl, steps.jsonl or trials.jsonl with something in it");
+                    "holds no metrics.jsonl, steps.jsonl or trials.jsonl with something in it, and "
+                    "no table of compare");
   const std::filesystem::path directory =
       out.empty() ? folder / "report" : std::filesystem::path(out);
   make_directories(directory);
-  draw(plots, directory, console);
-  for (const Plot& plot : plots)
+  const std::vector<bool> drawn = draw(content.plots, directory, console);
+  for (std::size_t i = 0; i < drawn.size(); ++i)
+    content.pictures.push_back(drawn[i] ? read_file(directory / (content.plots[i].name + ".svg"))
+                                        : "");
+  const std::filesystem::path page = directory / "report.html";
+  try {
+    write_atomically(page, report_page(content, words));
+  } catch (const Json::exception&) {
+    throw FileError(folder / "result.json", "is not what a training writes");
+  } catch (const std::out_of_range& error) {
+    throw FileError(folder, error.what());
+  }
+  for (const Plot& plot : content.plots)
     for (const char* ending : {".png", ".svg", ".tsv", ".gp"})
       if (const auto file = directory / (plot.name + ending); std::filesystem::exists(file))
         console.out << file.string() << '\n';
+  console.out << page.string() << '\n';
 }
 
 }  // namespace programs

@@ -6,9 +6,11 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <cstddef>
 #include <ostream>
 
 #include <programs/base/files.hpp>
+#include <programs/base/utf8.hpp>
 
 namespace programs {
 namespace {
@@ -46,23 +48,33 @@ std::string script_of(const Plot& plot) {
 
 }  // namespace
 
-void draw(const std::vector<Plot>& plots, const std::filesystem::path& directory,
-          const Console& console) {
+std::string gnuplot_string(const std::string& text) {
+  std::string result = "'";
+  for (const char c : printable(text)) result += c == '\'' ? std::string("''") : std::string(1, c);
+  return result + "'";
+}
+
+std::vector<bool> draw(const std::vector<Plot>& plots, const std::filesystem::path& directory,
+                       const Console& console) {
   for (const Plot& plot : plots) {
     write_atomically(directory / (plot.name + ".tsv"), plot.data);
     write_atomically(directory / (plot.name + ".gp"), script_of(plot));
   }
-  for (const Plot& plot : plots) {
-    const int code = run_gnuplot(directory, plot.name + ".gp");
-    if (code == 0) continue;
-    console.err << (code == not_found
-                        ? "gnuplot is not installed, so there are no pictures; their data and "
-                          "scripts are in " +
-                              directory.string()
-                        : "gnuplot could not draw " + (directory / plot.name).string() + ".gp")
-                << std::endl;
-    return;
+  std::vector<bool> drawn(plots.size(), false);
+  for (std::size_t i = 0; i < plots.size(); ++i) {
+    const int code = run_gnuplot(directory, plots[i].name + ".gp");
+    drawn[i] = code == 0;
+    if (code == not_found) {
+      console.err << "gnuplot is not installed, so there are no pictures; their data and scripts "
+                     "are in "
+                  << directory.string() << std::endl;
+      break;
+    }
+    if (code != 0)
+      console.err << "gnuplot could not draw " << (directory / plots[i].name).string() << ".gp"
+                  << std::endl;
   }
+  return drawn;
 }
 
 }  // namespace programs

@@ -11,6 +11,7 @@
 #include <programs/base/figures.hpp>
 #include <programs/base/kinds.hpp>
 #include <programs/base/text_table.hpp>
+#include <programs/base/utf8.hpp>
 
 namespace programs {
 namespace {
@@ -55,7 +56,8 @@ Plot loss_plot(std::span<const Json> epochs, const PlotWords& words) {
     for (const PlotMeasure& part : words.losses) plot.data += "\t" + cell(validation.at(part.name));
     plot.data += "\n";
   }
-  plot.commands = "set title 'Loss by " + words.epoch + "'\n" +
+  plot.title = "Loss by " + words.epoch;
+  plot.commands = "set title " + gnuplot_string(plot.title) + "\n" +
                   epoch_axis(words.epoch, epochs.size(), 0.2) + "set ylabel 'loss" +
                   words.loss_units + "'\nset yrange [0:*]\nset key below\n" + "plot 'loss.tsv' " +
                   curve(2, grey, "training, with penalties", false) + ", '' " +
@@ -74,7 +76,8 @@ Plot score_plot(std::span<const Json> epochs, const PlotWords& words) {
   for (const Json& epoch : epochs)
     plot.data +=
         epoch.at("epoch").dump() + "\t" + cell(epoch.at("validation").at(score.name)) + "\n";
-  plot.commands = "set title '" + score.title + " on the validation rows'\n" +
+  plot.title = score.title + " on the validation rows";
+  plot.commands = "set title " + gnuplot_string(plot.title) + "\n" +
                   epoch_axis(words.epoch, epochs.size(), 0.2) + "set ylabel '" + score.label +
                   "'\nunset key\nplot '" + score.name + ".tsv' " + curve(2, blue, "", false);
   return plot;
@@ -92,8 +95,10 @@ Plot load_plot(std::span<const Json> epochs, const PlotWords& words, std::size_t
   for (std::size_t expert = 0; expert < experts; ++expert)
     for (std::size_t e = 0; e < epochs.size(); ++e)
       plot.data += cell(load(epochs[e]).at(expert)) + (e + 1 < epochs.size() ? "\t" : "\n");
+  plot.title = "Load per expert, task \"" + name + "\", validation rows";
+  plot.is_heat_map = true;
   plot.commands =
-      "set title 'Load per expert, task \"" + name + "\", validation rows'\n" +
+      "set title " + gnuplot_string(plot.title) + "\n" +
       epoch_axis(words.epoch, epochs.size(), 0.5) +
       formatted("set yrange [-0.5:%zu.5]\nset ytics %zu\n", experts - 1,
                 std::max<std::size_t>(1, experts / 16)) +
@@ -128,6 +133,7 @@ Plot permutation_plot(const std::vector<std::vector<int>>& orders, const std::st
   const std::size_t shown = std::min(last + 1, most_panels);
   Plot plot;
   plot.name = name;
+  plot.title = title;
   plot.data = "epoch\tslot\texpert\tmoved\n";
   for (std::size_t e = 0; e < orders.size(); ++e)
     for (std::size_t slot = 0; slot < experts; ++slot)
@@ -194,7 +200,69 @@ std::string decade_tics(std::size_t longest) {
   return "set xtics (" + tics + ")\n";
 }
 
+double number(const Json& value) {
+  return value.is_null() ? std::numeric_limits<double>::quiet_NaN() : value.get<double>();
+}
+
+/// The mean over the runs of a curve; none where one of them has ended.
+std::string mean_cell(const std::vector<std::vector<Json>>& runs, std::size_t epoch,
+                      const char* measure) {
+  double sum = 0;
+  for (const auto& epochs : runs) {
+    if (epoch >= epochs.size()) return "-";
+    sum += number(epochs[epoch].at("validation").at(measure));
+  }
+  return cell(sum / static_cast<double>(runs.size()));
+}
+
+/// A measure of the validation rows by epoch, a curve per name.
+Plot run_plot(const RunEpochs& runs, const char* measure, const PlotWords& words) {
+  Plot plot;
+  std::size_t longest = 0;
+  plot.data = words.epoch;
+  for (const auto& [name, group] : runs) {
+    plot.data += "\t" + printable(name);
+    for (const auto& epochs : group) longest = std::max(longest, epochs.size());
+  }
+  plot.data += "\n";
+  for (std::size_t e = 0; e < longest; ++e) {
+    plot.data += std::to_string(e + 1);
+    for (const auto& [name, group] : runs) plot.data += "\t" + mean_cell(group, e, measure);
+    plot.data += "\n";
+  }
+  plot.commands = epoch_axis(words.epoch, longest, 0.2) + "set key above\nplot";
+  std::size_t i = 0;
+  for (const auto& [name, group] : runs) {
+    constexpr std::size_t count = std::size(colours);
+    plot.commands += formatted(
+        "%s skip 1 using 1:%zu with linespoints lw 2 dt %zu pt 7 ps 0.6 lc rgb '%s' title ",
+        i == 0 ? " 'NAME.tsv'" : ", ''", i + 2, 1 + i / count % 3, colours[i % count]);
+    plot.commands += gnuplot_string(name);
+    ++i;
+  }
+  return plot;
+}
+
+/// Gives a plot its name and what it is of.
+Plot named(Plot plot, const std::string& name, const std::string& title,
+           const std::string& settings) {
+  plot.name = name;
+  plot.title = title;
+  plot.commands.replace(plot.commands.find("NAME.tsv"), 8, name + ".tsv");
+  plot.commands = "set title " + gnuplot_string(title) + "\n" + settings + plot.commands;
+  return plot;
+}
+
 }  // namespace
+
+std::vector<Plot> run_plots(const RunEpochs& runs, const PlotWords& words) {
+  if (runs.empty()) return {};
+  return {named(run_plot(runs, "loss", words), "losses", "Validation loss by " + words.epoch,
+                "set ylabel 'loss'\n"),
+          named(run_plot(runs, "experts_per_sample", words), "sparsities",
+                "Experts per sample by " + words.epoch,
+                "set ylabel 'experts per sample, validation rows'\nset yrange [0:*]\n")};
+}
 
 std::vector<Plot> epoch_plots(std::span<const Json> epochs, const PlotWords& words) {
   std::vector<Plot> plots = {loss_plot(epochs, words), score_plot(epochs, words)};
@@ -211,8 +279,10 @@ Plot sparsity_plot(std::span<const Json> steps) {
   for (const Json& step : steps)
     plot.data += step.at("step").dump() + "\t" + cell(step.at("experts_per_sample")) + "\t" +
                  cell(step.at("loss")) + "\n";
+  plot.title = "From dense to sparse: experts that a training batch needs";
   plot.commands =
-      "set title 'From dense to sparse: experts that a training batch needs'\n"
+      "set title " + gnuplot_string(plot.title) +
+      "\n"
       "set xlabel 'training step'\nset ylabel 'experts per sample, mean over the gates'\n"
       "set yrange [0:*]\nunset key\n"
       "plot 'sparsity.tsv' skip 1 using 1:2 with lines lw 2 lc rgb '" +
@@ -238,12 +308,14 @@ std::vector<Plot> trial_plots(std::span<const Trial> trials) {
     losses.data +=
         formatted("%d\t", trial.number) + cell(trial.test_loss) + "\t" + cell(best_test) + "\n";
   }
-  losses.commands =
-      "set title 'Test loss against trials'\nset xlabel 'trial'\n" + whole_tics(order.size()) +
-      "set ylabel 'test loss, weighted sum of the tasks'\nset key below\n"
-      "plot 'trials.tsv' skip 1 using 1:2 with points pt 7 ps 0.7 lc rgb '" +
-      std::string(grey) + "' title 'a trial', '' skip 1 using 1:3 with steps lw 2 lc rgb '" + blue +
-      "' title 'best so far by validation loss'";
+  losses.title = "Test loss against trials";
+  losses.commands = "set title " + gnuplot_string(losses.title) + "\nset xlabel 'trial'\n" +
+                    whole_tics(order.size()) +
+                    "set ylabel 'test loss, weighted sum of the tasks'\nset key below\n"
+                    "plot 'trials.tsv' skip 1 using 1:2 with points pt 7 ps 0.7 lc rgb '" +
+                    std::string(grey) +
+                    "' title 'a trial', '' skip 1 using 1:3 with steps lw 2 lc rgb '" + blue +
+                    "' title 'best so far by validation loss'";
 
   Plot pareto;
   pareto.name = "pareto";
@@ -257,8 +329,10 @@ std::vector<Plot> trial_plots(std::span<const Trial> trials) {
     pareto.data += formatted("%d\t", trial.number) + cell(trial.experts_per_sample) + "\t" +
                    cell(trial.validation_loss) + (on_front ? "\t1\n" : "\t0\n");
   }
+  pareto.title = "Loss against sparsity";
   pareto.commands =
-      "set title 'Loss against sparsity'\nset xlabel 'experts per sample, validation rows'\n"
+      "set title " + gnuplot_string(pareto.title) +
+      "\nset xlabel 'experts per sample, validation rows'\n"
       "set ylabel 'validation loss, weighted sum of the tasks'\nset key below\n"
       "set xrange [0:*]\nset offsets 0, graph 0.05, graph 0.05, graph 0.05\n"
       "plot 'pareto.tsv' skip 1 using 2:($4==0?$3:1/0) with points pt 7 ps 0.7 lc rgb '" +
@@ -284,8 +358,10 @@ Plot budget_plot(std::span<const BudgetGroup> groups) {
       plot.data += "\t" + (m < group.curve.size() ? cell(group.curve[m]) : "-");
     plot.data += "\n";
   }
+  plot.title = "What a search over hyper-parameters reaches";
   plot.commands =
-      "set title 'What a search over hyper-parameters reaches'\n"
+      "set title " + gnuplot_string(plot.title) +
+      "\n"
       "set xlabel 'trials (logarithmic)'\nset logscale x\n" +
       decade_tics(longest) +
       "set ylabel 'expected test loss of the best by validation loss'\nset key below\nplot ";

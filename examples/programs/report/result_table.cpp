@@ -2,6 +2,8 @@
 #include <programs/report/result_table.hpp>
 
 #include <cstddef>
+#include <limits>
+#include <utility>
 
 #include <programs/base/text_table.hpp>
 #include <programs/study/trials.hpp>
@@ -19,7 +21,27 @@ std::string mean_and_error_text(const ResultRow& row, int digits, Figure figure)
                       : formatted("%.*f", digits, result.mean);
 }
 
-Cells cells_of(const std::vector<ResultRow>& rows, const ResultWords& words) {
+/// JSON has null for nan and infinity.
+Json with_nan(Json json) {
+  if (json.is_null()) return std::numeric_limits<double>::quiet_NaN();
+  if (json.is_structured())
+    for (Json& part : json) part = with_nan(std::move(part));
+  return json;
+}
+
+RunResult run_result_from(const Json& run) {
+  RunResult result;
+  result.training.test = figures_from(with_nan(run.at("test")));
+  result.training.best_epoch = run.at("best_epoch");
+  result.training.seconds_per_epoch = run.at("seconds_per_epoch");
+  result.training.seconds = run.value("seconds", 0.0);  // tables of before have not said it
+  result.parameters = run.at("parameters");
+  return result;
+}
+
+}  // namespace
+
+Cells result_cells(const std::vector<ResultRow>& rows, const ResultWords& words) {
   Cells cells = {{"gate"}};
   if (words.has_local_search) cells.front().push_back("local search");
   for (const ResultColumn& column : words.measures) cells.front().push_back(column.title);
@@ -44,17 +66,14 @@ Cells cells_of(const std::vector<ResultRow>& rows, const ResultWords& words) {
   return cells;
 }
 
-/// Columns of words.
 std::size_t num_words(const ResultWords& words) { return words.has_local_search ? 2 : 1; }
 
-}  // namespace
-
 std::string result_table(const std::vector<ResultRow>& rows, const ResultWords& words) {
-  return text_table(cells_of(rows, words), num_words(words));
+  return text_table(result_cells(rows, words), num_words(words));
 }
 
 std::string result_markdown(const std::vector<ResultRow>& rows, const ResultWords& words) {
-  return markdown_table(cells_of(rows, words), num_words(words));
+  return markdown_table(result_cells(rows, words), num_words(words));
 }
 
 Json to_json(const std::vector<ResultRow>& rows) {
@@ -70,6 +89,21 @@ Json to_json(const std::vector<ResultRow>& rows) {
     list.push_back({{"gate", row.gate}, {"local_search", row.local_search}, {"runs", runs}});
   }
   return list;
+}
+
+std::vector<ResultRow> result_rows_from(const Json& list) {
+  std::vector<ResultRow> rows;
+  for (const Json& row : list) {
+    rows.push_back({row.at("gate"), row.at("local_search"), {}});
+    (void)row.at("runs").at(0);  // there is one at least
+    for (const Json& run : row.at("runs")) rows.back().runs.push_back(run_result_from(run));
+  }
+  return rows;
+}
+
+ResultRow result_row_of(const Json& result) {
+  const Json& options = result.at("options");
+  return {options.at("gate"), options.at("local_search"), {run_result_from(result)}};
 }
 
 }  // namespace programs

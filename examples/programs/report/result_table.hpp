@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
+#include <cstddef>
 #include <string>
 #include <vector>
 
 #include <programs/base/json.hpp>
+#include <programs/base/text_table.hpp>
 #include <programs/training/run.hpp>
 
 /// \file
@@ -34,6 +36,12 @@ struct ResultWords {
   bool is_timed_by_epoch = true;   ///< else by the whole training
 };
 
+/// \brief Test figures as cells, the head first; means and standard errors if there are several
+/// seeds.
+[[nodiscard]] Cells result_cells(const std::vector<ResultRow>& rows, const ResultWords& words);
+/// How many of the columns are words.
+[[nodiscard]] std::size_t num_words(const ResultWords& words);
+
 /// Test figures as a table for a terminal; means and standard errors if there are several seeds.
 [[nodiscard]] std::string result_table(const std::vector<ResultRow>& rows,
                                        const ResultWords& words);
@@ -41,5 +49,12 @@ struct ResultWords {
 [[nodiscard]] std::string result_markdown(const std::vector<ResultRow>& rows,
                                           const ResultWords& words);
 [[nodiscard]] Json to_json(const std::vector<ResultRow>& rows);
+
+/// \brief What to_json() was given, but for what tables do not show.
+/// \throws Json::exception if it is none
+[[nodiscard]] std::vector<ResultRow> result_rows_from(const Json& list);
+/// \brief The row of one training. \param result  its result.json
+/// \throws Json::exception if it is none
+[[nodiscard]] ResultRow result_row_of(const Json& result);
 
 }  // namespace programs

@@ -54,7 +54,35 @@ std::vector<std::string> varied_in(std::span<const Trial> trials) {
   return varied;
 }
 
-Cells cells_of(std::span<const Trial> trials, const std::vector<std::string>& varied) {
+/// \param table  text_table or markdown_table
+template <class Table>
+std::string summary(const TrialSummary& s, Table table) {
+  std::string text = "data: " + s.source + "\n" + head_of(s) + "\n\nBest 5 % by validation loss (" +
+                     std::to_string(s.best_share) + "), mean and standard error: " + best_of(s) +
+                     "\n\n";
+  text += table(trial_cells(s.best, s.varied), 0);
+  text += "\nNo trial is better in both validation loss and experts per sample:\n\n";
+  text += table(trial_cells(s.pareto_front, s.varied), 0);
+  return text;
+}
+
+}  // namespace
+
+std::string head_of(const TrialSummary& s) {
+  std::string text = std::to_string(s.trials) + " trials";
+  if (s.failed > 0) text += ", " + std::to_string(s.failed) + " of them failed";
+  if (s.cut_short > 0) text += "; halving cut " + std::to_string(s.cut_short) + " others short";
+  return text;
+}
+
+std::string best_of(const TrialSummary& s) {
+  std::string text = "test loss " + text_of(s.test_loss);
+  for (const auto& [name, value] : s.test_measures)
+    text += ", " + label_of(name) + " " + text_of(value);
+  return text;
+}
+
+Cells trial_cells(std::span<const Trial> trials, const std::vector<std::string>& varied) {
   Cells cells = {{"trial", "validation loss", "test loss", "experts/sample"}};
   cells.front().insert(cells.front().end(), varied.begin(), varied.end());
   for (const Trial& trial : trials) {
@@ -69,25 +97,6 @@ Cells cells_of(std::span<const Trial> trials, const std::vector<std::string>& va
   }
   return cells;
 }
-
-/// \param table  text_table or markdown_table
-template <class Table>
-std::string summary(const TrialSummary& s, Table table) {
-  std::string text = "data: " + s.source + "\n" + std::to_string(s.trials) + " trials";
-  if (s.failed > 0) text += ", " + std::to_string(s.failed) + " of them failed";
-  if (s.cut_short > 0) text += "; halving cut " + std::to_string(s.cut_short) + " others short";
-  text += "\n\nBest 5 % by validation loss (" + std::to_string(s.best_share) +
-          "), mean and standard error: test loss " + text_of(s.test_loss);
-  for (const auto& [name, value] : s.test_measures)
-    text += ", " + label_of(name) + " " + text_of(value);
-  text += "\n\n";
-  text += table(cells_of(s.best, s.varied), 0);
-  text += "\nNo trial is better in both validation loss and experts per sample:\n\n";
-  text += table(cells_of(s.pareto_front, s.varied), 0);
-  return text;
-}
-
-}  // namespace
 
 TrialSummary summary_of(std::span<const Trial> trials) {
   const std::vector<Trial> order = ranked(trials);

@@ -8,6 +8,7 @@
 #include <utility>
 #include <vector>
 
+#include <programs/base/text_table.hpp>
 #include <programs/study/trials.hpp>
 
 /// \file
@@ -34,6 +35,14 @@ struct TrialSummary {
 [[nodiscard]] Json to_json(const TrialSummary& summary);
 [[nodiscard]] std::string summary_text(const TrialSummary& summary);
 [[nodiscard]] std::string summary_markdown(const TrialSummary& summary);
+
+/// "40 trials, 1 of them failed; halving cut 20 others short".
+[[nodiscard]] std::string head_of(const TrialSummary& summary);
+/// What the best reach: "test loss 0.61 +- 0.01, AUC 0.86 +- 0.01".
+[[nodiscard]] std::string best_of(const TrialSummary& summary);
+/// \brief Trials as cells, the head first. \param varied  the options that are shown
+[[nodiscard]] Cells trial_cells(std::span<const Trial> trials,
+                                const std::vector<std::string>& varied);
 
 /// \brief A line for people when a trial ends.
 /// \param seconds_left  until all are done, as far as can be told
