@@ -11,6 +11,7 @@ namespace programs {
 namespace {
 
 // Wide things scroll by themselves, so that a telephone shows the rest; paper has no scroll bars.
+// A picture has its title in it, but far to the right of what a telephone shows first.
 constexpr std::string_view style_of_all =
     "body{font:1rem/1.5 system-ui,sans-serif;max-width:60rem;margin:0 auto;padding:1rem;"
     "color:#222;background:#fff}"
@@ -25,6 +26,7 @@ constexpr std::string_view style_of_all =
     ".word{text-align:left}"
     ".marked td{background:#f2f2f2;color:#555}"
     "figure{margin:1.5em 0;break-inside:avoid}"
+    "figcaption{display:none;font-weight:600}"
     "figure img{display:block;width:100%;min-width:38rem;height:auto}"
     ".heat td,.heat th{padding:.1em .35em;font-size:.75rem;border:1px solid #fff;"
     "text-align:center;print-color-adjust:exact;-webkit-print-color-adjust:exact}"
@@ -32,6 +34,7 @@ constexpr std::string_view style_of_all =
     ".note{color:#555;font-size:.9rem}"
     ".warning{border-left:4px solid #D55E00;padding:.5em 1em;background:#fdf1ea}"
     "summary{cursor:pointer;color:#555;font-size:.9rem}"
+    "@media screen and (max-width:40rem){figcaption{display:block}}"
     "@media print{body{max-width:none;padding:0;font-size:10pt}.wide{overflow:visible}"
     "figure img{min-width:0}h2,h3{break-after:avoid}tr{break-inside:avoid}}";
 
@@ -136,8 +139,10 @@ std::string html_heat_map(const std::vector<std::vector<double>>& rows, std::str
 }
 
 std::string html_picture(std::string_view svg, std::string_view title) {
-  return "<figure><div class=\"wide\"><img src=\"data:image/svg+xml;base64," + base64(svg) +
-         "\" alt=\"" + escaped(title) + "\"></div></figure>\n";
+  const std::string text = escaped(title);
+  return "<figure><figcaption>" + text +
+         "</figcaption><div class=\"wide\"><img src=\"data:image/svg+xml;base64," + base64(svg) +
+         "\" alt=\"" + text + "\"></div></figure>\n";
 }
 
 }  // namespace programs
