@@ -18,7 +18,7 @@ include/comet optimizers: core kernels
 include/comet metrics: core kernels
 include/comet dispatch: core kernels
 include/comet io: core
-include/comet training: core kernels gates optimizers
+include/comet training: core kernels optimizers gates metrics
 include/comet experts: core kernels dispatch
 include/comet inference: core kernels gates
 include/comet local_search: core kernels gates dispatch experts

@@ -29,8 +29,7 @@ std::string progress_line(const EpochReport& report, const std::string& place) {
     if (measure.is_headline)
       line += "  " + label_of(measure.name) + formatted(" %.4f", measure.value);
   line += formatted("  experts/sample %.2f", v.experts_per_sample);
-  if (!v.effective_experts.empty())
-    line += formatted("  in use %.1f", v.mean_effective_experts());
+  if (!v.effective_experts.empty()) line += formatted("  in use %.1f", v.mean_effective_experts());
   return line + formatted("  %.1f s%s", report.seconds, report.best ? "  best" : "");
 }
 
