@@ -1,13 +1,11 @@
 // SPDX-License-Identifier: MIT
-#include <memory>
 #include <string>
-
-#include <CLI/CLI.hpp>
 
 #include <movielens/commands/commands.hpp>
 #include <movielens/commands/run.hpp>
 #include <movielens/model/biases.hpp>
 #include <movielens/model/train_options.hpp>
+#include <programs/commands/report.hpp>
 #include <programs/report/folder_report.hpp>
 
 namespace programs::movielens {
@@ -31,31 +29,11 @@ ReportWords words() {
 }  // namespace
 
 void add_report(CLI::App& program, const Console& console) {
-  auto* command = program.add_subcommand(
-      "report", "Draw what a training, a comparison or a search wrote, as a page for a browser");
-  struct Options {
-    std::string folder;
-    std::string out;
-  };
-  auto o = std::make_shared<Options>();
-  command
-      ->add_option("DIR", o->folder,
-                   "of a training by train, a comparison by compare, or a search by tune")
-      ->type_name("")
-      ->required();
-  command
-      ->add_option("--out", o->out,
-                   "for report.html and NAME.png, .svg, .tsv and .gp (default DIR/report)")
-      ->type_name("DIR");
-  command->footer(
+  programs::add_report(
+      program, console, words(),
       "Of a training: loss, AUC, experts per sample, load per expert and, with a local\n"
       "search, the order of the experts. Of a comparison: loss and experts per sample of\n"
-      "its rows. Of a search: trials, Pareto front and budget. report.html shows all of\n"
-      "it with the tables of results and options, in one file for any browser.\n"
-      "\n"
-      "Example:\n"
-      "  movielens report results/comet");
-  command->callback([o, console] { report_folder(o->folder, o->out, words(), console); });
+      "its rows. Of a search: trials, Pareto front and budget.");
 }
 
 }  // namespace programs::movielens

@@ -1,0 +1,61 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+
+#include <memory>
+#include <ostream>
+#include <string>
+#include <vector>
+
+#include <CLI/CLI.hpp>
+
+#include <programs/base/console.hpp>
+#include <programs/base/interrupt.hpp>
+#include <programs/commands/command_line.hpp>
+#include <programs/report/result_table.hpp>
+#include <programs/training/run.hpp>
+
+namespace programs {
+
+/// How a program speaks of a training.
+struct TrainWords {
+  const char* what = "";                   ///< it is
+  std::vector<std::string> choices;        ///< options beside the usual ones
+  const char* checkpoint_every = nullptr;  ///< of the option; null for the usual words
+};
+
+/// \brief The sub-command `train`. \tparam Options  the program's, for `table_of`, `check`, `load`
+/// and `run` of its namespace
+template <class Options>
+void add_train(CLI::App& program, const Console& console, const TrainWords& words,
+               const ResultWords& result_words) {
+  auto* command = program.add_subcommand("train", words.what);
+  auto o = std::make_shared<Options>();
+  const OptionTable table = table_of(*o);
+  add_options(*command, table);
+  add_options(*command, table, words.choices);
+  add_options(*command, table, {"seed", "split_seed", "out", "from_pretrained"});
+  command->get_option("--out")->description(
+      "for metrics.jsonl, steps.jsonl, model.safetensors and result.json\n"
+      "(default results/GATE)");
+  o->checkpoint_every.reset();
+  auto* every = add_option(*command, table["checkpoint_every"]);
+  if (words.checkpoint_every != nullptr) every->description(words.checkpoint_every);
+  command->add_flag("--resume", o->resume,
+                    "go on from the checkpoint in DIR, to the same result as if never stopped");
+  o->weights = true;
+  command->add_flag_callback(
+      "--no-weights", [o] { o->weights = false; }, "do not write model.safetensors");
+  command->callback([o, console, result_words] {
+    Options options = *o;
+    check(options);
+    if (options.out.empty()) options.out = "results/" + options.gate;
+    const InterruptGuard guard;
+    const auto data = load(options);
+    if constexpr (requires { print_notes(data.notes, console.err); })
+      print_notes(data.notes, console.err);
+    const RunResult result = run(options, data, console);
+    console.out << result_table({{options.gate, options.local_search, {result}}}, result_words);
+  });
+}
+
+}  // namespace programs
