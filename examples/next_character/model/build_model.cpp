@@ -1,11 +1,9 @@
 // SPDX-License-Identifier: MIT
 #include <next_character/model/build_model.hpp>
 
-#include <cmath>
 #include <cstddef>
 #include <utility>
 
-#include <comet/core/parameters.hpp>
 #include <comet/gates/hash.hpp>
 #include <comet/gates/make_gate.hpp>
 
@@ -36,26 +34,14 @@ comet::AnyGate<float> make_gate(const TrainOptions& o, const ModelOptions& sizes
   return comet::make_gate<float>(o.gate, options, key);
 }
 
-/// To variance 1. The library's start is so small that h would be next to nothing beside what the
-/// mixture adds to it, and the routed experts would each have to learn what all places share.
-void widen_embedding(Model& model) {
-  comet::for_each_parameter(model, [](const auto& name, auto& values) {
-    if (name.str() != "embedding.weight") return;
-    const float variance = values.squaredNorm() / float(values.size());
-    values /= std::sqrt(variance);
-  });
-}
-
 }  // namespace
 
 Model build_model(const TrainOptions& o, std::span<const std::int64_t> frequency) {
   const RandomKey key(static_cast<std::uint64_t>(o.seed));
   ModelOptions sizes = model_of(o);
   sizes.symbols = Index(frequency.size());
-  Model model(sizes, Model::Gate(make_gate(o, sizes, frequency, key.fold(places::gates))),
-              key.fold(places::model));
-  widen_embedding(model);
-  return model;
+  return Model(sizes, Model::Gate(make_gate(o, sizes, frequency, key.fold(places::gates))),
+               key.fold(places::model));
 }
 
 std::vector<std::int64_t> symbol_frequency(const Text& text) {
