@@ -15,6 +15,7 @@
 #include <programs/base/json.hpp>
 #include <programs/base/kinds.hpp>
 #include <programs/report/gnuplot.hpp>
+#include <programs/report/run_plots.hpp>
 #include <programs/study/trials.hpp>
 
 namespace programs {

@@ -36,7 +36,9 @@ constexpr std::string_view style_of_all =
     "summary{cursor:pointer;color:#555;font-size:.9rem}"
     "@media screen and (max-width:40rem){figcaption{display:block}}"
     "@media print{body{max-width:none;padding:0;font-size:10pt}.wide{overflow:visible}"
-    "figure img{min-width:0}h2,h3{break-after:avoid}tr{break-inside:avoid}}";
+    "figure{margin:.5em 0}figure "
+    "img{min-width:0;width:auto;max-height:9cm}details:not([open]){display:none}h2,h3{break-after:"
+    "avoid}tr{break-inside:avoid}}";
 
 std::string base64(std::string_view bytes) {
   constexpr std::string_view digits =

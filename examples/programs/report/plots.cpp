@@ -11,30 +11,10 @@
 #include <programs/base/figures.hpp>
 #include <programs/base/kinds.hpp>
 #include <programs/base/text_table.hpp>
-#include <programs/base/utf8.hpp>
+#include <programs/report/plot_parts.hpp>
 
 namespace programs {
 namespace {
-
-// Told apart by the colour-blind as well (Okabe and Ito, Color Universal Design, 2008).
-constexpr const char* blue = "#0072B2";
-constexpr const char* red = "#D55E00";
-constexpr const char* green = "#009E73";
-constexpr const char* grey = "#999999";
-constexpr const char* colours[] = {blue, red, green, "#CC79A7", "#E69F00"};
-
-std::string cell(double value) { return std::isfinite(value) ? formatted("%.9g", value) : "-"; }
-
-/// JSON has null for nan and infinity.
-std::string cell(const Json& value) { return value.is_null() ? "-" : cell(value.get<double>()); }
-
-/// An axis of whole numbers from 1 with a mark at each, or at some.
-std::string epoch_axis(const std::string& unit, std::size_t epochs, double margin) {
-  return "set xlabel '" + unit + "'\n" +
-         formatted("set xrange [%g:%g]\nset xtics %d\n", 1 - margin,
-                   static_cast<double>(epochs) + margin,
-                   std::max(1, static_cast<int>(epochs) / 10));
-}
 
 /// One of the curves of a picture by epoch. \param column  of the data
 std::string curve(int column, const char* colour, const std::string& title, bool is_dashed) {
@@ -200,69 +180,7 @@ std::string decade_tics(std::size_t longest) {
   return "set xtics (" + tics + ")\n";
 }
 
-double number(const Json& value) {
-  return value.is_null() ? std::numeric_limits<double>::quiet_NaN() : value.get<double>();
-}
-
-/// The mean over the runs of a curve; none where one of them has ended.
-std::string mean_cell(const std::vector<std::vector<Json>>& runs, std::size_t epoch,
-                      const char* measure) {
-  double sum = 0;
-  for (const auto& epochs : runs) {
-    if (epoch >= epochs.size()) return "-";
-    sum += number(epochs[epoch].at("validation").at(measure));
-  }
-  return cell(sum / static_cast<double>(runs.size()));
-}
-
-/// A measure of the validation rows by epoch, a curve per name.
-Plot run_plot(const RunEpochs& runs, const char* measure, const PlotWords& words) {
-  Plot plot;
-  std::size_t longest = 0;
-  plot.data = words.epoch;
-  for (const auto& [name, group] : runs) {
-    plot.data += "\t" + printable(name);
-    for (const auto& epochs : group) longest = std::max(longest, epochs.size());
-  }
-  plot.data += "\n";
-  for (std::size_t e = 0; e < longest; ++e) {
-    plot.data += std::to_string(e + 1);
-    for (const auto& [name, group] : runs) plot.data += "\t" + mean_cell(group, e, measure);
-    plot.data += "\n";
-  }
-  plot.commands = epoch_axis(words.epoch, longest, 0.2) + "set key above\nplot";
-  std::size_t i = 0;
-  for (const auto& [name, group] : runs) {
-    constexpr std::size_t count = std::size(colours);
-    plot.commands += formatted(
-        "%s skip 1 using 1:%zu with linespoints lw 2 dt %zu pt 7 ps 0.6 lc rgb '%s' title ",
-        i == 0 ? " 'NAME.tsv'" : ", ''", i + 2, 1 + i / count % 3, colours[i % count]);
-    plot.commands += gnuplot_string(name);
-    ++i;
-  }
-  return plot;
-}
-
-/// Gives a plot its name and what it is of.
-Plot named(Plot plot, const std::string& name, const std::string& title,
-           const std::string& settings) {
-  plot.name = name;
-  plot.title = title;
-  plot.commands.replace(plot.commands.find("NAME.tsv"), 8, name + ".tsv");
-  plot.commands = "set title " + gnuplot_string(title) + "\n" + settings + plot.commands;
-  return plot;
-}
-
 }  // namespace
-
-std::vector<Plot> run_plots(const RunEpochs& runs, const PlotWords& words) {
-  if (runs.empty()) return {};
-  return {named(run_plot(runs, "loss", words), "losses", "Validation loss by " + words.epoch,
-                "set ylabel 'loss'\n"),
-          named(run_plot(runs, "experts_per_sample", words), "sparsities",
-                "Experts per sample by " + words.epoch,
-                "set ylabel 'experts per sample, validation rows'\nset yrange [0:*]\n")};
-}
 
 std::vector<Plot> epoch_plots(std::span<const Json> epochs, const PlotWords& words) {
   std::vector<Plot> plots = {loss_plot(epochs, words), score_plot(epochs, words)};
@@ -370,13 +288,13 @@ Plot budget_plot(std::span<const BudgetGroup> groups) {
     const auto place = [](const std::vector<std::string>& names, const std::string& name) {
       return static_cast<std::size_t>(std::find(names.begin(), names.end(), name) - names.begin());
     };
-    const std::size_t gate = place(gate_names(), groups[g].gate) % std::size(colours);
+    const std::size_t gate = place(gate_names(), groups[g].gate) % std::size(plot_colours);
     constexpr int dashes[] = {2, 1, 4};
     const std::size_t search =
         place(local_search_names(), groups[g].local_search) % std::size(dashes);
     plot.commands += formatted(
         "%s skip 1 using 1:%zu with linespoints lw 2 dt %d pt 7 ps 0.4 lc rgb '%s' title '%s'",
-        g == 0 ? "'budget.tsv'" : ", ''", g + 2, dashes[search], colours[gate],
+        g == 0 ? "'budget.tsv'" : ", ''", g + 2, dashes[search], plot_colours[gate],
         (groups[g].gate + (groups[g].local_search == no_search
                                ? ", no local search"
                                : ", " + groups[g].local_search + " local search"))

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
-#include <map>
 #include <span>
 #include <string>
 #include <vector>
@@ -35,13 +34,6 @@ struct PlotWords {
 /// \brief Losses and score, load per expert, and how the permutations change, by epoch.
 /// \param epochs  the lines of metrics.jsonl, at least one
 [[nodiscard]] std::vector<Plot> epoch_plots(std::span<const Json> epochs, const PlotWords& words);
-
-/// \brief The lines of metrics.jsonl of several runs: those of one curve have one name.
-using RunEpochs = std::map<std::string, std::vector<std::vector<Json>>>;
-
-/// \brief Validation loss and experts per sample by epoch, a curve per name, as means over its runs
-/// for as long as all of them train; none without runs.
-[[nodiscard]] std::vector<Plot> run_plots(const RunEpochs& runs, const PlotWords& words);
 
 /// \brief Experts per sample against the training step: from dense to sparse.
 /// \param steps  the lines of steps.jsonl

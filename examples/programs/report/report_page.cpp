@@ -34,7 +34,7 @@ Json counts_in(const Json& result) {
   return counts;
 }
 
-std::vector<std::string> lines_of(const std::string& text) {
+std::vector<std::string> text_lines(const std::string& text) {
   std::vector<std::string> lines;
   std::istringstream in(text);
   for (std::string line; std::getline(in, line);) lines.push_back(line);
@@ -61,7 +61,7 @@ std::string heat_map_of(const Plot& plot, const std::string& epoch) {
   constexpr std::size_t most_columns = 16;
   std::vector<std::vector<double>> rows;
   std::vector<std::string> columns;
-  for (const std::string& line : lines_of(plot.data)) {
+  for (const std::string& line : text_lines(plot.data)) {
     const auto cells = cells_of(line);
     const auto some = some_of(cells.size(), most_columns);
     if (rows.empty())
@@ -76,7 +76,7 @@ std::string heat_map_of(const Plot& plot, const std::string& epoch) {
 
 std::string numbers_of(const Plot& plot) {
   constexpr std::size_t most_lines = 40;
-  const auto lines = lines_of(plot.data);
+  const auto lines = text_lines(plot.data);
   if (lines.size() < 2) return {};
   Cells cells = {cells_of(lines.front())};
   const auto some = some_of(lines.size() - 1, most_lines);
