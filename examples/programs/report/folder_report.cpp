@@ -70,6 +70,11 @@ bool read_comparison(const std::filesystem::path& folder, ReportContent& content
   return false;
 }
 
+/// What is said of figures that do not have a measure of the program's.
+std::string of_another_program(const std::out_of_range& error) {
+  return std::string("is of another program: ") + error.what();
+}
+
 /// "comet" of comet-none-seed1: runs that differ by the seed alone are one curve.
 std::string curve_of(const std::string& run) {
   const std::string row = run.substr(0, run.rfind("-seed"));
@@ -115,10 +120,13 @@ ReportContent content_of(const std::filesystem::path& folder, const ReportWords&
   if (read_comparison(folder, content)) {
     try {
       add(run_plots(epochs_of_runs(folder), words.plots));
+      if (words.comparison_plots && !content.rows.empty())
+        add(words.comparison_plots(content.rows));
     } catch (const Json::exception&) {
       throw FileError(folder, "holds a metrics.jsonl that is not what a training writes");
+    } catch (const std::out_of_range& error) {
+      throw FileError(folder, of_another_program(error));
     }
-    if (words.comparison_plots && !content.rows.empty()) add(words.comparison_plots(content.rows));
   } else {
     content.result = object_in(folder / "result.json");
     const auto above = std::filesystem::absolute(folder).lexically_normal() / "..";
@@ -150,7 +158,7 @@ void report_folder(const std::filesystem::path& folder, const std::string& out,
   } catch (const Json::exception&) {
     throw FileError(folder / "result.json", "is not what a training writes");
   } catch (const std::out_of_range& error) {
-    throw FileError(folder, error.what());
+    throw FileError(folder, of_another_program(error));
   }
   for (const Plot& plot : content.plots)
     for (const char* ending : {".png", ".svg", ".tsv", ".gp"})

@@ -200,6 +200,18 @@ std::string training_of(const ReportContent& content, const ReportWords& words) 
   return html;
 }
 
+/// Options as words: without the quotes of JSON, and nothing for one that a gate does not have.
+std::string trial_table(std::span<const Trial> trials, const TrialSummary& summary) {
+  Cells cells = trial_cells(trials, summary.varied);
+  for (auto& line : cells)
+    for (std::string& cell : line) {
+      if (cell == "null") cell.clear();
+      if (cell.size() > 1 && cell.front() == '"' && cell.back() == '"')
+        cell = cell.substr(1, cell.size() - 2);
+    }
+  return html_table(cells, 0);
+}
+
 std::string trials_of(const ReportContent& content) {
   constexpr std::size_t most_trials = 200;
   const TrialSummary summary = summary_of(content.trials);
@@ -207,10 +219,10 @@ std::string trials_of(const ReportContent& content) {
   const std::span<const Trial> shown = std::span(all).first(std::min(all.size(), most_trials));
   std::string html = paragraph("data: " + summary.source) + paragraph(head_of(summary)) +
                      heading("Best 5 % by validation loss") + paragraph(best_of(summary)) +
-                     html_table(trial_cells(summary.best, summary.varied), 0) +
+                     trial_table(summary.best, summary) +
                      heading("No trial is better in both loss and experts per sample") +
-                     html_table(trial_cells(summary.pareto_front, summary.varied), 0);
-  html += heading("All trials, best first") + html_table(trial_cells(shown, summary.varied), 0);
+                     trial_table(summary.pareto_front, summary);
+  html += heading("All trials, best first") + trial_table(shown, summary);
   if (shown.size() < all.size())
     html +=
         paragraph(std::to_string(all.size() - shown.size()) + " more are in trials.jsonl.", "note");

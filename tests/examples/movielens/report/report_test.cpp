@@ -124,6 +124,8 @@ TEST_CASE("movielens report: pictures of a training and of a search", "[movielen
     if (drawn) CHECK(outcome.err.empty());
     std::istringstream files(outcome.out);
     for (std::string file; std::getline(files, file);) CHECK(std::filesystem::exists(file));
+    const std::string page = content_of(folder / "report" / "report.html");
+    CHECK_THAT(page, Catch::StartsWith("<!DOCTYPE html>") && Catch::EndsWith("</html>\n"));
     for (const std::string& name : names) {
       INFO(name);
       CHECK_THAT(outcome.out, Catch::Contains("/report/" + name + ".tsv\n"));

@@ -124,6 +124,13 @@ TEST_CASE("next_character compare: a row each, in a table and in result.json", "
   CHECK_THAT(outcome.out, Catch::Contains("bits/character") && Catch::Contains("+-"));
   CHECK(std::filesystem::exists(training.out("cmp") / "bits_by_multiply_adds.tsv"));
   CHECK(std::filesystem::exists(training.out("cmp") / "bits_by_seconds.gp"));
+  const Outcome report = run_program({"report", training.out("cmp").string()});
+  INFO(report.err);
+  REQUIRE(report.code == 0);
+  CHECK_THAT(report.out, Catch::Contains("/report/losses.tsv") &&
+                             Catch::Contains("/report/bits_by_multiply_adds.tsv"));
+  CHECK_THAT(content_of(training.out("cmp") / "report" / "report.html"),
+             Catch::Contains("<tr class=\"marked\"><td class=\"word\">dense_wide</td>"));
   // A second time there is nothing to train.
   Arguments again = arguments;
   again.push_back("--resume");
@@ -185,6 +192,8 @@ TEST_CASE("next_character tune and report: a search, and its pictures", "[next_c
   CHECK(report.code == 0);
   CHECK_THAT(report.out,
              Catch::Contains("/report/loss.tsv") && Catch::Contains("/report/sparsity.tsv"));
+  CHECK_THAT(content_of(training.out("a") / "report" / "report.html"),
+             Catch::Contains("Result on the test rows") && Catch::Contains("bits/character"));
 }
 
 TEST_CASE("next_character tune: the search spaces that come with it are right",

@@ -301,23 +301,25 @@ TEST_CASE("report.html of a search: the best, the front and all trials", "[progr
   const TemporaryDirectory directory;
   std::ofstream trials(directory.path() / "trials.jsonl");
   for (int i = 0; i < 3; ++i)
-    trials << programs::to_json(programs::Trial{.number = i,
-                                                .rung = {},
-                                                .source = "<data>",
-                                                .options = {{"gate", "comet"},
-                                                            {"local_search", "none"},
-                                                            {"task_weights", {0.5, 0.5}},
-                                                            {"epochs", 3},
-                                                            {"k", i + 1},
-                                                            {"split_seed", 1}},
-                                                .epochs = 3,
-                                                .best_epoch = 2,
-                                                .validation_loss = 0.5 - 0.125 * i,
-                                                .test_loss = 0.25,
-                                                .test_measures = {{"auc", 0.75, true}},
-                                                .experts_per_sample = i + 1.0,
-                                                .seconds = 1,
-                                                .failure = ""})
+    trials << programs::to_json(
+                  programs::Trial{.number = i,
+                                  .rung = {},
+                                  .source = "<data>",
+                                  .options = {{"gate", "comet"},
+                                              {"local_search", "none"},
+                                              {"task_weights", {0.5, 0.5}},
+                                              {"epochs", 3},
+                                              {"k", i + 1},
+                                              {"start", i > 0 ? Json("<near>") : Json()},
+                                              {"split_seed", 1}},
+                                  .epochs = 3,
+                                  .best_epoch = 2,
+                                  .validation_loss = 0.5 - 0.125 * i,
+                                  .test_loss = 0.25,
+                                  .test_measures = {{"auc", 0.75, true}},
+                                  .experts_per_sample = i + 1.0,
+                                  .seconds = 1,
+                                  .failure = ""})
                   .dump()
            << '\n';
   trials.close();
@@ -326,8 +328,12 @@ TEST_CASE("report.html of a search: the best, the front and all trials", "[progr
                               Catch::Contains("<p>3 trials</p>") &&
                               Catch::Contains("test loss 0.2500, AUC 0.7500"));
   // Trial 2 is the best one, on the front and among all.
-  CHECK(count_of(report.html, "<tr><td>2</td><td>0.2500</td><td>0.2500</td><td>3.00</td>") == 3);
-  CHECK(count_of(report.html, "<tr><td>0</td><td>0.5000</td><td>0.2500</td><td>1.00</td>") == 2);
+  CHECK(count_of(report.html,
+                 "<tr><td>2</td><td>0.2500</td><td>0.2500</td><td>3.00</td><td>3</td>"
+                 "<td>&lt;near&gt;</td>") == 3);
+  CHECK(count_of(report.html,
+                 "<tr><td>0</td><td>0.5000</td><td>0.2500</td><td>1.00</td><td>1</td>"
+                 "<td></td>") == 2);
 }
 
 TEST_CASE("report: what is damaged is named", "[programs][report][error]") {
@@ -349,4 +355,10 @@ TEST_CASE("report: what is damaged is named", "[programs][report][error]") {
       "local_search": "none", "runs": []}]})",
           "is not what a comparison writes");
   refused("metrics.jsonl", "{}\n", "is not what a training writes");
+
+  write_training(directory.path(), "comet", 0.5);
+  ReportWords other = words();
+  other.results.measures = {{"bits", "bits"}};
+  CHECK_THROWS_WITH(report_of(directory.path(), other),
+                    Catch::Contains("is of another program: there is no measure bits"));
 }
