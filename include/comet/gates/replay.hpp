@@ -79,7 +79,7 @@ class ReplayGate {
     detail::check_at_most("ReplayGate::seek", "record", record, "num_records", num_records());
     position_[0] = record;
   }
-  /// \brief Goes to the next record. \param load  is not looked at
+  /// \brief Goes to the next record. The load is not looked at.
   /// \throws std::invalid_argument if there is none left
   void end_of_step(std::span<const Index> /*load*/) {
     (void)current("ReplayGate::end_of_step");
