@@ -32,8 +32,8 @@ void add_report(CLI::App& program, const Console& console) {
   programs::add_report(
       program, console, words(),
       "Of a training: loss, AUC, experts per sample, load per expert and, with a local\n"
-      "search, the order of the experts. Of a comparison: loss and experts per sample of\n"
-      "its rows. Of a search: trials, Pareto front and budget.");
+      "search, the order of the experts. Of a comparison: loss and experts per sample\n"
+      "of its rows. Of a search: trials, Pareto front and budget.");
 }
 
 }  // namespace programs::movielens

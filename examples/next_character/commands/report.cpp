@@ -33,8 +33,8 @@ void add_report(CLI::App& program, const Console& console) {
   programs::add_report(
       program, console, words(),
       "Of a training: loss and bits, accuracy, experts per character and load per\n"
-      "expert. Of a comparison: loss and experts of its rows, and bits against cost. Of a\n"
-      "search: trials and Pareto front.");
+      "expert. Of a comparison: loss and experts of its rows, and bits against cost. Of\n"
+      "a search: trials and Pareto front.");
 }
 
 }  // namespace programs::next_character
