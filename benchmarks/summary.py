@@ -56,6 +56,15 @@ def main():
                      for n in (64, 256, 4096)]
             print(f"| {gate}, B={batch} | " + " | ".join(f"{t:.2f}" for t in times) + " |")
 
+    family = medians(results / "family.json")
+    sizes = (16, 64, 256, 1024)
+    print("\n| B=512, us per sample, inference (training) | " + " | ".join(f"n={n}" for n in sizes)
+          + " |\n|---|" + "--:|" * len(sizes))
+    for gate in dict.fromkeys(name.split("/")[1] for name in family):
+        times = [[family[f"{mode}/{gate}/n={n}/k=2/d=256/B=512/f32"]["real_time"] / 512
+                  for mode in ("route", "forward")] for n in sizes]
+        print(f"| {gate} | " + " | ".join(f"{r:.2f} ({f:.2f})" for r, f in times) + " |")
+
     print("\n| one sample, gate and experts, us | p50 | p99 |\n|---|--:|--:|")
     for name, run in medians(results / "latency.json").items():
         print(f"| {name.split('/')[1]} | {run['p50_us']:.1f} | {run['p99_us']:.1f} |")

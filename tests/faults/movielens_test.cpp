@@ -111,7 +111,7 @@ TEST_CASE("every fault ends every command with one line and its exit code; older
       {"unreadable", evaluate, 2, "model.safetensors: ", unreadable("old/model.safetensors")},
       {"unreadable", budget, 2, "trials.jsonl: cannot be read",
        unreadable("study/tune/trials.jsonl")},
-      {"unreadable", report, 2, "metrics.jsonl:1: cannot be read", unreadable("old/metrics.jsonl")},
+      {"unreadable", report, 2, "metrics.jsonl: cannot be read", unreadable("old/metrics.jsonl")},
       {"a file for a folder", training("new"), 2, "new", in_the_way},
       {"a file for a folder", searching("new"), 2, "new", in_the_way},
       {"a file for a folder", comparing("new"), 2, "new", in_the_way},

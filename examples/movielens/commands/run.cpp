@@ -8,6 +8,7 @@
 #include <comet/core/random.hpp>
 #include <comet/core/thread_pool.hpp>
 
+#include <movielens/data/ratings.hpp>
 #include <movielens/model/build_model.hpp>
 #include <movielens/model/model.hpp>
 #include <movielens/model/model_file.hpp>
@@ -32,6 +33,10 @@ RunDescription description_of(const TrainOptions& options, const Dataset& data) 
 Dataset load(const TrainOptions& options) {
   const comet::RandomKey key(static_cast<std::uint64_t>(options.split_seed.value_or(options.seed)));
   return load_dataset(options.data, options.table, key.fold(places::data));
+}
+
+void tell_notes(const Dataset& data, const Console& console) {
+  print_notes(data.notes, console.err);
 }
 
 Json counts_of(const Dataset& data) {

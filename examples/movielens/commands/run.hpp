@@ -16,6 +16,9 @@ namespace programs::movielens {
 /// \throws FileError for ratings that cannot be used
 [[nodiscard]] Dataset load(const TrainOptions& options);
 
+/// What people should know of the data, a line each.
+void tell_notes(const Dataset& data, const Console& console);
+
 /// How many ratings, users and items.
 [[nodiscard]] Json counts_of(const Dataset& data);
 

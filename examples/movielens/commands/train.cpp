@@ -3,7 +3,6 @@
 
 #include <movielens/commands/commands.hpp>
 #include <movielens/commands/run.hpp>
-#include <movielens/data/ratings.hpp>
 #include <movielens/model/train_options.hpp>
 
 namespace programs::movielens {

@@ -51,8 +51,7 @@ void add_train(CLI::App& program, const Console& console, const TrainWords& word
     if (options.out.empty()) options.out = "results/" + options.gate;
     const InterruptGuard guard;
     const auto data = load(options);
-    if constexpr (requires { print_notes(data.notes, console.err); })
-      print_notes(data.notes, console.err);
+    if constexpr (requires { tell_notes(data, console); }) tell_notes(data, console);
     const RunResult result = run(options, data, console);
     console.out << result_table({{options.gate, options.local_search, {result}}}, result_words);
   });

@@ -50,8 +50,7 @@ void tune(TuneOptions<Options> o, const SearchSpace& space, const Console& conso
   if (o.train.threads == 0) o.train.threads = std::max(1, cores / o.parallel);
   const std::filesystem::path folder = std::filesystem::path(o.results) / o.name;
   const auto data = load(o.train);
-  if constexpr (requires { print_notes(data.notes, console.err); })
-    print_notes(data.notes, console.err);
+  if constexpr (requires { tell_notes(data, console); }) tell_notes(data, console);
   if (!o.train.quiet)
     console.err << data_line(data.source, counts_of(data)) << '\n'
                 << o.trials << " trials, " << o.parallel << " at once; results in "

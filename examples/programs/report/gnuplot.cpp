@@ -63,7 +63,7 @@ std::vector<bool> draw(const std::vector<Plot>& plots, const std::filesystem::pa
   std::vector<bool> drawn(plots.size(), false);
   for (std::size_t i = 0; i < plots.size(); ++i) {
     const int code = run_gnuplot(directory, plots[i].name + ".gp");
-    drawn[i] = code == 0;
+    drawn[i] = code == 0 && std::filesystem::exists(directory / (plots[i].name + ".svg"));
     if (code == not_found) {
       console.err << "gnuplot is not installed, so there are no pictures; their data and scripts "
                      "are in "
