@@ -23,7 +23,7 @@ namespace {
 constexpr int success = 0;
 constexpr int unforeseen = 1;
 constexpr int bad_input = 2;
-constexpr int interrupted = 130;  // as shells have it for Ctrl-C
+constexpr int ended_by_signal = 130;  // as shells have it for Ctrl-C
 
 std::string version() {
   return std::to_string(COMET_VERSION_MAJOR) + "." + std::to_string(COMET_VERSION_MINOR) + "." +
@@ -62,7 +62,7 @@ int run_program(CLI::App& program, int argc, const char* const* argv, const Cons
   } catch (const FileError& error) {
     return fail(bad_input, error.what());
   } catch (const Interrupted& error) {
-    return fail(interrupted, error.what());
+    return fail(ended_by_signal, error.what());
   } catch (const std::invalid_argument& error) {
     return fail(bad_input, error.what());
   } catch (const comet::NotFinite& error) {  // it diverged: by its options
