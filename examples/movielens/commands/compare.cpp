@@ -112,20 +112,15 @@ void add_compare(CLI::App& program, const Console& console) {
   auto o = std::make_shared<CompareOptions>();
   const OptionTable table = table_of(o->train);
   add_options(*command, table);
-  const auto list = [&](const char* name, auto& values, const char* type, const char* help) {
-    return command->add_option(name, values, help)
-        ->type_name(type)
-        ->delimiter(',')
-        ->capture_default_str()
-        ->multi_option_policy(CLI::MultiOptionPolicy::Throw);
-  };
-  list("--gates", o->gates, "GATE,...",
-       "which gates, dense networks of the cost of k experts (dense, dense_per_task), and a bias\n"
-       "per user and per item (biases)")
+  add_list(
+      *command, "--gates", o->gates, "GATE,...",
+      "which gates, dense networks of the cost of k experts (dense, dense_per_task), and a bias\n"
+      "per user and per item (biases)")
       ->check(one_of(comparable_rows()));
-  list("--local-searches", o->searches, "SEARCH,...", "with which local searches")
+  add_list(*command, "--local-searches", o->searches, "SEARCH,...", "with which local searches")
       ->check(one_of(local_search_names()));
-  list("--seeds", o->seeds, "N,...", "each run once per seed; the table has means and errors");
+  add_list(*command, "--seeds", o->seeds, "N,...",
+           "each run once per seed; the table has means and errors");
   add_option(*command, table["out"])
       ->description(
           "for compare.md, compare.json and a directory per run (default results/compare)");

@@ -88,16 +88,10 @@ void add_compare(CLI::App& program, const Console& console) {
   auto o = std::make_shared<CompareOptions>();
   const OptionTable table = table_of(o->train);
   add_options(*command, table);
-  const auto list = [&](const char* name, auto& values, const char* type, const char* help) {
-    return command->add_option(name, values, help)
-        ->type_name(type)
-        ->delimiter(',')
-        ->capture_default_str()
-        ->multi_option_policy(CLI::MultiOptionPolicy::Throw);
-  };
-  list("--gates", o->gates, "GATE,...", "which gates and dense networks")
+  add_list(*command, "--gates", o->gates, "GATE,...", "which gates and dense networks")
       ->check(one_of(row_names()));
-  list("--seeds", o->seeds, "N,...", "each run once per seed; the table has means and errors");
+  add_list(*command, "--seeds", o->seeds, "N,...",
+           "each run once per seed; the table has means and errors");
   add_option(*command, table["split_seed"]);
   add_option(*command, table["out"])
       ->description(

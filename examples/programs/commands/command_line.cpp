@@ -17,6 +17,16 @@ namespace {
 
 constexpr int longest_list = 32;
 
+template <class T>
+CLI::Option* add_any_list(CLI::App& command, const char* flag, std::vector<T>& values,
+                          const char* type, const char* help) {
+  return command.add_option(flag, values, help)
+      ->type_name(type)
+      ->delimiter(',')
+      ->capture_default_str()
+      ->multi_option_policy(CLI::MultiOptionPolicy::Throw);
+}
+
 }  // namespace
 
 CLI::Option* add_option(CLI::App& command, const Option& option) {
@@ -41,6 +51,16 @@ CLI::Option* add_option(CLI::App& command, const Option& option) {
   if (!option.choices.empty()) added->check(one_of(option.choices));
   if (option.use == Option::Use::required) added->required();
   return added;
+}
+
+CLI::Option* add_list(CLI::App& command, const char* flag, std::vector<std::string>& values,
+                      const char* type, const char* help) {
+  return add_any_list(command, flag, values, type, help);
+}
+
+CLI::Option* add_list(CLI::App& command, const char* flag, std::vector<std::int64_t>& values,
+                      const char* type, const char* help) {
+  return add_any_list(command, flag, values, type, help);
 }
 
 void add_options(CLI::App& command, const OptionTable& table) {

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
+#include <cstdint>
 #include <string>
 #include <vector>
 
@@ -22,6 +23,14 @@ void add_options(CLI::App& command, const OptionTable& table,
                  const std::vector<std::string>& names);
 /// Registers one.
 CLI::Option* add_option(CLI::App& command, const Option& option);
+
+/// \name Registers a list that is no option of a training: given once, its items between commas.
+/// \{
+CLI::Option* add_list(CLI::App& command, const char* flag, std::vector<std::string>& values,
+                      const char* type, const char* help);
+CLI::Option* add_list(CLI::App& command, const char* flag, std::vector<std::int64_t>& values,
+                      const char* type, const char* help);
+/// \}
 
 /// Of an option that is one of some names: another one is refused, with the one that may have been
 /// meant.
