@@ -1,11 +1,9 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
-#include <cmath>
-#include <numbers>
-
 #include <comet/core/types.hpp>
 #include <comet/kernels/columns.hpp>
+#include <comet/kernels/normal.hpp>
 #include <comet/kernels/simd.hpp>
 
 namespace comet {
@@ -26,30 +24,27 @@ namespace detail {
   return activation == Activation::gelu || activation == Activation::silu;
 }
 
+/// What a function has at some places, and its derivative.
 template <class S>
-void gelu(Index size, S* z, S* slope) {
-  constexpr S half = S(0.5), root = S(std::numbers::sqrt2 / 2);
-  constexpr S density_at_0 = S(std::numbers::inv_sqrtpi * std::numbers::sqrt2 / 2);
-  for (Index i = 0; i < size; ++i) {
-    const S phi = half * std::erfc(-z[i] * root);  // exact in the lower tail, too
-    if (slope != nullptr) slope[i] = phi + z[i] * (density_at_0 * std::exp(-half * z[i] * z[i]));
-    z[i] *= phi;
-  }
+struct WithSlope {
+  Packet<S> value;
+  Packet<S> slope;
+};
+
+/// z Phi(z), and Phi(z) + z Phi'(z).
+template <class S>
+[[nodiscard]] EIGEN_ALWAYS_INLINE WithSlope<S> gelu(const Packet<S>& z) {
+  const Normal<S> at = normal<S>(z);
+  return {simd::pmul(z, at.below), simd::pmadd(z, at.density, at.below)};
 }
 
+/// z s and s + z s (1 - s), where s = 1 / (1 + exp(-z)).
 template <class S>
-void silu(Index size, S* z, S* slope) {
+[[nodiscard]] EIGEN_ALWAYS_INLINE WithSlope<S> silu(const Packet<S>& z) {
   const auto one = simd::pset1<Packet<S>>(S(1));
-  const auto sigmoid = [&](const Packet<S>& t) {
-    return simd::pdiv(one, simd::padd(one, simd::pexp(simd::pnegate(t))));
-  };
-  if (slope == nullptr)
-    return map_column(size, z, [&](auto load) { return simd::pmul(load(z), sigmoid(load(z))); });
-  map_column(size, slope, [&](auto load) { return sigmoid(load(z)); });
-  map_column(size, z, [&](auto load) { return simd::pmul(load(z), load(slope)); });
-  map_column(size, slope, [&](auto load) {  // s + z s (1 - s)
-    return simd::pmadd(load(z), simd::psub(one, load(slope)), load(slope));
-  });
+  const Packet<S> share = simd::pdiv(one, simd::padd(one, simd::pexp(simd::pnegate(z))));
+  const Packet<S> y = simd::pmul(z, share);
+  return {y, simd::pmadd(y, simd::psub(one, share), share)};
 }
 
 /// \brief z = activation(z) for a column, and its derivative at z if that is wanted; of those that
@@ -57,8 +52,12 @@ void silu(Index size, S* z, S* slope) {
 /// \param slope  as long as z; null if not wanted
 template <class S>
 void activate_smooth(Activation activation, Index size, S* z, S* slope) {
-  if (activation == Activation::gelu) gelu(size, z, slope);
-  if (activation == Activation::silu) silu(size, z, slope);
+  const auto activate = [&](auto f) {
+    if (slope == nullptr) return map_column(size, z, [&](auto load) { return f(load(z)).value; });
+    map_with_slope(size, z, slope, [&](auto load) { return f(load(z)); });
+  };
+  if (activation == Activation::gelu) activate([](const auto& at) { return gelu<S>(at); });
+  if (activation == Activation::silu) activate([](const auto& at) { return silu<S>(at); });
 }
 
 /// The gradient before the activation, in place: dy *= activation'(z), where y = activation(z).

@@ -48,6 +48,25 @@ void map_column(Index size, S* out, F&& f) {
   std::copy_n(rest, size - i, out + i);
 }
 
+/// \brief map_column() to two columns at once: f returns a pair of registers with members `value`
+/// and `slope`.
+template <class S, class F>
+void map_with_slope(Index size, S* value, S* slope, F&& f) {
+  Index i = 0;
+  for (; i + lanes<S> <= size; i += lanes<S>) {
+    const auto out = f([i](const S* in) { return simd::ploadu<Packet<S>>(in + i); });
+    simd::pstoreu(value + i, out.value);
+    simd::pstoreu(slope + i, out.slope);
+  }
+  if (i == size) return;
+  const auto out = f([&](const S* in) { return load_partial(in + i, size - i); });
+  S rest[std::size_t(lanes<S>)];
+  simd::pstoreu(rest, out.value);
+  std::copy_n(rest, size - i, value + i);
+  simd::pstoreu(rest, out.slope);
+  std::copy_n(rest, size - i, slope + i);
+}
+
 /// \brief Sum of f over the registers of whatever it loads. f must be 0 where its values are.
 template <class S, class F>
 [[nodiscard]] S sum_column(Index size, F&& f) {

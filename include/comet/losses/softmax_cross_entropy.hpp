@@ -17,23 +17,29 @@ namespace comet {
 namespace detail {
 
 /// \brief log sum exp(h) of one column, and p = softmax(h) unless p is null: softmax() for any
-/// number of classes. \see run_length
+/// number of classes, whose terms are added in double run by run. Not finite if a logit is not a
+/// number.
 template <class S>
 S log_sum_exp(const S* h, Index size, S* p = nullptr) {
-  const S largest = *std::max_element(h, h + size);
+  constexpr Index run = 256;
+  const S largest = Eigen::Map<const Vector<S>>(h, size).maxCoeff();
+  const auto all = [](S value) { return simd::pset1<Packet<S>>(value); };
+  S terms[std::size_t(run)];
   double total = 0;
-  for (Index first = 0; first < size; first += run_length) {
-    S sum = 0;
-    for (Index i = first; i < std::min(first + run_length, size); ++i) {
-      const S share = std::exp(h[i] - largest);
-      if (p != nullptr) p[i] = share;
-      sum += share;
-    }
-    total += double(sum);
+  for (Index first = 0; first < size; first += run) {
+    const Index width = std::min(run, size - first);
+    S* const share = p == nullptr ? terms : p + first;
+    map_column(width, share, [&](auto load) {
+      const Packet<S> t = simd::psub(load(h + first), all(largest));
+      return simd::pselect(simd::pcmp_eq(t, t), simd::pexp(t), t);
+    });
+    total += double(sum_column<S>(width, [&](auto load) { return load(share); }));
   }
   const S sum = S(total);
-  if (p != nullptr)
-    for (Index i = 0; i < size; ++i) p[i] /= sum;
+  if (p != nullptr) {
+    const S factor = S(1) / sum;
+    map_column(size, p, [&](auto load) { return simd::pmul(load(p), all(factor)); });
+  }
   return largest + std::log(sum);
 }
 
