@@ -49,6 +49,7 @@
 #include <comet/inference/emit_cpp.hpp>
 #include <comet/inference/explain.hpp>
 #include <comet/inference/freeze.hpp>
+#include <comet/inference/routing_cost.hpp>
 #include <comet/kernels/activation.hpp>
 #include <comet/kernels/functions.hpp>
 #include <comet/layers/dense.hpp>

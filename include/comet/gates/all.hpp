@@ -33,6 +33,9 @@ struct GateList {
   static constexpr std::array<std::string_view, size> names = {Gates::name...};
   /// What they can do.
   static constexpr std::array<GateCapabilities, size> capabilities = {capabilities_of<Gates>...};
+  /// Whether a type is in it.
+  template <class G>
+  static constexpr bool contains = (std::is_same_v<G, Gates> || ...);
   /// Whether each trains, or has no parameters that would have to.
   static constexpr bool all_train_or_have_no_parameters =
       ((TrainableGate<Gates> || !Parametric<Gates>)&&...);
