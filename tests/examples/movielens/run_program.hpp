@@ -1,67 +1,37 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
-#include <algorithm>
-#include <cstddef>
-#include <filesystem>
-#include <fstream>
-#include <sstream>
 #include <stdexcept>
 #include <string>
-#include <vector>
-
-#include <nlohmann/json.hpp>
 
 #include <movielens/commands/program.hpp>
 
-#include <support/child_process.hpp>
-#include <support/temporary_directory.hpp>
+#include <examples/programs/run_program.hpp>
 
 /// \file
-/// \brief The program, run within a test or as a process of its own, on a set and a model so small
-/// that a training takes some hundredths of a second.
+/// \brief The program on a set and a model so small that a training takes some hundredths of a
+/// second.
 
 namespace programs::movielens::test {
 
-using comet::test::content_of;
-using comet::test::TemporaryDirectory;
+using programs::test::Arguments;
+using programs::test::content_of;
+using programs::test::lines_in;
+using programs::test::Outcome;
+using programs::test::TemporaryDirectory;
 
-using Arguments = std::vector<std::string>;
-
-struct Outcome {
-  int code = -1;
-  std::string out;
-  std::string err;
+struct Program {
+  static constexpr const char* name = "movielens";
+  static constexpr auto run = programs::movielens::run;
 };
+using Child = programs::test::Child<Program>;
 
 inline Outcome run_program(const Arguments& arguments, bool err_is_terminal = false) {
-  std::vector<const char*> argv = {"movielens"};
-  for (const std::string& argument : arguments) argv.push_back(argument.c_str());
-  std::ostringstream out;
-  std::ostringstream err;
-  const int code =
-      programs::movielens::run(static_cast<int>(argv.size()), argv.data(),
-                               {.out = out, .err = err, .err_is_terminal = err_is_terminal});
-  return {code, out.str(), err.str()};
+  return programs::test::run_program<Program>(arguments, err_is_terminal);
 }
-
-inline std::size_t lines_in(const std::string& text) {
-  return static_cast<std::size_t>(std::count(text.begin(), text.end(), '\n'));
-}
-
-/// \brief The program as a child process. Its standard error goes to a file.
-class Child : public comet::test::ChildProcess {
- public:
-  Child(const Arguments& arguments, const std::filesystem::path& err)
-      : ChildProcess([&] {
-          const Outcome outcome = run_program(arguments);
-          std::ofstream(err) << outcome.err;
-          return outcome.code;
-        }) {}
-};
 
 /// Made-up ratings, and trainings on them.
-class SmallTraining {
+class SmallTraining : public programs::test::Trainings {
  public:
   SmallTraining() {
     const Outcome outcome =
@@ -69,16 +39,7 @@ class SmallTraining {
     if (outcome.code != 0) throw std::runtime_error(outcome.err);
   }
 
-  [[nodiscard]] std::string data() const { return (directory_.path() / "data").string(); }
-  [[nodiscard]] std::filesystem::path out(const std::string& name) const {
-    return directory_.path() / name;
-  }
-  [[nodiscard]] std::string model(const std::string& name) const {
-    return (out(name) / "model.safetensors").string();
-  }
-  [[nodiscard]] nlohmann::json result(const std::string& name) const {
-    return nlohmann::json::parse(content_of(out(name) / "result.json"));
-  }
+  [[nodiscard]] std::string data() const { return out("data").string(); }
 
   [[nodiscard]] Arguments arguments(const std::string& name, const Arguments& more = {}) const {
     Arguments all = {"train",
@@ -100,9 +61,6 @@ class SmallTraining {
   [[nodiscard]] Outcome train(const std::string& name, const Arguments& more = {}) const {
     return run_program(arguments(name, more));
   }
-
- private:
-  TemporaryDirectory directory_;
 };
 
 }  // namespace programs::movielens::test

@@ -2,60 +2,38 @@
 #pragma once
 
 #include <filesystem>
-#include <fstream>
-#include <sstream>
 #include <string>
-#include <vector>
-
-#include <nlohmann/json.hpp>
 
 #include <next_character/commands/program.hpp>
 
-#include <support/child_process.hpp>
-#include <support/temporary_directory.hpp>
+#include <examples/programs/run_program.hpp>
 
 /// \file
-/// \brief The program, run within a test or as a process of its own, on a text and a model so small
-/// that a training takes some hundredths of a second.
+/// \brief The program on a text and a model so small that a training takes some hundredths of a
+/// second.
 
 namespace programs::next_character::test {
 
-using comet::test::content_of;
-using comet::test::TemporaryDirectory;
+using programs::test::Arguments;
+using programs::test::content_of;
+using programs::test::Outcome;
+using programs::test::TemporaryDirectory;
 
-using Arguments = std::vector<std::string>;
-
-struct Outcome {
-  int code = -1;
-  std::string out;
-  std::string err;
+struct Program {
+  static constexpr const char* name = "next_character";
+  static constexpr auto run = programs::next_character::run;
 };
+using Child = programs::test::Child<Program>;
 
 inline Outcome run_program(const Arguments& arguments) {
-  std::vector<const char*> argv = {"next_character"};
-  for (const std::string& argument : arguments) argv.push_back(argument.c_str());
-  std::ostringstream out, err;
-  const int code = programs::next_character::run(static_cast<int>(argv.size()), argv.data(),
-                                                 {.out = out, .err = err});
-  return {code, out.str(), err.str()};
+  return programs::test::run_program<Program>(arguments);
 }
 
-/// \brief The program as a child process. Its standard error goes to a file.
-class Child : public comet::test::ChildProcess {
- public:
-  Child(const Arguments& arguments, const std::filesystem::path& err)
-      : ChildProcess([&] {
-          const Outcome outcome = run_program(arguments);
-          std::ofstream(err) << outcome.err;
-          return outcome.code;
-        }) {}
-};
-
 /// A folder of small texts, and trainings on them.
-class SmallTraining {
+class SmallTraining : public programs::test::Trainings {
  public:
   SmallTraining() {
-    std::filesystem::create_directory(directory_.path() / "texts");
+    std::filesystem::create_directory(data());
     for (int file = 0; file < 30; ++file) {
       std::string text;
       for (int line = 0; line < 20; ++line)
@@ -65,16 +43,7 @@ class SmallTraining {
     }
   }
 
-  [[nodiscard]] std::string data() const { return (directory_.path() / "texts").string(); }
-  [[nodiscard]] std::filesystem::path out(const std::string& name) const {
-    return directory_.path() / name;
-  }
-  [[nodiscard]] std::string model(const std::string& name) const {
-    return (out(name) / "model.safetensors").string();
-  }
-  [[nodiscard]] nlohmann::json result(const std::string& name) const {
-    return nlohmann::json::parse(content_of(out(name) / "result.json"));
-  }
+  [[nodiscard]] std::string data() const { return out("texts").string(); }
 
   /// Of what makes the model and the training small.
   [[nodiscard]] Arguments small(const std::string& command, const std::string& name,
@@ -100,9 +69,6 @@ class SmallTraining {
   [[nodiscard]] Outcome train(const std::string& name, const Arguments& more = {}) const {
     return run_program(small("train", name, more));
   }
-
- private:
-  TemporaryDirectory directory_;
 };
 
 }  // namespace programs::next_character::test

@@ -1,0 +1,79 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+
+#include <algorithm>
+#include <cstddef>
+#include <filesystem>
+#include <fstream>
+#include <sstream>
+#include <string>
+#include <vector>
+
+#include <nlohmann/json.hpp>
+
+#include <programs/base/console.hpp>
+
+#include <support/child_process.hpp>
+#include <support/temporary_directory.hpp>
+
+/// \file
+/// \brief A program, run within a test or as a process of its own.
+
+namespace programs::test {
+
+using comet::test::content_of;
+using comet::test::TemporaryDirectory;
+
+using Arguments = std::vector<std::string>;
+
+struct Outcome {
+  int code = -1;
+  std::string out;
+  std::string err;
+};
+
+/// \tparam Program  has `name` and `run(argc, argv, console)`
+template <class Program>
+Outcome run_program(const Arguments& arguments, bool err_is_terminal = false) {
+  std::vector<const char*> argv = {Program::name};
+  for (const std::string& argument : arguments) argv.push_back(argument.c_str());
+  std::ostringstream out, err;
+  const int code = Program::run(static_cast<int>(argv.size()), argv.data(),
+                                {.out = out, .err = err, .err_is_terminal = err_is_terminal});
+  return {code, out.str(), err.str()};
+}
+
+inline std::size_t lines_in(const std::string& text) {
+  return static_cast<std::size_t>(std::count(text.begin(), text.end(), '\n'));
+}
+
+/// \brief The program as a child process. Its standard error goes to a file.
+template <class Program>
+class Child : public comet::test::ChildProcess {
+ public:
+  Child(const Arguments& arguments, const std::filesystem::path& err)
+      : ChildProcess([&] {
+          const Outcome outcome = run_program<Program>(arguments);
+          std::ofstream(err) << outcome.err;
+          return outcome.code;
+        }) {}
+};
+
+/// \brief A folder with a folder for each training, until the test ends.
+class Trainings {
+ public:
+  [[nodiscard]] std::filesystem::path out(const std::string& name) const {
+    return directory_.path() / name;
+  }
+  [[nodiscard]] std::string model(const std::string& name) const {
+    return (out(name) / "model.safetensors").string();
+  }
+  [[nodiscard]] nlohmann::json result(const std::string& name) const {
+    return nlohmann::json::parse(content_of(out(name) / "result.json"));
+  }
+
+ protected:
+  TemporaryDirectory directory_;
+};
+
+}  // namespace programs::test
