@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
-#include <array>
 #include <charconv>
 #include <cmath>
 #include <ostream>
@@ -10,6 +9,7 @@
 #include <type_traits>
 
 #include <comet/core/check.hpp>
+#include <comet/core/number_text.hpp>
 #include <comet/core/random.hpp>
 #include <comet/core/types.hpp>
 #include <comet/gates/hyperplanes.hpp>
@@ -18,10 +18,8 @@
 #include <comet/kernels/portable/text.hpp>
 
 /// \file
-/// \brief The parts that emitted headers share, as text.
-///
-/// Numbers are written by std::to_chars or std::to_string, never by a stream: a program's locale
-/// may put points between thousands and a comma before decimals.
+/// \brief The parts that emitted headers share, as text. Numbers are never written by a stream,
+/// which would follow the locale.
 
 namespace comet::detail {
 
@@ -200,11 +198,8 @@ namespace )"
     } else if constexpr (std::is_integral_v<Value>) {
       return std::to_string(value);
     } else {
-      std::array<char, 64> text;
       const double magnitude = std::abs(double(value));
-      const auto end =
-          std::to_chars(text.data(), text.data() + text.size(), magnitude, std::chars_format::hex);
-      return (std::signbit(value) ? "-0x" : "0x") + std::string(text.data(), end.ptr) +
+      return (std::signbit(value) ? "-0x" : "0x") + number_text(magnitude, std::chars_format::hex) +
              (std::is_same_v<S, float> ? "f" : "");
     }
   }

@@ -2,7 +2,6 @@
 #pragma once
 
 #include <algorithm>
-#include <array>
 #include <charconv>
 #include <cmath>
 #include <cstddef>
@@ -10,6 +9,7 @@
 #include <vector>
 
 #include <comet/core/check.hpp>
+#include <comet/core/number_text.hpp>
 #include <comet/core/pass.hpp>
 #include <comet/core/routing.hpp>
 #include <comet/core/types.hpp>
@@ -81,10 +81,7 @@ template <class S>
 /// whatever the locale.
 [[nodiscard]] inline std::string to_string(const RoutingSummary& summary) {
   const auto shown = [](double value) {
-    std::array<char, 32> text;
-    const auto end =
-        std::to_chars(text.data(), text.data() + text.size(), value, std::chars_format::fixed, 1);
-    return std::string(text.data(), end.ptr);
+    return detail::number_text(value, std::chars_format::fixed, 1);
   };
   return shown(summary.experts_per_sample) + " experts per sample, " +
          shown(summary.effective_per_sample) + " by weight; the batch uses " +

@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
-#include <array>
-#include <charconv>
 #include <cmath>
 #include <concepts>
 #include <cstddef>
@@ -15,6 +13,7 @@
 #include <vector>
 
 #include <comet/core/check.hpp>
+#include <comet/core/number_text.hpp>
 #include <comet/core/pass.hpp>
 #include <comet/core/routing.hpp>
 #include <comet/core/types.hpp>
@@ -128,8 +127,7 @@ class RoutingRecorder {
 
 namespace detail {
 
-/// JSON written by std::to_chars: the shortest text that reads back as the same number, whatever
-/// the locale of stream and program.
+/// A line of JSON: numbers read back as what they were, whatever the locale of stream and program.
 class JsonLine {
  public:
   template <class T>
@@ -140,9 +138,7 @@ class JsonLine {
         text_ += "null";  // JSON has neither nan nor infinity
         return;
       }
-    std::array<char, 32> digits;
-    const auto end = std::to_chars(digits.data(), digits.data() + digits.size(), number);
-    text_.append(digits.data(), end.ptr);
+    text_ += number_text(number);
   }
   template <class T>
   void value(const std::vector<T>& numbers) {
