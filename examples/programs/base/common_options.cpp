@@ -109,6 +109,15 @@ std::vector<Option> run_options(CommonOptions& o) {
               .must_be(a_whole_number())
               .used(Use::where_named)
               .not_saved(),
+          Option("record", &o.record, "FILE",
+                 "for a line of JSON on each gate at some steps: load and weight per expert,\n"
+                 "experts per sample, how decided it is")
+              .used(Use::where_named)
+              .not_saved(),
+          Option("record_every", &o.record_every, "N", "steps from one line of a gate to the next")
+              .must_be(a_size())
+              .used(Use::where_named)
+              .not_saved(),
           Option("threads", &o.threads, "N", "0 for all cores; the figures do not depend on it")
               .must_be(expected("from 0 to 1024", [](double n) { return n >= 0 && n <= 1024; }))
               .not_saved(),

@@ -35,8 +35,10 @@ struct CommonOptions {
   std::optional<std::int64_t> split_seed;  ///< of the split and what is drawn for it; else `seed`
   int threads = 0;
   std::string out;
-  std::string from_pretrained;  ///< file of a model to start from; else at random
-  bool weights = false;         ///< writes model.safetensors
+  std::string from_pretrained;     ///< file of a model to start from; else at random
+  bool weights = false;            ///< writes model.safetensors
+  std::string record;              ///< file for what the gates do in a step; empty for none
+  std::int64_t record_every = 10;  ///< steps
   std::optional<std::int64_t> checkpoint_every = 0;  ///< steps, 0 for never; none: once per epoch
   bool resume = false;                               ///< goes on from a checkpoint
   bool quiet = false;

@@ -40,6 +40,7 @@ void add_train(CLI::App& program, const Console& console, const TrainWords& word
   o->checkpoint_every.reset();
   auto* every = add_option(*command, table["checkpoint_every"]);
   if (words.checkpoint_every != nullptr) every->description(words.checkpoint_every);
+  add_options(*command, table, {"record", "record_every"});
   command->add_flag("--resume", o->resume,
                     "go on from the checkpoint in DIR, to the same result as if never stopped");
   o->weights = true;

@@ -55,6 +55,10 @@ class Observer {
   virtual ~Observer() = default;
   virtual void on_step(const StepReport& /*report*/) {}
   virtual void on_epoch(const EpochReport& /*report*/) {}
+  /// Whether it wants to know what the gates did in a step.
+  [[nodiscard]] virtual bool records(std::int64_t /*step*/) const { return false; }
+  /// \param line  of JSON: what one gate did in such a step, \see comet::RoutingRecord
+  virtual void on_record(const std::string& /*line*/) {}
   /// \return what a checkpoint of now should remember for on_resume()
   virtual Json on_checkpoint() { return {}; }
   virtual void on_resume(const Json& /*remembered*/) {}

@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <optional>
+#include <sstream>
 #include <string>
 #include <utility>
 
@@ -16,6 +17,7 @@
 #include <comet/local_search/train_with_local_search.hpp>
 #include <comet/optimizers/adam.hpp>
 #include <comet/optimizers/clip_by_global_norm.hpp>
+#include <comet/training/routing_recorder.hpp>
 
 #include <programs/base/figures.hpp>
 #include <programs/base/interrupt.hpp>
@@ -143,6 +145,7 @@ class Trainer {
                          .step = state_.adam.num_steps(),
                          .loss = loss.total,
                          .experts_per_sample = mean_experts_per_sample(task_.routings())});
+      record_step();
       heed_interrupts();
     }
   }
@@ -168,6 +171,17 @@ class Trainer {
           state_.steering.end_of_step(model.gates(), task_.routings(), task_.gate_passes());
         });
     return loss;
+  }
+
+  void record_step() {
+    const std::int64_t step = state_.adam.num_steps();
+    if (!observer_.records(step)) return;
+    const comet::Index experts = task_.model().gates().front().num_experts();
+    for (const auto& record : recorder_.record(step, task_.routings(), experts)) {
+      std::ostringstream line;
+      comet::write_json_line(line, record);
+      observer_.on_record(line.str());
+    }
   }
 
   void heed_interrupts() {
@@ -223,6 +237,7 @@ class Trainer {
   const Checkpoints& checkpoints_;
   State state_;
   comet::Gradients<Scalar> gradients_;  // of model and search
+  comet::RoutingRecorder<Scalar> recorder_{{.capacity = 1}};
   Progress& progress_;
   Stopwatch stopwatch_{0};
 };

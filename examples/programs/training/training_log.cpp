@@ -2,6 +2,7 @@
 #include <programs/training/training_log.hpp>
 
 #include <ostream>
+#include <string_view>
 
 #include <programs/base/text_table.hpp>
 
@@ -18,7 +19,9 @@ TrainingLog::TrainingLog(const std::filesystem::path& directory, LineLog::Open m
     : epochs_(directory / "metrics.jsonl", mode),
       steps_(directory / "steps.jsonl", mode),
       console_(console),
-      options_(options) {}
+      options_(options) {
+  if (!options.record.empty()) record_.emplace(options.record, mode);
+}
 
 void TrainingLog::on_step(const StepReport& report) {
   if (report.step % steps_per_line == 1) steps_.append(to_json(report).dump());
@@ -43,6 +46,14 @@ void TrainingLog::on_epoch(const EpochReport& report) {
   if (!report.remark.empty()) console_.err << report.remark << std::endl;
 }
 
+bool TrainingLog::records(std::int64_t step) const {
+  return record_ && (step - 1) % options_.record_every == 0;
+}
+
+void TrainingLog::on_record(const std::string& line) {
+  record_->append(std::string_view(line).substr(0, line.find('\n')));
+}
+
 std::string TrainingLog::place_of(int epoch, std::int64_t step) const {
   return options_.steps > 0
              ? "step " + std::to_string(step) + '/' + std::to_string(options_.steps)
@@ -57,12 +68,19 @@ std::string TrainingLog::time_left() const {
 }
 
 Json TrainingLog::on_checkpoint() {
-  return {{"metrics", epochs_.sync()}, {"steps", steps_.sync()}};
+  Json lengths = {{"metrics", epochs_.sync()}, {"steps", steps_.sync()}};
+  if (record_) lengths["record"] = {{"file", options_.record}, {"length", record_->sync()}};
+  return lengths;
 }
 
 void TrainingLog::on_resume(const Json& remembered) {
   epochs_.cut(remembered.at("metrics"));
   steps_.cut(remembered.at("steps"));
+  if (!record_) return;
+  // Another file, or the first one, begins with the steps from here on.
+  const Json record = remembered.value("record", Json::object());
+  record_->cut(
+      record.value("file", "") == options_.record ? record.at("length").get<std::uint64_t>() : 0);
 }
 
 }  // namespace programs

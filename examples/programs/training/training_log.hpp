@@ -4,6 +4,7 @@
 #include <chrono>
 #include <cstdint>
 #include <filesystem>
+#include <optional>
 #include <string>
 
 #include <programs/base/common_options.hpp>
@@ -14,7 +15,7 @@
 namespace programs {
 
 /// Writes every epoch and every tenth step to files and, unless it is to be quiet, both to the
-/// console.
+/// console; and what the gates did, if options.record names a file.
 class TrainingLog : public Observer {
  public:
   /// \param directory        for metrics.jsonl and steps.jsonl
@@ -24,12 +25,15 @@ class TrainingLog : public Observer {
 
   void on_step(const StepReport& report) override;
   void on_epoch(const EpochReport& report) override;
+  [[nodiscard]] bool records(std::int64_t step) const override;
+  void on_record(const std::string& line) override;
   Json on_checkpoint() override;
   void on_resume(const Json& remembered) override;
 
  private:
   LineLog epochs_;
   LineLog steps_;
+  std::optional<LineLog> record_;
   const Console& console_;
   const CommonOptions& options_;
   using Clock = std::chrono::steady_clock;

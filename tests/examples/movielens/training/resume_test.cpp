@@ -42,7 +42,7 @@ std::string remains_of(const std::filesystem::path& directory) {
     remains += epoch.dump() + '\n';
   }
   return remains + content_of(directory / "steps.jsonl") +
-         content_of(directory / "model.safetensors");
+         content_of(directory / "model.safetensors") + content_of(directory / "record.jsonl");
 }
 
 std::size_t files_in(const std::filesystem::path& directory) {
@@ -65,15 +65,19 @@ TEST_CASE("movielens train --resume: killed at any moment, it ends with the same
                            Kind{"balanced_top_k", "none", "2"}, Kind{"comet", "none", "2", "2"}}) {
     Arguments options = {"--gate=" + kind.gate, "--local-search=" + kind.search,
                          "--sparse-by=" + kind.sparse_by};
+    const auto record_to = [&](const std::string& name) {
+      return "--record=" + (training.out(name) / "record.jsonl").string();
+    };
     if (!kind.every.empty()) options.push_back("--checkpoint-every=" + kind.every);
     const auto start = std::chrono::steady_clock::now();
     const std::string name = kind.gate + kind.sparse_by;
+    options.insert(options.end(), {"--record-every=3", record_to(name)});
     REQUIRE(training.train(name, options).code == 0);
     const std::chrono::duration<double> whole = std::chrono::steady_clock::now() - start;
     const std::string expected = remains_of(training.out(name));
 
     const std::string killed = name + "-killed";
-    options.push_back("--resume");
+    options.insert(options.end(), {"--resume", record_to(killed)});
     const Arguments arguments = training.arguments(killed, options);
     for (int kill = 0; kill < 4; ++kill) {
       Child child(arguments, training.out("err"));
@@ -83,13 +87,90 @@ TEST_CASE("movielens train --resume: killed at any moment, it ends with the same
     REQUIRE(Child(arguments, training.out("err")).wait() == 0);
     INFO(kind.gate << ' ' << kind.search);
     CHECK(remains_of(training.out(killed)) == expected);
-    CHECK(files_in(training.out(killed)) == 4);
+    CHECK(files_in(training.out(killed)) == 5);
     // Another time there is nothing left to do.
     const std::string before = content_of(training.out(killed) / "result.json");
     CHECK(training.train(killed, options).code == 0);
     CHECK(content_of(training.out(killed) / "result.json") == before);
   }
   CHECK(hits >= 4);
+}
+
+TEST_CASE("movielens train --record: a line for each gate of every N-th step",
+          "[movielens][record]") {
+  const SmallTraining training;
+  const auto file = training.out("record.jsonl");
+  const auto lines = [&] {
+    std::vector<Json> list;
+    std::istringstream text(content_of(file));
+    for (std::string line; std::getline(text, line);) list.push_back(Json::parse(line));
+    return list;
+  };
+  const Arguments recorded = {"--gate=comet", "--k=3", "--entropy=0.2",
+                              "--record=" + file.string()};
+  REQUIRE(training.train("every_tenth", recorded).code == 0);
+  const std::size_t steps = lines_in(content_of(training.out("every_tenth") / "steps.jsonl"));
+  REQUIRE(steps > 2);
+  std::vector<Json> list = lines();
+  REQUIRE(list.size() == 2 * steps);
+  std::istringstream logged(content_of(training.out("every_tenth") / "steps.jsonl"));
+  for (std::size_t i = 0; i < list.size(); i += 2) {
+    std::string line;
+    std::getline(logged, line);
+    const Json step = Json::parse(line);
+    double experts = 0;
+    for (const std::size_t gate : {0U, 1U}) {
+      const Json& record = list[i + gate];
+      CHECK(record["step"] == step["step"]);
+      CHECK(record["gate"] == gate);
+      CHECK(record["load"].size() == 5);
+      int load = 0;
+      for (const Json& of_expert : record["load"]) load += of_expert.get<int>();
+      CHECK(load ==
+            Approx(record["experts_per_sample"].get<double>() * record["num_rows"].get<double>()));
+      experts += record["experts_per_sample"].get<double>() / 2;
+    }
+    CHECK(experts == Approx(step["experts_per_sample"].get<double>()));
+  }
+
+  Arguments more = recorded;
+  more.push_back("--record-every=4");
+  REQUIRE(training.train("every_fourth", more).code == 0);
+  list = lines();
+  REQUIRE(list.size() > 8);
+  for (std::size_t i = 0; i < list.size(); ++i) CHECK(list[i]["step"] == 1 + 4 * (i / 2));
+  // What is written down changes nothing of what is learned.
+  REQUIRE(training.train("none", {"--gate=comet", "--k=3", "--entropy=0.2"}).code == 0);
+  CHECK(training.result("none")["test"] == training.result("every_fourth")["test"]);
+
+  const Outcome refused = training.train("none", {"--record-every=0"});
+  CHECK(refused.code == 2);
+  CHECK(refused.err == "movielens: --record-every is 0, expected from 1 to 1048576\n");
+}
+
+TEST_CASE("movielens train --resume --record: another file has the steps from there on",
+          "[movielens][record]") {
+  const SmallTraining training;
+  const auto first = training.out("first.jsonl"), second = training.out("second.jsonl");
+  const auto with = [&](const std::filesystem::path& file) {
+    return Arguments{"--epochs=40", "--checkpoint-every=5", "--record-every=1", "--resume",
+                     "--record=" + file.string()};
+  };
+  Child child(training.arguments("out", with(first)), training.out("err"));
+  while (!std::filesystem::exists(training.out("out") / "checkpoint.safetensors"))
+    std::this_thread::sleep_for(std::chrono::milliseconds(1));
+  REQUIRE(child.end(SIGTERM) == 130);
+  const std::string begun = content_of(first);
+  std::ofstream(second) << "what another training has left\n";
+  REQUIRE(training.train("out", with(second)).code == 0);
+  CHECK(content_of(first) == begun);
+  const std::string rest = content_of(second);
+  const Json next = Json::parse(rest.substr(0, rest.find('\n')));
+  CHECK(next["step"] == 1 + lines_in(begun) / 2);
+  // Both together are what one file would have.
+  Arguments whole = with(training.out("whole.jsonl"));
+  REQUIRE(training.train("whole", whole).code == 0);
+  CHECK(begun + rest == content_of(training.out("whole.jsonl")));
 }
 
 TEST_CASE("movielens train: SIGTERM and Ctrl-C end with 130, a checkpoint and one line of advice",

@@ -85,11 +85,16 @@ TEST_CASE("next_character train --resume: killed at any moment, it ends with the
   const comet::RandomKey key(20);
   for (const std::string gate : {"comet", "balanced_top_k", "dense"}) {
     const Arguments options = {"--gate=" + gate, "--checkpoint-every=7", "--steps=400"};
+    const auto record = [&](const std::string& name) {
+      return "--record=" + training.out(name + ".jsonl").string();
+    };
+    Arguments left_alone = options;
+    left_alone.push_back(record(gate));
     const auto start = std::chrono::steady_clock::now();
-    REQUIRE(training.train(gate, options).code == 0);
+    REQUIRE(training.train(gate, left_alone).code == 0);
     const std::chrono::duration<double> whole = std::chrono::steady_clock::now() - start;
     Arguments again = options;
-    again.push_back("--resume");
+    again.insert(again.end(), {"--resume", record(gate + "-killed")});
     const Arguments arguments = training.small("train", gate + "-killed", again);
     for (int kill = 0; kill < 4; ++kill) {
       Child child(arguments, training.out("err"));
@@ -99,6 +104,9 @@ TEST_CASE("next_character train --resume: killed at any moment, it ends with the
     REQUIRE(Child(arguments, training.out("err")).wait() == 0);
     INFO(gate);
     CHECK(remains_of(training.out(gate + "-killed")) == remains_of(training.out(gate)));
+    CHECK(content_of(training.out(gate + "-killed.jsonl")) ==
+          content_of(training.out(gate + ".jsonl")));
+    CHECK(programs::test::lines_in(content_of(training.out(gate + ".jsonl"))) == 40);
   }
   CHECK(hits >= 3);
 }
