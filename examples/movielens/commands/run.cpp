@@ -9,10 +9,13 @@
 #include <comet/core/thread_pool.hpp>
 
 #include <movielens/data/ratings.hpp>
+#include <movielens/data/titles.hpp>
 #include <movielens/model/build_model.hpp>
 #include <movielens/model/model.hpp>
 #include <movielens/model/model_file.hpp>
+#include <movielens/model/named_rows.hpp>
 #include <movielens/model/two_task.hpp>
+#include <programs/base/file_error.hpp>
 #include <programs/base/files.hpp>
 #include <programs/base/places.hpp>
 
@@ -26,6 +29,15 @@ RunDescription description_of(const TrainOptions& options, const Dataset& data) 
           .rows = {{"train", data.rows.train.size()},
                    {"validation", data.rows.validation.size()},
                    {"test", data.rows.test.size()}}};
+}
+
+/// None if they cannot be read: a training needs no titles.
+Titles titles_of(const TrainOptions& options, const Dataset& data) {
+  try {
+    return read_titles(options.data, data.item_column);
+  } catch (const FileError&) {
+    return {};
+  }
 }
 
 }  // namespace
@@ -69,11 +81,13 @@ RunResult run(const TrainOptions& options, const Dataset& data, const Console& c
   }
   comet::ThreadPool pool(options.threads);
   TwoTask task(model, data.rows, std::size_t(options.batch_size), task_weights(options), &pool);
-  return run_training(task, options, trainer_options(options, task.num_batches()),
-                      description_of(options, data), pool, console,
-                      [&](const std::filesystem::path& path, const TrainingResult& result) {
-                        save_model(path, model, options, data, result.annealing);
-                      });
+  return run_training(
+      task, options, trainer_options(options, task.num_batches()), description_of(options, data),
+      pool, console,
+      [&](const std::filesystem::path& path, const TrainingResult& result) {
+        save_model(path, model, options, data, result.annealing);
+      },
+      [&] { return decision_paths(model, data, titles_of(options, data)); });
 }
 
 }  // namespace programs::movielens

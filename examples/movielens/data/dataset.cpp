@@ -19,7 +19,8 @@ Dataset load_dataset(const std::filesystem::path& path, const TableOptions& tabl
           .rows = make_two_task_data(ratings, key),
           .user_ids = ratings.user_ids,
           .item_ids = ratings.item_ids,
-          .notes = ratings.notes};
+          .notes = ratings.notes,
+          .item_column = ratings.item_column};
 }
 
 }  // namespace programs::movielens

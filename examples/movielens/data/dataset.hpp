@@ -22,6 +22,7 @@ struct Dataset {
   std::vector<std::string> user_ids;  ///< per user, as in the file
   std::vector<std::string> item_ids;
   std::vector<std::string> notes;  ///< of Ratings
+  std::string item_column;         ///< of Ratings
 
   /// Per item, how many training rows it has.
   [[nodiscard]] std::vector<std::int64_t> item_frequency() const;

@@ -13,6 +13,7 @@
 #include <next_character/model/build_model.hpp>
 #include <next_character/model/character_task.hpp>
 #include <next_character/model/model_file.hpp>
+#include <next_character/model/named_places.hpp>
 #include <next_character/model/optimizer.hpp>
 #include <programs/base/files.hpp>
 #include <programs/base/places.hpp>
@@ -83,11 +84,12 @@ RunResult run(const TrainOptions& options, const Text& text, const Console& cons
   comet::ThreadPool pool(options.threads);
   CharacterTask task(model, text, options.model.window, std::size_t(options.batch_size),
                      std::size_t(options.validate_every), &pool);
-  return run_training(task, options, trainer_options(options), description_of(options, text), pool,
-                      console,
-                      [&](const std::filesystem::path& path, const TrainingResult& result) {
-                        save_model(path, model, options, text, result.annealing);
-                      });
+  return run_training(
+      task, options, trainer_options(options), description_of(options, text), pool, console,
+      [&](const std::filesystem::path& path, const TrainingResult& result) {
+        save_model(path, model, options, text, result.annealing);
+      },
+      [&] { return decision_paths(model, text, options.model.window); });
 }
 
 }  // namespace programs::next_character

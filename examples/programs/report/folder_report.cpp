@@ -14,9 +14,11 @@
 #include <programs/base/files.hpp>
 #include <programs/base/json.hpp>
 #include <programs/base/kinds.hpp>
+#include <programs/report/decision_page.hpp>
 #include <programs/report/gnuplot.hpp>
 #include <programs/report/run_plots.hpp>
 #include <programs/study/trials.hpp>
+#include <programs/training/decision_paths.hpp>
 
 namespace programs {
 namespace {
@@ -96,6 +98,17 @@ RunEpochs epochs_of_runs(const std::filesystem::path& folder) {
   return epochs;
 }
 
+/// The way of a few rows through the gates, if a training has left it.
+std::string paths_in(const std::filesystem::path& file, const std::vector<std::string>& tasks) {
+  if (!std::filesystem::exists(file)) return {};
+  try {
+    return html_decision_paths(parse_json(read_file(file)), tasks);
+  } catch (const Json::exception&) {
+  } catch (const std::out_of_range&) {
+  }
+  throw FileError(file, "is not what a training writes");
+}
+
 void read_trials_of(const std::filesystem::path& folder, ReportContent& content) {
   if (!std::filesystem::exists(folder / "trials.jsonl")) return;
   std::vector<Trial> trials = read_trials(folder / "trials.jsonl");
@@ -129,6 +142,7 @@ ReportContent content_of(const std::filesystem::path& folder, const ReportWords&
     }
   } else {
     content.result = object_in(folder / "result.json");
+    content.paths = paths_in(folder / decision_paths_name, words.plots.tasks);
     const auto above = std::filesystem::absolute(folder).lexically_normal() / "..";
     if (content.result.is_object()) read_comparison(above, content);
   }

@@ -17,7 +17,7 @@ constexpr std::string_view style_of_all =
     "color:#222;background:#fff}"
     "h1{font-size:1.7rem;line-height:1.2;margin:.5em 0;overflow-wrap:anywhere}"
     "h2{font-size:1.25rem;margin:2em 0 .6em;padding-bottom:.2em;border-bottom:1px solid #ccc}"
-    "h3{font-size:1rem;margin:1.5em 0 .4em}"
+    "h3{font-size:1rem;margin:1.5em 0 .4em;white-space:pre-wrap}"
     "p{overflow-wrap:anywhere}"
     ".wide{overflow-x:auto;margin:.8em 0}"
     "table{border-collapse:collapse;font-size:.9rem;font-variant-numeric:tabular-nums}"
@@ -56,17 +56,17 @@ std::string base64(std::string_view bytes) {
   return text;
 }
 
-/// From white to blue; text is white where the blue is dark.
+}  // namespace
+
 std::string colour_of(double share) {
   const double s = std::clamp(share, 0.0, 1.0);
   const auto part = [s](double light, double dark) {
     return static_cast<int>(std::lround(light + s * (dark - light)));
   };
-  return formatted("background:rgb(%d,%d,%d)%s", part(247, 8), part(251, 72), part(255, 145),
-                   s > 0.55 ? ";color:#fff" : "");
+  return formatted("rgb(%d,%d,%d)", part(247, 8), part(251, 72), part(255, 145));
 }
 
-}  // namespace
+bool is_dark(double share) { return share > 0.7; }
 
 std::string escaped(std::string_view text) {
   std::string result;
@@ -132,9 +132,10 @@ std::string html_heat_map(const std::vector<std::vector<double>>& rows, std::str
   for (std::size_t row = 0; row < rows.size(); ++row) {
     html += "<tr><th>" + std::to_string(row) + "</th>";
     for (const double share : rows[row])
-      html += std::isfinite(share)
-                  ? "<td style=\"" + colour_of(share) + formatted("\">%.0f</td>", 100 * share)
-                  : "<td></td>";
+      html += std::isfinite(share) ? "<td style=\"background:" + colour_of(share) +
+                                         (is_dark(share) ? ";color:#fff" : "") +
+                                         formatted("\">%.0f</td>", 100 * share)
+                                   : "<td></td>";
     html += "</tr>\n";
   }
   return html + "</table></div>\n";

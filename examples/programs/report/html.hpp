@@ -31,6 +31,11 @@ namespace programs {
 [[nodiscard]] std::string html_table(const Cells& cells, std::size_t words,
                                      const std::function<bool(std::size_t)>& is_marked = {});
 
+/// \brief From white to blue, as CSS has it. \param share  in [0, 1]
+[[nodiscard]] std::string colour_of(double share);
+/// Whether letters on it are to be white.
+[[nodiscard]] bool is_dark(double share);
+
 /// \brief A matrix as a table of colours, with the numbers as per cent in it.
 /// \param rows   of shares in [0, 1], all of the same length; nan is shown as nothing
 /// \param across, down  what columns and rows count

@@ -257,6 +257,7 @@ std::string report_page(const ReportContent& content, const ReportWords& words) 
     body += paragraph("There is no result.json: the training has not ended.", "note");
   }
   body += pictures_of(content) + heat_maps_of(content, words.plots.epoch);
+  body += content.paths;
   if (content.result.is_object()) body += options_of(content.result.at("options"));
   return html_page(title_of(content), "", body);
 }

@@ -31,6 +31,7 @@ struct ReportWords {
 struct ReportContent {
   std::filesystem::path folder;
   Json result = {};                  ///< of a training
+  std::string paths = {};            ///< of a few rows through its gates, as HTML
   std::vector<ResultRow> rows = {};  ///< of a comparison, that the training may be part of
   std::string source = {};           ///< of the data of these rows
   std::vector<Trial> trials = {};    ///< of a search

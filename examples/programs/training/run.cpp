@@ -8,6 +8,7 @@
 #include <programs/base/file_error.hpp>
 #include <programs/base/files.hpp>
 #include <programs/base/kinds.hpp>
+#include <programs/training/decision_paths.hpp>
 
 namespace programs {
 namespace {
@@ -96,7 +97,8 @@ Checkpoints checkpoints_of(const CommonOptions& options, const RunDescription& d
 
 void start_directory(const std::filesystem::path& directory, bool resume) {
   make_directories(directory);
-  const std::vector<std::string> results = {result_name, model_name, checkpoint_name};
+  const std::vector<std::string> results = {result_name, model_name, checkpoint_name,
+                                            decision_paths_name};
   if (!resume)
     for (const std::string& name : results) remove_file(directory / name);
   std::vector<std::filesystem::path> unfinished;
@@ -124,6 +126,11 @@ void tell_end(const CommonOptions& options, const TrainingResult& result, const 
   if (!constant.empty())
     console.err << "note: " << constant
                 << "; --spread, --split-scale and --load-balance work against it" << std::endl;
+}
+
+void write_decision_paths(const CommonOptions& options, const Json& paths) {
+  if (paths.empty()) return;
+  write_atomically(std::filesystem::path(options.out) / decision_paths_name, paths.dump() + "\n");
 }
 
 void write_result(const CommonOptions& options, const RunDescription& description,

@@ -26,7 +26,7 @@
 
 /// \file
 /// \brief A training with its directory: metrics.jsonl, steps.jsonl and checkpoints as it goes,
-/// model.safetensors and result.json at the end.
+/// model.safetensors, decision_paths.json and result.json at the end.
 
 namespace programs {
 
@@ -68,6 +68,9 @@ void tell_start(const CommonOptions& options, const RunDescription& description,
 
 /// What there is to be warned of.
 void tell_end(const CommonOptions& options, const TrainingResult& result, const Console& console);
+
+/// \param paths  a list of programs::decision_path; no file of an empty one
+void write_decision_paths(const CommonOptions& options, const Json& paths);
 
 void write_result(const CommonOptions& options, const RunDescription& description,
                   const RunResult& result, comet::Index threads);
@@ -118,12 +121,13 @@ TrainingResult with_local_search(Task& task, const CommonOptions& o, Use use) {
 /// \brief Trains one model. With options.resume it goes on from the checkpoint in options.out, if
 /// there is one.
 /// \param options  how; what else there is to know of the run is in the common ones
-/// \param save  writes the model of a result to a file, if options.weights
+/// \param save   writes the model of a result to a file, if options.weights
+/// \param paths  gives the way of a few rows through its gates, a list of programs::decision_path
 /// \throws Interrupted if an orderly end was asked for
-template <TrainingTask Task, class Save>
+template <TrainingTask Task, class Save, class Paths>
 RunResult run_training(Task& task, const CommonOptions& o, const TrainerOptions& options,
                        const RunDescription& description, comet::ThreadPool& pool,
-                       const Console& console, Save save) {
+                       const Console& console, Save save, Paths paths) {
   const Checkpoints checkpoints = detail::checkpoints_of(o, description);
   const auto mode = goes_on(o) ? LineLog::Open::append : LineLog::Open::fresh;
   detail::start_directory(o.out, o.resume);
@@ -138,6 +142,7 @@ RunResult run_training(Task& task, const CommonOptions& o, const TrainerOptions&
   });
   if (!o.quiet) detail::tell_end(o, result.training, console);
   if (o.weights) save(std::filesystem::path(o.out) / "model.safetensors", result.training);
+  detail::write_decision_paths(o, paths());
   detail::write_result(o, description, result, pool.num_threads());
   std::filesystem::remove(checkpoints.file);
   return result;

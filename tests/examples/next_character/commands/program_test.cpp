@@ -111,6 +111,29 @@ TEST_CASE("next_character train --resume: killed at any moment, it ends with the
   CHECK(hits >= 3);
 }
 
+TEST_CASE("next_character train: the way of a few places, and its page", "[next_character]") {
+  const SmallTraining training;
+  REQUIRE(training.train("out", {"--gate=comet"}).code == 0);
+  const Json rows = Json::parse(content_of(training.out("out") / "decision_paths.json"));
+  std::string kinds;
+  for (const Json& row : rows) {
+    const std::string name = row["row"];
+    kinds += name.substr(0, name.find(':')) + ' ';
+    CHECK_THAT(name, Catch::Matches("[a-z]+: \".{6,}\" and then \".+\""));
+    CHECK(row["gates"].size() == 1);
+    double sum = 0;
+    for (const Json& entry : row["gates"][0]["experts"]) sum += entry["weight"].get<double>();
+    CHECK(sum == Approx(1));
+  }
+  CHECK(kinds == "indentation name number comment punctuation blank ");  // there are no strings
+  const Outcome report = run_program({"report", training.out("out").string()});
+  INFO(report.err);
+  REQUIRE(report.code == 0);
+  CHECK_THAT(content_of(training.out("out") / "report" / "report.html"),
+             Catch::Contains("<h3>number: &quot;") && Catch::Contains("<p>character: expert ") &&
+                 Catch::Contains("<svg "));
+}
+
 TEST_CASE("next_character compare: a row each, in a table and in result.json", "[next_character]") {
   const SmallTraining training;
   const Arguments arguments = training.small(

@@ -225,6 +225,63 @@ TEST_CASE("report.html of a training: one file with all there is", "[programs][r
     CHECK(picture_in(report.html, i) == content_of(folder / "report" / (pictures[i] + ".svg")));
 }
 
+TEST_CASE("report.html: the way of a few rows, by trees and by choices", "[programs][report]") {
+  const TemporaryDirectory directory;
+  write_training(directory.path(), "comet", 0.5);
+  CHECK(count_of(report_of(directory.path()).html, "<svg") == 0);
+  const Json split = {{"tree", 0}, {"number", 0},  {"reach", 1},
+                      {"left", 1}, {"right", 0.0}, {"logit", 1.25}};
+  const Json leaf = {{"tree", 0}, {"number", 1}, {"reach", 1}, {"expert", 7}, {"weight", 0.25}};
+  const Json root = {{"tree", 1}, {"number", 0}, {"reach", 1}, {"expert", 8}, {"weight", 0.75}};
+  const Json experts = {{{"expert", 7}, {"weight", 0.25}}, {{"expert", 8}, {"weight", 0.75}}};
+  const Json trees = {{"experts", experts},
+                      {"nodes", {split, leaf, root}},
+                      {"choices", Json::array()},
+                      {"distance", 0.125}};
+  const Json choice = {{"expert", 8}, {"against", 3}, {"lead", 1.5}, {"distance", nullptr}};
+  const Json choices = {
+      {"experts", experts}, {"nodes", Json::array()}, {"choices", {choice}}, {"distance", nullptr}};
+  const auto file = directory.path() / "decision_paths.json";
+  const auto write = [&](const Json& json) {
+    std::ofstream(file) << json.dump(-1, ' ', false, Json::error_handler_t::ignore);
+  };
+  write({{{"row", hostile}, {"gates", {trees, choices}}}, {{"row", "two"}, {"gates", {trees}}}});
+  const std::string html = report_of(directory.path()).html;
+  CHECK_THAT(html,
+             Catch::Contains("<h2>The way of a few rows</h2>") && Catch::Contains("<h3>two</h3>") &&
+                 Catch::Contains("<p>watched: expert 8 75 %, expert 7 25 %; what is nearer than "
+                                 "0.12 goes the same way.</p>") &&
+                 Catch::Contains("<p>rating: expert 8 75 %, expert 7 25 %.</p>"));
+  CHECK_THAT(html,
+             Catch::Contains("<td>8</td><td>75 %</td><td>expert 3</td><td>1.5</td><td></td>"));
+  // Twice a split with two leaves drawn, one child that gets nothing, and the way to the other.
+  CHECK(count_of(html, "<svg role=\"img\" aria-label=\"watched: expert 8") == 2);
+  CHECK(count_of(html, ">split 0</text>") == 2);
+  CHECK(count_of(html, ">logit 1.2</text>") == 2);
+  CHECK(count_of(html, ">expert 7</text>") == 2);
+  CHECK(count_of(html, "<rect") == 6);
+  CHECK(count_of(html, "<circle") == 2);
+  CHECK(count_of(html, "stroke-width=\"6.0\"") == 2);
+
+  Json far = trees;
+  far["nodes"][1]["number"] = -1;
+  Json rootless = trees;
+  rootless["nodes"].erase(0);
+  Json nameless = trees;
+  nameless.erase("experts");
+  for (const Json& damaged :
+       {Json(3), Json{{{"row", 1}, {"gates", Json::array()}}}, Json{{{"gates", {trees}}}},
+        Json{{{"row", "a"}, {"gates", {far}}}}, Json{{{"row", "a"}, {"gates", {rootless}}}},
+        Json{{{"row", "a"}, {"gates", {nameless}}}}}) {
+    INFO(damaged.dump());
+    write(damaged);
+    CHECK_THROWS_WITH(report_of(directory.path()),
+                      file.string() + ": is not what a training writes");
+  }
+  std::ofstream(file) << std::string(100'000, '[');
+  CHECK_THROWS_WITH(report_of(directory.path()), Catch::Contains("decision_paths.json"));
+}
+
 TEST_CASE("report.html without gnuplot has numbers, not pictures of before", "[programs][report]") {
   const TemporaryDirectory directory;
   write_training(directory.path(), "comet", 0.5);
