@@ -146,7 +146,7 @@ TEST_CASE("movielens train: writes metrics, result and table", "[movielens][prog
     // user and item embeddings, experts, heads, gates
     const int gates = gate == "comet" ? 2 * 2 * (4 + 5) * 9 : 2 * 5 * 9;
     CHECK(result.at("parameters") == 70 * 4 + 5 * 9 * 6 + 2 * (7 * 6 + 7) + gates);
-    CHECK(std::distance(std::filesystem::directory_iterator(training.out(gate)), {}) == 4);
+    CHECK(std::distance(std::filesystem::directory_iterator(training.out(gate)), {}) == 5);
   }
 }
 
