@@ -25,7 +25,8 @@ say() { echo "$*" | tee -a "$log"; }
 remains() {
   sed -E 's/"seconds(_per_epoch)?": *[0-9.e+-]+//' "$1/result.json" "$1/metrics.jsonl" |
     sed -E 's/"seconds":[0-9.e+-]+//'
-  cat "$1/steps.jsonl"
+  cat "$1/steps.jsonl" "$1/record.jsonl"
+  if [ -e "$1/decision_paths.json" ]; then cat "$1/decision_paths.json"; fi
   sha256sum <"$1/model.safetensors"
 }
 
@@ -38,16 +39,16 @@ while ((hits < kills)); do
     trainings=$((trainings + 1))
     train=("$program" train --data "$work/data" --gate "$gate" --local-search "$search"
       --checkpoint-every "$every" --seed "$trainings" --epochs 3 --batch-size 64 --experts 6
-      --embedding-dim 8 --expert-dim 8 --head-dim 8 --quiet)
+      --embedding-dim 8 --expert-dim 8 --head-dim 8 --record-every 3 --quiet)
     whole=$work/whole
     killed=$work/killed
     rm -rf "$whole" "$killed"
     begin=$(date +%s%N)
-    "${train[@]}" --out "$whole" >/dev/null
+    "${train[@]}" --out "$whole" --record "$whole/record.jsonl" >/dev/null
     milliseconds=$((($(date +%s%N) - begin) / 1000000))
     here=0
     for _ in {1..8}; do # each gets up to a third of the time, so most of them hit
-      "${train[@]}" --out "$killed" --resume >/dev/null &
+      "${train[@]}" --out "$killed" --record "$killed/record.jsonl" --resume >/dev/null &
       pid=$!
       moment=$((RANDOM % (milliseconds / 3 + 1)))
       sleep "$(printf '%d.%03d' $((moment / 1000)) $((moment % 1000)))"
@@ -60,7 +61,7 @@ while ((hits < kills)); do
         exit 1
       fi
     done
-    "${train[@]}" --out "$killed" --resume >/dev/null
+    "${train[@]}" --out "$killed" --record "$killed/record.jsonl" --resume >/dev/null
     hits=$((hits + here))
     if ! cmp -s <(remains "$whole") <(remains "$killed"); then
       say "FAILED: $kind differs after $here kills"

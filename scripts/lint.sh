@@ -36,7 +36,7 @@ void use(const CometGate<float>& gate, Layer& layer, const Matrix<float>& x, Mat
   load_parameters(TensorFile("file"), layer);
   std::ostringstream out;
   emit_cpp(freeze(gate), out);
-  out << explain(gate, x.col(0)) << testing::check_gate_laws(gate).size()
+  out << explain(gate, x.col(0)) << routing_cost(gate, x) << testing::check_gate_laws(gate).size()
       << mean_squared_error(x, x, dx) << binary_cross_entropy(x, x, dx);
 }
 }  // namespace comet
