@@ -122,6 +122,17 @@ concept SplitBackwardExpert = ExpertFunction<E> &&
   expert.accumulate_gradients(x, x, x, slice, gradients);
 };
 
+/// \brief A function of columns that can be a part of larger ones: its backward pass can be split,
+/// and a column's bits do not depend on its neighbours, which it says by
+/// `static constexpr bool independent_columns = true`.
+///
+/// What a chain of them (experts/chain.hpp) is made of, and is itself. Layers that are one: Dense,
+/// Convolution2d, MaxPool2d. `cache` is all that a column leaves for its way back, beside x and y.
+template <class F>
+concept ColumnFunction = SplitBackwardExpert<F> && requires {
+  requires F::independent_columns;
+};
+
 /// \brief What a layer takes as an expert: either form of the backward pass.
 template <class E>
 concept TrainableExpert = WholeBackwardExpert<E> || SplitBackwardExpert<E>;

@@ -3,18 +3,16 @@
 
 #include <algorithm>
 #include <cmath>
-#include <string>
-#include <string_view>
-#include <utility>
 
-#include <comet/core/buffer.hpp>
 #include <comet/core/check.hpp>
+#include <comet/core/concepts.hpp>
+#include <comet/core/gradients.hpp>
 #include <comet/core/parameters.hpp>
 #include <comet/core/pass.hpp>
 #include <comet/core/random.hpp>
-#include <comet/core/thread_pool.hpp>
 #include <comet/core/types.hpp>
 #include <comet/kernels/affine.hpp>
+#include <comet/layers/detail/column_layer.hpp>
 
 namespace comet {
 
@@ -32,6 +30,8 @@ struct DenseOptions {
 ///   layer.backward(x, y, dy, dx, pass);   // adds to dx and to pass.gradients(layer)
 /// \endcode
 ///
+/// It is a ColumnFunction too: an expert by itself, or a part of a Chain.
+///
 /// \par Cost     d m multiply-adds per sample; backward twice that
 /// \par Threads  const; those of the pass share the work. In predict() and forward() a sample's
 ///               bits depend neither on its batch nor on the threads.
@@ -39,15 +39,11 @@ struct DenseOptions {
 template <class S>
 class Dense {
  public:
-  using Scalar = S;              ///< float or double.
-  using Options = DenseOptions;  ///< Settings of the constructor.
-
-  /// Scratch of a pass.
-  class Workspace {
-    friend class Dense;
-    Buffer<S> slope_;  // m x B, of the forward() that backward() may follow, if it is kept
-    Buffer<S> dz_;     // m x B
-  };
+  using Scalar = S;  ///< float or double.
+  /// A column's bits do not depend on its neighbours.
+  static constexpr bool independent_columns = true;
+  using Options = DenseOptions;                ///< Settings of the constructor.
+  using Workspace = detail::ColumnScratch<S>;  ///< Scratch of a pass.
 
   /// Weights uniform in +-sqrt(6 / (d + m)) (Glorot and Bengio, 2010), bias 0.
   /// \throws std::invalid_argument if a size is < 1
@@ -63,6 +59,10 @@ class Dense {
   [[nodiscard]] Index input_dim() const noexcept { return options_.input_dim; }
   /// Number of outputs m.
   [[nodiscard]] Index output_dim() const noexcept { return options_.output_dim; }
+  /// Nothing is kept but the output; of gelu and silu, their derivatives.
+  [[nodiscard]] Index cache_dim() const noexcept { return keeps_slope() ? output_dim() : 0; }
+  /// Multiply-adds of a column: d m.
+  [[nodiscard]] double cost() const noexcept { return double(input_dim()) * double(output_dim()); }
   /// The settings in use.
   [[nodiscard]] const DenseOptions& options() const noexcept { return options_; }
   /// Weights, d x m.
@@ -73,15 +73,13 @@ class Dense {
   /// \brief y = activation(W^T x + b). \param x  d x B \param y  m x B, overwritten
   /// \throws std::invalid_argument if a shape does not fit
   void predict(const ConstMatrixView<S>& x, MatrixView<S> y, Pass<Dense>& pass) const {
-    run("Dense::predict", x, std::move(y), no_gradient, pass);
+    detail::predict_columns("Dense::predict", *this, block_columns, x, y, pass);
   }
   /// \brief The same; nothing is random. With gelu and silu the pass keeps the derivative, so that
   /// backward() has to follow; with identity and relu it keeps nothing.
   void forward(const ConstMatrixView<S>& x, MatrixView<S> y, RandomKey /*key*/,
                Pass<Dense>& pass) const {
-    const bool keeps = detail::keeps_slope(options_.activation);
-    auto slope = pass.workspace.slope_.shape(keeps ? output_dim() : 0, keeps ? x.cols() : 0);
-    run("Dense::forward", x, std::move(y), slope, pass);
+    detail::forward_columns("Dense::forward", *this, block_columns, x, y, pass);
   }
 
   /// \brief Adds the gradients of sum(dy . y).
@@ -92,36 +90,39 @@ class Dense {
   ///         batch of this size where one is needed
   void backward(const ConstMatrixView<S>& x, const ConstMatrixView<S>& y,
                 const ConstMatrixView<S>& dy, MatrixView<S> dx, Pass<Dense>& pass) const {
-    constexpr const char* where = "Dense::backward";
-    check_shapes(where, x, y, "y");
-    check_shapes(where, x, dy, "dy");
-    detail::check_input_gradient(where, dx, x);
-    if (x.cols() == 0) return;
-    const bool keeps = detail::keeps_slope(options_.activation);
-    const auto slope = pass.workspace.slope_.matrix();
-    if (keeps && slope.cols() != x.cols())
-      detail::raise(where, "the pass holds no forward() of this batch; call it first");
-    ThreadPool* pool = threads_for(pass, x.cols());
-    auto dz = pass.workspace.dz_.shape(output_dim(), x.cols());
-    parallel_for(pool, num_blocks(x), [&](Index i, Index) {
-      const Index first = i * block_columns;
-      const Index width = std::min(block_columns, x.cols() - first);
-      auto block = dz.middleCols(first, width);
-      block = dy.middleCols(first, width);
-      if (keeps) {
-        block.array() *= slope.middleCols(first, width).array();
-      } else {
-        detail::activation_backward(options_.activation, S(1), y.middleCols(first, width), block);
-      }
-      if (dx.size() > 0) detail::product<true>(dx.middleCols(first, width), weight_, block);
-    });
-    const GradientView<S> gradients = pass.gradients(*this);
-    parallel_for(pool, detail::num_slices(output_dim()), [&](Index slice, Index) {
-      const Index first = slice * detail::units_per_slice;
-      detail::affine_accumulate(x, dz, first,
-                                std::min(detail::units_per_slice, output_dim() - first),
-                                gradients[0], gradients[1]);
-    });
+    detail::backward_columns("Dense::backward", *this, block_columns, x, y, dy, dx, pass);
+  }
+
+  /// \brief y = activation(W^T x + b) for a block of columns. \param x  d x width
+  /// \param y  m x width
+  void predict(const ConstMatrixView<S>& x, MatrixView<S> y, MatrixView<S> /*cache*/) const {
+    detail::affine_forward(weight_, bias_, options_.activation, x, y);
+  }
+  /// \brief The same, keeping what backward_columns() needs. \param cache  cache_dim() x width
+  void forward(const ConstMatrixView<S>& x, MatrixView<S> y, MatrixView<S> cache,
+               const TrainingTile& /*tile*/) const {
+    detail::affine_forward(weight_, bias_, options_.activation, x, y, cache);
+  }
+  /// \brief Turns dy into the gradient before the activation, in place, and adds dx += W dz.
+  /// \param dx  d x width, or no_gradient
+  void backward_columns(const ConstMatrixView<S>& /*x*/, const ConstMatrixView<S>& y,
+                        MatrixView<S> cache, MatrixView<S> dy, MatrixView<S> dx) const {
+    if (keeps_slope()) {
+      dy.array() *= cache.array();
+    } else {
+      detail::activation_backward(options_.activation, S(1), y, dy);
+    }
+    if (dx.size() > 0) detail::product<true>(dx, weight_, dy);
+  }
+  /// Parts of the parameter gradients that threads can share.
+  [[nodiscard]] Index num_slices() const { return detail::num_slices(output_dim()); }
+  /// \brief Adds one slice of the parameter gradients; dz as backward_columns() left it.
+  void accumulate_gradients(const ConstMatrixView<S>& x, const ConstMatrixView<S>& /*cache*/,
+                            const ConstMatrixView<S>& dz, Index slice,
+                            GradientView<S> gradients) const {
+    const Index first = slice * detail::units_per_slice;
+    detail::affine_accumulate(x, dz, first, std::min(detail::units_per_slice, output_dim() - first),
+                              gradients[0], gradients[1]);
   }
 
   /// Calls f(name, parameter) for weight and bias.
@@ -140,35 +141,7 @@ class Dense {
     return options;
   }
 
-  static Index num_blocks(const ConstMatrixView<S>& x) {
-    return (x.cols() + block_columns - 1) / block_columns;
-  }
-
-  void run(std::string_view where, const ConstMatrixView<S>& x, MatrixView<S> y,
-           MatrixView<S> slope, const Pass<Dense>& pass) const {
-    check_shapes(where, x, y, "y");
-    const bool keeps = slope.size() > 0;
-    parallel_for(threads_for(pass, x.cols()), num_blocks(x), [&](Index i, Index) {
-      const Index first = i * block_columns;
-      const Index width = std::min(block_columns, x.cols() - first);
-      detail::affine_forward(weight_, bias_, options_.activation, x.middleCols(first, width),
-                             y.middleCols(first, width),
-                             keeps ? MatrixView<S>(slope.middleCols(first, width)) : no_gradient);
-    });
-  }
-
-  void check_shapes(std::string_view where, const ConstMatrixView<S>& x,
-                    const ConstMatrixView<S>& y, std::string_view y_name) const {
-    detail::check_equal(where, "x.rows()", x.rows(), "input_dim", input_dim());
-    detail::check_equal(where, std::string(y_name) + ".rows()", y.rows(), "output_dim",
-                        output_dim());
-    detail::check_equal(where, std::string(y_name) + ".cols()", y.cols(), "x.cols()", x.cols());
-  }
-
-  ThreadPool* threads_for(const Pass<Dense>& pass, Index num_samples) const {
-    return detail::worth_threads(pass.pool,
-                                 double(num_samples) * double(input_dim()) * double(output_dim()));
-  }
+  [[nodiscard]] bool keeps_slope() const { return detail::keeps_slope(options_.activation); }
 
   DenseOptions options_;
   Parameter<S> weight_;  // d x m
