@@ -170,8 +170,8 @@ class Chain {
   void arrange() {
     Index expected = input_dim();
     for_each_part([&](auto i, const auto& part) {
-      detail::check_equal("Chain", "part " + std::to_string(i()) + ": input_dim", part.input_dim(),
-                          "output_dim of the part before", expected);
+      detail::check_equal("Chain", "input_dim of part " + std::to_string(i()), part.input_dim(),
+                          "output_dim of part " + std::to_string(i() - 1), expected);
       expected = part.output_dim();
       Place& place = places_[i()];
       const auto take = [&](Index rows) { return std::exchange(cache_dim_, cache_dim_ + rows); };

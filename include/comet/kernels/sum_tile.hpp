@@ -73,10 +73,12 @@ EIGEN_ALWAYS_INLINE void store_lanes(S* out, const Packet<S>& value, Index size)
   const S* from = values;
   // By halves: a copy of a length that the compiler does not know is a call.
   const auto some = [&](auto count) {
-    if (!(size & count())) return;
-    std::memcpy(out, from, std::size_t(count()) * sizeof(S));
-    out += count();
-    from += count();
+    if constexpr (count() < lanes<S>) {
+      if (!(size & count())) return;
+      std::memcpy(out, from, std::size_t(count()) * sizeof(S));
+      out += count();
+      from += count();
+    }
   };
   using std::integral_constant;
   some(integral_constant<Index, 8>{});
