@@ -1,46 +1,50 @@
 // SPDX-License-Identifier: MIT
-// An expert of one's own: a small convolution over a signal. Its backward pass is one call
-// (WholeBackwardExpert), which is all that a mixture layer needs.
+// A layer of one's own as a part of an expert: a small convolution over a signal. What it offers is
+// a column function (concept ColumnFunction), all that a Chain and so a mixture layer needs.
 #include <comet/comet.hpp>
 #include <iostream>
 
 using namespace comet;
 
-// f(x) = mean over t of relu(k0 x_t + k1 x_{t+1}), one signal per column.
-class ConvolutionExpert {
+// y_t = relu(k0 x_t + k1 x_{t+1}), one signal per column.
+class SignalConvolution {
  public:
   using Scalar = double;
   using View = MatrixView<double>;
   using ConstView = ConstMatrixView<double>;
+  static constexpr bool independent_columns = true;  // bits of a column: whatever stands beside it
 
-  ConvolutionExpert(Index length, RandomKey key) : length_(length), kernel_(2, 1) {
+  SignalConvolution(Index length, RandomKey key) : length_(length), kernel_(2, 1) {
     key.fill_uniform(kernel_, -0.5, 0.5);
   }
 
   Index input_dim() const { return length_; }
-  Index output_dim() const { return 1; }
-  Index cache_dim() const { return length_ - 1; }  // what the relu made, for the backward pass
+  Index output_dim() const { return length_ - 1; }
+  Index cache_dim() const { return 0; }                  // the way back needs x and y alone
   double cost() const { return 2.0 * double(length_); }  // multiply-adds of a column
 
-  void predict(const ConstView& x, View y, View cache) const {
-    cache = kernel_(0) * x.topRows(cache_dim()) + kernel_(1) * x.bottomRows(cache_dim());
-    cache = cache.cwiseMax(0.0);
-    y = cache.colwise().mean();
+  void predict(const ConstView& x, View y, View) const {
+    y = kernel_(0) * x.topRows(output_dim()) + kernel_(1) * x.bottomRows(output_dim());
+    y = y.cwiseMax(0.0);
   }
   void forward(const ConstView& x, View y, View cache, const TrainingTile&) const {
     predict(x, y, cache);
   }
-  void backward(const ConstView& x, const ConstView&, View cache, View dy, View dx,
-                GradientView<double> gradients) const {
-    const auto left = x.topRows(cache_dim()), right = x.bottomRows(cache_dim());
-    // From here on: the derivative by what the relu took.
-    cache = (cache.array() > 0).cast<double>().rowwise() * dy.row(0).array() / double(cache_dim());
-    auto dkernel = gradients[0];  // of the first tensor that visit() names
-    dkernel(0) += cache.cwiseProduct(left).sum();
-    dkernel(1) += cache.cwiseProduct(right).sum();
+
+  // The way back of a block of columns. What is left in dy, the derivative by what the relu took,
+  // is for accumulate_gradients.
+  void backward_columns(const ConstView&, const ConstView& y, View, View dy, View dx) const {
+    dy = (y.array() > 0).select(dy, 0.0);
     if (dx.size() == 0) return;  // not wanted
-    dx.topRows(cache_dim()) += kernel_(0) * cache;
-    dx.bottomRows(cache_dim()) += kernel_(1) * cache;
+    dx.topRows(output_dim()) += kernel_(0) * dy;
+    dx.bottomRows(output_dim()) += kernel_(1) * dy;
+  }
+  Index num_slices() const { return 1; }  // threads could share more
+  void accumulate_gradients(const ConstView& x, const ConstView&, const ConstView& dy, Index,
+                            GradientView<double> gradients) const {
+    auto dkernel = gradients[0];  // of the first tensor that visit() names
+    dkernel(0) += dy.cwiseProduct(x.topRows(output_dim())).sum();
+    dkernel(1) += dy.cwiseProduct(x.bottomRows(output_dim())).sum();
   }
 
   void visit(auto&& f) const { f("kernel", kernel_); }
@@ -53,9 +57,13 @@ class ConvolutionExpert {
 int main() {
   // A signal's value is its mean rise if it begins above 0, its mean fall if it begins below: two
   // kernels, and a gate that looks at the first element.
+  using Expert = Chain<SignalConvolution, Dense<double>>;
+  const auto expert = [](RandomKey key) {
+    return Expert(SignalConvolution(12, key.fold(0)),
+                  Dense<double>({.input_dim = 11, .output_dim = 1}, key.fold(1)));
+  };
   const CometGate<double> gate({.input_dim = 12, .num_experts = 2, .k = 1}, RandomKey(1));
-  const ConvolutionExpert one(12, RandomKey(2)), other(12, RandomKey(3));
-  MoeLayer layer(gate, std::vector{one, other});
+  MoeLayer layer(gate, std::vector{expert(RandomKey(2)), expert(RandomKey(3))});
   Pass pass(layer);
   Adam adam(layer, {.learning_rate = 0.03});
 

@@ -22,6 +22,7 @@
 #include <comet/dispatch/combine.hpp>
 #include <comet/dispatch/plan.hpp>
 #include <comet/experts/bank.hpp>
+#include <comet/experts/chain.hpp>
 #include <comet/experts/constant.hpp>
 #include <comet/experts/dense.hpp>
 #include <comet/experts/mlp.hpp>
@@ -52,10 +53,12 @@
 #include <comet/inference/routing_cost.hpp>
 #include <comet/kernels/activation.hpp>
 #include <comet/kernels/functions.hpp>
+#include <comet/layers/convolution_2d.hpp>
 #include <comet/layers/dense.hpp>
 #include <comet/layers/dropout.hpp>
 #include <comet/layers/embedding.hpp>
 #include <comet/layers/layer_norm.hpp>
+#include <comet/layers/max_pool_2d.hpp>
 #include <comet/local_search/annealing.hpp>
 #include <comet/local_search/assignment.hpp>
 #include <comet/local_search/concepts.hpp>

@@ -22,16 +22,16 @@ namespace detail {
 struct WithoutOptions {};
 
 template <class Part>
-struct OptionsOfPart {
+struct PartOptionsOf {
   using type = WithoutOptions;
 };
 template <class Part>
 requires requires { typename Part::Options; }
-struct OptionsOfPart<Part> {
+struct PartOptionsOf<Part> {
   using type = typename Part::Options;
 };
 template <class Part>
-using OptionsOf = typename OptionsOfPart<Part>::type;
+using PartOptions = typename PartOptionsOf<Part>::type;
 
 }  // namespace detail
 
@@ -71,7 +71,7 @@ class Chain {
   /// A column's bits do not depend on its neighbours.
   static constexpr bool independent_columns = true;
   /// Settings of the constructor: those of each part.
-  using Options = std::tuple<detail::OptionsOf<Parts>...>;
+  using Options = std::tuple<detail::PartOptions<Parts>...>;
   /// Number of parts.
   static constexpr Index size = sizeof...(Parts);
 
