@@ -71,6 +71,10 @@ class Filters {
       for (Index k = 0; k < depth_; ++k) panel_[k * height + f] = is_one ? from[k] : S(0);
       bias_panel_[f] = is_one ? bias_[first_filter_ + f] : S(0);
     }
+    for (Index k = 0; k < depth_; ++k) {
+      const Index tap = first_tap_ + k;
+      place_[k] = tap / shape_.run() * shape_.row() + tap % shape_.run();
+    }
   }
 
   template <int Registers>
@@ -94,16 +98,8 @@ class Filters {
         tile.sum[c][r] =
             is_first ? simd::ploadu<Packet<S>>(bias_panel_ + r * lanes<S>)
                      : load_lanes(y + c * shape_.filters + r * lanes<S>, used_ - r * lanes<S>);
-    const Index run = shape_.run();
-    Index offset = first_tap_ % run;
-    const S* x_row = x + first_tap_ / run * shape_.row();
-    for (Index k = 0; k < depth_; x_row += shape_.row()) {
-      const Index length = std::min(run - offset, depth_ - k);
-      tile.add(panel_ + k * Registers * lanes<S>, Registers * lanes<S>, lanes<S>, x_row + offset, 1,
-               shape_.step(), length);
-      k += length;
-      offset = 0;
-    }
+    for (Index k = 0; k < depth_; ++k)
+      tile.add(panel_ + k * Registers * lanes<S>, 0, lanes<S>, x + place_[k], 0, shape_.step(), 1);
     const bool cut = relu_ && is_last;
     COMET_UNROLL
     for (int c = 0; c < Columns; ++c) {
@@ -117,6 +113,7 @@ class Filters {
   }
 
   alignas(64) S panel_[std::size_t(most_depth * most_registers * lanes<S>)];
+  Index place_[std::size_t(most_depth)];  // of a tap in what the filters cover
   S bias_panel_[std::size_t(most_registers * lanes<S>)];
   const ConvolutionShape& shape_;
   const S* weight_;

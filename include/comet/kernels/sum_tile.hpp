@@ -14,6 +14,15 @@
 
 namespace comet::detail {
 
+/// Tells the compiler that a value is used from a register: g++ 12 reads it from memory again for
+/// each use, and loads are what the sums wait for.
+template <class P>
+EIGEN_ALWAYS_INLINE void keep_in_register([[maybe_unused]] P& value) {
+#if defined(__GNUC__) && defined(__x86_64__)
+  __asm__("" : "+x"(value));
+#endif
+}
+
 /// A matrix of sums in registers: Registers * lanes down, Columns across.
 template <int Registers, int Columns, class S>
 struct SumTile {
@@ -35,7 +44,10 @@ struct SumTile {
     for (Index k = 0; k < depth; ++k, a += a_step, b += b_step) {
       Packet<S> part[std::size_t(Registers)];
       COMET_UNROLL
-      for (int r = 0; r < Registers; ++r) part[r] = simd::ploadu<Packet<S>>(a + r * a_register);
+      for (int r = 0; r < Registers; ++r) {
+        part[r] = simd::ploadu<Packet<S>>(a + r * a_register);
+        keep_in_register(part[r]);
+      }
       COMET_UNROLL
       for (int c = 0; c < Columns; ++c) {
         const Packet<S> factor = simd::pset1<Packet<S>>(b[c * b_column]);
@@ -107,9 +119,13 @@ EIGEN_ALWAYS_INLINE void for_each_tile(Index count, F&& f) {
     for (; count - c >= columns(); c += columns()) f(c, columns);
   };
   using std::integral_constant;
+  // Of 16 registers; sums fewer than 8 wait for each other.
   if constexpr (Registers == 1) tiles(integral_constant<int, 8>{});
-  if constexpr (Registers == 2) tiles(integral_constant<int, 6>{});
-  tiles(integral_constant<int, 4>{});
+  if constexpr (Registers == 2)  // eight are two fours
+    for (; count - c >= 6 && count - c != 8; c += 6) f(c, integral_constant<int, 6>{});
+  if constexpr (Registers <= 2) tiles(integral_constant<int, 4>{});
+  if constexpr (Registers == 3)
+    for (; count - c >= 3 && count - c != 4; c += 3) f(c, integral_constant<int, 3>{});
   tiles(integral_constant<int, 2>{});
   tiles(integral_constant<int, 1>{});
 }
