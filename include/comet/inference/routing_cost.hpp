@@ -15,6 +15,7 @@
 #include <comet/gates/detail/comet_source.hpp>
 #include <comet/gates/detail/soft_tree.hpp>
 #include <comet/gates/dselect_k.hpp>
+#include <comet/gates/masked.hpp>
 #include <comet/kernels/portable/soft_tree.hpp>
 
 /// \file
@@ -66,7 +67,8 @@ Index planes_of(const CometGate<S>& gate, const Samples<S>& samples) {
 /// COMET evaluates the splits and leaves that a sample reaches: k (2 n - 1) planes at the start and
 /// about k (log2 n + 1) once saturated, so that its cost depends on the samples. All others
 /// evaluate the same planes for every sample: DSelect-k k (ceil(log2 n) + 1), gates of logits n,
-/// those that look at ids or at nothing none. Masked samples cost nothing.
+/// those that look at ids or at nothing none. Masked samples cost nothing. A gate chosen at run time
+/// may be one of MaskedExperts: it costs what the gate within does.
 ///
 /// \param samples  d x B
 /// \return of the whole batch: divided by B it is the cost of a sample
@@ -81,6 +83,8 @@ template <RoutingGate G>
     std::optional<double> cost;
     GateFamily<S>::for_each([&]<class Held>(std::type_identity<Held>) {
       if (const Held* held = gate.template get_if<Held>()) cost = routing_cost(*held, samples);
+      if (const auto* masked = gate.template get_if<MaskedExperts<Held>>())
+        cost = routing_cost(masked->gate(), samples);
     });
     if (cost) return *cost;
     detail::raise("routing_cost", "it is not known what " + detail::a_gate(gate.name()) +
