@@ -17,7 +17,6 @@ void add_compare(CLI::App& program, const Console& console);
 void add_tune(CLI::App& program, const Console& console);
 void add_evaluate(CLI::App& program, const Console& console);
 void add_recommend(CLI::App& program, const Console& console);
-void add_budget(CLI::App& program, const Console& console);
 void add_report(CLI::App& program, const Console& console);
 void add_synthesize(CLI::App& program, const Console& console);
 

@@ -4,6 +4,7 @@
 #include <CLI/CLI.hpp>
 
 #include <movielens/commands/commands.hpp>
+#include <programs/commands/budget.hpp>
 #include <programs/commands/program.hpp>
 
 namespace programs::movielens {

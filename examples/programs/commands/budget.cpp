@@ -1,4 +1,6 @@
 // SPDX-License-Identifier: MIT
+#include <programs/commands/budget.hpp>
+
 #include <cstdint>
 #include <filesystem>
 #include <memory>
@@ -11,7 +13,6 @@
 
 #include <comet/core/random.hpp>
 
-#include <movielens/commands/commands.hpp>
 #include <programs/base/file_error.hpp>
 #include <programs/base/files.hpp>
 #include <programs/commands/command_line.hpp>
@@ -20,7 +21,7 @@
 #include <programs/study/budget.hpp>
 #include <programs/study/trials.hpp>
 
-namespace programs::movielens {
+namespace programs {
 namespace {
 
 struct BudgetOptions {
@@ -79,9 +80,9 @@ void add_budget(CLI::App& program, const Console& console) {
       "how many times fewer trials a loss takes with local search; <= and >= say that\n"
       "it is a bound, where one of the curves does not reach the loss.\n"
       "\n"
-      "Example:\n"
-      "  movielens budget results/comet/trials.jsonl results/comet_search/trials.jsonl");
+      "Example:\n  " +
+      program.get_name() + " budget results/comet/trials.jsonl results/comet_search/trials.jsonl");
   command->callback([o, console] { budget(*o, console); });
 }
 
-}  // namespace programs::movielens
+}  // namespace programs
