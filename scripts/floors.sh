@@ -78,6 +78,7 @@ bad=0
 check_rooms programs base training study report commands
 check_rooms movielens data model commands
 check_rooms next_character data model report commands
-! git grep -nE '^#include <(movielens|next_character)/' -- examples/programs || bad=1
+check_rooms two_pictures data model report commands
+! git grep -nE '^#include <(movielens|next_character|two_pictures)/' -- examples/programs || bad=1
 [ $bad = 0 ] || echo 'floors: these includes lead from a room of a program upward' >&2
 exit $bad

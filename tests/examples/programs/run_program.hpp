@@ -59,6 +59,21 @@ class Child : public comet::test::ChildProcess {
         }) {}
 };
 
+/// All that a training leaves, but for times.
+inline std::string remains_of(const std::filesystem::path& directory) {
+  auto result = nlohmann::json::parse(content_of(directory / "result.json"));
+  for (const char* const time : {"seconds", "seconds_per_epoch", "threads"}) result.erase(time);
+  std::string remains = result.dump() + '\n';
+  std::istringstream epochs(content_of(directory / "metrics.jsonl"));
+  for (std::string line; std::getline(epochs, line);) {
+    auto epoch = nlohmann::json::parse(line);
+    epoch.erase("seconds");
+    remains += epoch.dump() + '\n';
+  }
+  return remains + content_of(directory / "steps.jsonl") +
+         content_of(directory / "model.safetensors");
+}
+
 /// \brief A folder with a folder for each training, until the test ends.
 class Trainings {
  public:

@@ -4,7 +4,6 @@
 #include <csignal>
 #include <cstdint>
 #include <filesystem>
-#include <sstream>
 #include <string>
 #include <thread>
 
@@ -19,26 +18,8 @@
 #include <support/catch.hpp>
 
 using namespace programs::next_character::test;
+using programs::test::remains_of;
 using Json = nlohmann::json;
-
-namespace {
-
-/// All that a training leaves, but for times.
-std::string remains_of(const std::filesystem::path& directory) {
-  Json result = Json::parse(content_of(directory / "result.json"));
-  for (const char* const time : {"seconds", "seconds_per_epoch", "threads"}) result.erase(time);
-  std::string remains = result.dump() + '\n';
-  std::istringstream epochs(content_of(directory / "metrics.jsonl"));
-  for (std::string line; std::getline(epochs, line);) {
-    Json epoch = Json::parse(line);
-    epoch.erase("seconds");
-    remains += epoch.dump() + '\n';
-  }
-  return remains + content_of(directory / "steps.jsonl") +
-         content_of(directory / "model.safetensors");
-}
-
-}  // namespace
 
 TEST_CASE("next_character train: counts in steps, learns, and says so", "[next_character]") {
   const SmallTraining training;

@@ -1,0 +1,110 @@
+// SPDX-License-Identifier: MIT
+#include <two_pictures/model/evaluation.hpp>
+
+#include <algorithm>
+#include <cmath>
+#include <cstdint>
+#include <numeric>
+#include <string>
+
+#include <comet/inference/routing_cost.hpp>
+#include <comet/losses/softmax_cross_entropy.hpp>
+
+namespace programs::two_pictures {
+namespace {
+
+double entropy(const std::vector<double>& shares) {
+  double sum = 0;
+  for (const double p : shares) sum -= p > 0 ? p * std::log(p) : 0;
+  return sum;
+}
+
+}  // namespace
+
+Evaluator::Evaluator(const Examples& examples, std::size_t batch_size)
+    : examples_(&examples), batches_(examples, batch_size) {}
+
+Figures Evaluator::evaluate(const Model& model, Model::Pass& pass) {
+  const auto tasks = std::size_t(model.num_tasks());
+  const auto experts = std::size_t(model.mixture().num_experts());
+  answers_.assign(tasks, Answers(model.num_classes()));
+  loads_.assign(tasks, GateLoad(model.mixture().num_experts()));
+  share_.assign(tasks,
+                ShareByClass(std::size_t(model.num_classes()), std::vector<double>(experts, 0.0)));
+  multiply_adds_ = 0;
+  std::vector<double> loss(tasks, 0.0);
+  for (std::size_t b = 0; b < batches_.size(); ++b) {
+    const Batch batch = batches_[b];
+    const auto samples = Index(batch.size());
+    const auto logits = model.predict(batch.pixels, batch.picture, pass);
+    for (std::size_t task = 0; task < tasks; ++task) {
+      const auto of_task = logits.middleCols(Index(task) * samples, samples);
+      const auto truth = batch.labels.subspan(task * batch.size(), batch.size());
+      loss[task] +=
+          double(samples) * comet::softmax_cross_entropy(of_task, truth, comet::no_gradient);
+      answers_[task].add(of_task, truth);
+    }
+    count(model, pass, batch);
+  }
+  Figures figures;
+  const auto all = double(examples_->size());
+  for (std::size_t task = 0; task < tasks; ++task) {
+    figures.loss += loss[task] / all / double(tasks);
+    const std::string name = tasks == 1 ? "accuracy" : "accuracy_" + std::to_string(task + 1);
+    figures.measures.push_back(
+        {.name = name, .value = answers_[task].accuracy(), .is_headline = true});
+    figures.measures.push_back(
+        {.name = "cross_entropy_" + std::to_string(task + 1), .value = loss[task] / all});
+  }
+  double accuracy = 0;
+  for (const Answers& answers : answers_) accuracy += answers.accuracy() / double(tasks);
+  if (tasks > 1) figures.measures.push_back({.name = "accuracy", .value = accuracy});
+  figures.measures.push_back({.name = "multiply_adds", .value = multiply_adds_ / all});
+  describe_gates(loads_, figures);
+  for (ShareByClass& by_class : share_)
+    for (std::vector<double>& row : by_class) {
+      const double sum = std::accumulate(row.begin(), row.end(), 0.0);
+      for (double& weight : row) weight = sum > 0 ? weight / sum : 0;
+    }
+  return figures;
+}
+
+/// Who was sent where, and what that cost: an expert that both tasks ask for runs once.
+void Evaluator::count(const Model& model, const Model::Pass& pass, const Batch& batch) {
+  const auto& mixture = pass.workspace.mixture();
+  for (std::size_t task = 0; task < loads_.size(); ++task) {
+    const auto& routing = mixture.routing(Index(task));
+    loads_[task].add(routing);
+    for (Index b = 0; b < routing.num_samples(); ++b) {
+      auto& row = share_[task][std::size_t(batch.labels[task * batch.size() + std::size_t(b)])];
+      const auto chosen = routing.experts(b);
+      const auto weights = routing.weights(b);
+      for (std::size_t i = 0; i < chosen.size(); ++i)
+        row[std::size_t(chosen[i])] += double(weights[i]);
+    }
+    multiply_adds_ += comet::routing_cost(model.gates()[task].gate(), batch.pixels);
+  }
+  const auto& experts = model.mixture().experts();
+  for (Index e = 0; e < Index(experts.size()); ++e)
+    multiply_adds_ += double(mixture.plan().count(e)) * experts[std::size_t(e)].cost();
+}
+
+std::vector<double> Evaluator::class_information() const {
+  std::vector<double> information;
+  for (std::size_t task = 0; task < share_.size(); ++task) {
+    const auto& confusion = answers_[task].confusion();
+    std::vector<double> mean(share_[task].front().size(), 0.0);
+    double of_rows = 0;
+    for (std::size_t c = 0; c < confusion.size(); ++c) {
+      const auto samples =
+          std::accumulate(confusion[c].begin(), confusion[c].end(), std::int64_t{0});
+      const double share = double(samples) / double(examples_->size());
+      of_rows += share * entropy(share_[task][c]);
+      for (std::size_t e = 0; e < mean.size(); ++e) mean[e] += share * share_[task][c][e];
+    }
+    information.push_back(std::max(0.0, entropy(mean) - of_rows));
+  }
+  return information;
+}
+
+}  // namespace programs::two_pictures
