@@ -2,6 +2,7 @@
 #pragma once
 
 #include <algorithm>
+#include <type_traits>
 
 #include <comet/core/check.hpp>
 #include <comet/core/concepts.hpp>
@@ -95,9 +96,9 @@ class MaxPool2d {
   /// \brief y = f(x) for a block of columns. \param x  input_dim() x width
   /// \param y  output_dim() x width
   void predict(const ConstMatrixView<S>& x, MatrixView<S> y, MatrixView<S> /*cache*/) const {
-    for (Index b = 0; b < x.cols(); ++b)
-      for_each_window(
-          [&](Index from, Index to) { pool_window(x.col(b).data() + from, y.col(b).data() + to); });
+    for_each_window(x.cols(), [&](Index b, const Window& window, auto pool) {
+      pool_window(pool, window, x.col(b).data() + window.from, y.col(b).data() + window.to);
+    });
   }
   /// \brief The same.
   void forward(const ConstMatrixView<S>& x, MatrixView<S> y, MatrixView<S> cache,
@@ -108,11 +109,10 @@ class MaxPool2d {
   void backward_columns(const ConstMatrixView<S>& x, const ConstMatrixView<S>& y,
                         MatrixView<S> /*cache*/, MatrixView<S> dy, MatrixView<S> dx) const {
     if (dx.size() == 0) return;
-    for (Index b = 0; b < x.cols(); ++b)
-      for_each_window([&](Index from, Index to) {
-        return_window(x.col(b).data() + from, y.col(b).data() + to, dy.col(b).data() + to,
-                      dx.col(b).data() + from);
-      });
+    for_each_window(x.cols(), [&](Index b, const Window& window, auto pool) {
+      return_window(pool, window, x.col(b).data() + window.from, y.col(b).data() + window.to,
+                    dy.col(b).data() + window.to, dx.col(b).data() + window.from);
+    });
   }
   /// There are no gradients of parameters,
   [[nodiscard]] Index num_slices() const noexcept { return 0; }
@@ -143,50 +143,74 @@ class MaxPool2d {
 
   [[nodiscard]] Index row() const { return options_.width * options_.channels; }
 
-  /// f(where a window begins in x, where its channels are in y)
+  /// Channels are taken a register at a time. The last register of a pixel may reach into pixels
+  /// that come later, if the picture has room.
+  struct Window {
+    Index from;  // where it begins in x
+    Index to;    // where its channels are in y
+    Index room;  // numbers from its last pixel, and from `to`, to the ends of the pictures
+  };
+
+  /// f(picture, window, pool) for all windows of all pictures; pool is a constant if it is 2.
   template <class F>
-  void for_each_window(F&& f) const {
-    const Index step = options_.stride * options_.channels;
-    Index to = 0;
-    for (Index i = 0; i < output_height(); ++i)
-      for (Index j = 0; j < output_width(); ++j, to += options_.channels)
-        f(i * options_.stride * row() + j * step, to);
+  void for_each_window(Index pictures, F&& f) const {
+    const auto run = [&](auto pool) {
+      const Index last = (pool - 1) * (row() + options_.channels);
+      for (Index b = 0; b < pictures; ++b)
+        for (Index i = 0, to = 0; i < output_height(); ++i)
+          for (Index j = 0; j < output_width(); ++j, to += options_.channels) {
+            const Index from = options_.stride * (i * row() + j * options_.channels);
+            f(b, Window{from, to, std::min(input_dim() - from - last, output_dim() - to)}, pool);
+          }
+    };
+    if (options_.pool == 2) {
+      run(std::integral_constant<Index, 2>{});
+    } else {
+      run(options_.pool);
+    }
   }
 
   /// f(offset) for the pixels of a window, row by row.
-  template <class F>
-  EIGEN_ALWAYS_INLINE void for_each_pixel(F&& f) const {
-    for (Index u = 0; u < options_.pool; ++u)
-      for (Index v = 0; v < options_.pool; ++v) f(u * row() + v * options_.channels);
+  template <class Pool, class F>
+  EIGEN_ALWAYS_INLINE void for_each_pixel(Pool pool, F&& f) const {
+    for (Index u = 0; u < pool; ++u)
+      for (Index v = 0; v < pool; ++v) f(u * row() + v * options_.channels);
   }
 
-  void pool_window(const S* x, S* y) const {
+  /// What goes to y beyond the channels is overwritten by the windows that come later.
+  template <class Pool>
+  void pool_window(Pool pool, const Window& window, const S* x, S* y) const {
     Index c = 0;
-    for (; c + lanes <= options_.channels; c += lanes) {
+    for (; c < options_.channels && c + lanes <= window.room; c += lanes) {
       auto most = detail::simd::ploadu<Packet>(x + c);
-      for_each_pixel([&](Index offset) {
+      for_each_pixel(pool, [&](Index offset) {
         most = detail::simd::pmax(most, detail::simd::ploadu<Packet>(x + c + offset));
       });
       detail::simd::pstoreu(y + c, most);
     }
     for (; c < options_.channels; ++c) {
       S most = x[c];
-      for_each_pixel([&](Index offset) { most = std::max(most, x[c + offset]); });
+      for_each_pixel(pool, [&](Index offset) { most = std::max(most, x[c + offset]); });
       y[c] = most;
     }
   }
 
-  /// dy goes to the first that is y: what it leaves for the others is 0.
-  void return_window(const S* x, const S* y, const S* dy, S* dx) const {
+  /// dy goes to the first that is y: what it leaves for the others is 0, as it is from the start
+  /// beyond the channels.
+  template <class Pool>
+  void return_window(Pool pool, const Window& window, const S* x, const S* y, const S* dy,
+                     S* dx) const {
     Index c = 0;
     const auto zero = detail::simd::pset1<Packet>(S(0));
-    for (; c + lanes <= options_.channels; c += lanes) {
+    for (; c < options_.channels && c + lanes <= window.room; c += lanes) {
       const auto most = detail::simd::ploadu<Packet>(y + c);
       auto left = detail::simd::ploadu<Packet>(dy + c);
-      for_each_pixel([&](Index offset) {
+      if (c + lanes > options_.channels)
+        left = detail::simd::pselect(first_lanes(options_.channels - c), left, zero);
+      for_each_pixel(pool, [&](Index offset) {
+        S* out = dx + c + offset;
         const auto is_it =
             detail::simd::pcmp_eq(detail::simd::ploadu<Packet>(x + c + offset), most);
-        S* out = dx + c + offset;
         detail::simd::pstoreu(out, detail::simd::padd(detail::simd::ploadu<Packet>(out),
                                                       detail::simd::pselect(is_it, left, zero)));
         left = detail::simd::pselect(is_it, zero, left);
@@ -194,12 +218,18 @@ class MaxPool2d {
     }
     for (; c < options_.channels; ++c) {
       S left = dy[c];
-      for_each_pixel([&](Index offset) {
+      for_each_pixel(pool, [&](Index offset) {
         if (x[c + offset] != y[c]) return;
         dx[c + offset] += left;
         left = S(0);
       });
     }
+  }
+
+  /// True in the first `count` lanes.
+  static Packet first_lanes(Index count) {
+    return detail::simd::pcmp_lt(detail::simd::plset<Packet>(S(0)),
+                                 detail::simd::pset1<Packet>(S(count)));
   }
 
   MaxPool2dOptions options_;
