@@ -271,7 +271,7 @@ TEST_CASE("a chain refuses parts that do not fit") {
 
 namespace {
 
-CometGate<double> make_gate(const Json& c, CometGate<double>*) {
+CometGate<double> golden_gate(const Json& c, CometGate<double>*) {
   return CometGate<double>({.input_dim = c.at("height").get<Index>() * c.at("width").get<Index>(),
                             .num_experts = c.at("num_experts"),
                             .k = c.at("k"),
@@ -279,7 +279,7 @@ CometGate<double> make_gate(const Json& c, CometGate<double>*) {
                             .entropy = c.at("entropy_strength")},
                            RandomKey(0));
 }
-TopKGate<double> make_gate(const Json& c, TopKGate<double>*) {
+TopKGate<double> golden_gate(const Json& c, TopKGate<double>*) {
   return TopKGate<double>({.input_dim = c.at("height").get<Index>() * c.at("width").get<Index>(),
                            .num_experts = c.at("num_experts"),
                            .k = c.at("k")},
@@ -295,7 +295,7 @@ struct PictureModel {
                        MaxPool2d<double>, Dense<double>>;
 
   explicit PictureModel(const Json& c)
-      : mixture(std::vector<Gate>(2, make_gate(c, static_cast<Gate*>(nullptr))),
+      : mixture(std::vector<Gate>(2, golden_gate(c, static_cast<Gate*>(nullptr))),
                 make_experts<Expert>(size(c, "num_experts"), expert_options(c), RandomKey(0))) {
     for (Index task = 0; task < 2; ++task) {
       hidden.emplace_back(
