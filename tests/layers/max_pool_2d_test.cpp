@@ -67,6 +67,11 @@ TEMPLATE_TEST_CASE("max pooling and its gradient are the formula, ties included"
       CAPTURE(o.height, o.width, o.channels, o.pool, o.stride, ties);
       const MaxPool2d<S> layer(o);
       REQUIRE(layer.options().stride == (o.stride > 0 ? o.stride : o.pool));
+      Index rows = 0, columns = 0;
+      for (Index i = 0; i + o.pool <= o.height; i += layer.options().stride) ++rows;
+      for (Index j = 0; j + o.pool <= o.width; j += layer.options().stride) ++columns;
+      REQUIRE(layer.output_height() == rows);
+      REQUIRE(layer.output_width() == columns);
       Matrix<S> x = random_matrix<S>(layer.input_dim(), 3, 1);
       if (ties) x = (x * S(2)).array().round();  // -2..2: most windows have several largest
       const Matrix<S> dy = random_matrix<S>(layer.output_dim(), 3, 2);
