@@ -40,6 +40,13 @@ def main():
                             "threads=1/f32/real_time"]["real_time"] for k in (64, 2))
         print(f"| B={batch} | {every:.0f} | {two:.0f} | {every / two:.1f} | 32 times |")
 
+    print("\n| 43 pictures, 1 thread, f32 | us of the processor | share of the multiply-add peak |\n"
+          "|---|--:|--:|")
+    for name, run in medians(results / "convolution.json").items():
+        part = name.split("/")
+        print(f"| {part[2]}, {part[1].replace('_', ' + ')} | {run['cpu_time']:.0f} | "
+              f"{run['share']:.2f} |")
+
     step = medians(results / "training_step.json")
     print("\n| training step, B=512 | ms | multiply-adds over the peak |\n|---|--:|--:|")
     for name, run in step.items():

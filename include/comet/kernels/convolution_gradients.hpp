@@ -21,8 +21,36 @@ class FilterGradient {
   FilterGradient(const ConvolutionShape& shape, Index first, Index count, S* gradient)
       : shape_(shape), first_(first), count_(count), gradient_(gradient) {}
 
-  /// gradient += (what is covered) dz^T, summed over the positions first.
-  void add(const S* x, const S* dz) const {
+  /// gradient += (what is covered) dz^T, summed over runs of positions first.
+  void add(const S* x, const S* dz) {
+    Index row = 0, column = 0;
+    for (Index first = 0; first < shape_.positions(); first += num_positions_) {
+      num_positions_ = std::min(most_positions, shape_.positions() - first);
+      for (Index p = 0; p < num_positions_; ++p) {
+        place_[p] = row * shape_.stride * shape_.row() + column * shape_.step();
+        if (++column < shape_.out_width) continue;
+        column = 0;
+        ++row;
+      }
+      add_positions(x, dz + first * shape_.filters);
+    }
+  }
+
+ private:
+  /// What they cover and their dz stay in the first-level cache while all filters pass by.
+  static constexpr Index most_positions = 256;
+
+  /// Registers of what is covered, a part of the taps each.
+  struct Taps {
+    Index place;          // in x, of the first register at the first position
+    Index register_step;  // in x, from register to register
+    Index tap;            // that the first register begins with
+    Index tap_step;       // from register to register
+    Index used;           // numbers of the first register that belong to taps,
+    Index fewer;          // and so many fewer of each next one
+  };
+
+  void add_positions(const S* x, const S* dz) const {
     const Index run = shape_.run(), row = shape_.row(), registers = registers_for<S>(run);
     if (registers == 1)  // a register a row of the kernel
       return for_each_group(shape_.kernel_height, [&](Index k, auto group) {
@@ -37,17 +65,6 @@ class FilterGradient {
       });
   }
 
- private:
-  /// Registers of what is covered, a part of the taps each.
-  struct Taps {
-    Index place;          // in x, of the first register at the first position
-    Index register_step;  // in x, from register to register
-    Index tap;            // that the first register begins with
-    Index tap_step;       // from register to register
-    Index used;           // numbers of the first register that belong to taps,
-    Index fewer;          // and so many fewer of each next one
-  };
-
   template <int Registers>
   void tiles(const S* x, const S* dz, const Taps& taps) const {
     for_each_tile<Registers>(count_, [&](Index c, auto columns) {
@@ -60,11 +77,14 @@ class FilterGradient {
   void tile(const S* x, const S* dz, const Taps& taps, S* gradient) const {
     SumTile<Registers, Columns, S> tile;
     tile.set_zero();
-    for (Index row = 0; row < shape_.out_height; ++row)
-      tile.add_within(x + shape_.size(), x + row * shape_.stride * shape_.row() + taps.place,
-                      shape_.step(), taps.register_step,
-                      dz + row * shape_.out_width * shape_.filters, shape_.filters, 1,
-                      shape_.out_width);
+    const Index reach = taps.place + (Registers - 1) * taps.register_step + lanes<S>;
+    Index safe = num_positions_;
+    while (safe > 0 && place_[safe - 1] + reach > shape_.size()) --safe;
+    for (Index p = 0; p < safe; ++p)
+      tile.add(x + place_[p] + taps.place, 0, taps.register_step, dz + p * shape_.filters, 0, 1, 1);
+    for (Index p = safe; p < num_positions_; ++p)
+      tile.add_within(x + shape_.size(), x + place_[p] + taps.place, 0, taps.register_step,
+                      dz + p * shape_.filters, 0, 1, 1);
     COMET_UNROLL
     for (int c = 0; c < Columns; ++c) {
       COMET_UNROLL
@@ -77,6 +97,8 @@ class FilterGradient {
   const ConvolutionShape& shape_;
   Index first_, count_;
   S* gradient_;
+  Index place_[std::size_t(most_positions)];  // what positions cover begins there in x
+  Index num_positions_ = 0;
 };
 
 /// bias_gradient += dz of all positions, for filters first..first+count-1 of one picture.

@@ -157,13 +157,13 @@ class Convolution2d {
     return (options_.filters + filters_per_slice - 1) / filters_per_slice;
   }
   /// \brief Adds one slice of the parameter gradients; cache and dz as backward_columns() left
-  /// them. A picture's positions are summed first, then the pictures in their order.
+  /// them. Runs of a picture's positions are summed first, then they in their order.
   void accumulate_gradients(const ConstMatrixView<S>& x, const ConstMatrixView<S>& cache,
                             const ConstMatrixView<S>& dz, Index slice,
                             GradientView<S> gradients) const {
     const Index first = slice * filters_per_slice;
     const Index count = std::min(filters_per_slice, options_.filters - first);
-    const detail::FilterGradient<S> weight(shape_, first, count, gradients[0].data());
+    detail::FilterGradient<S> weight(shape_, first, count, gradients[0].data());
     for (Index c = 0; c < dz.cols(); ++c) {
       weight.add(padded_dim() > 0 ? cache.col(c).data() : x.col(c).data(), dz.col(c).data());
       detail::add_bias_gradient(shape_, first, count, dz.col(c).data(), gradients[1].data());
