@@ -112,9 +112,12 @@ void add_bias_gradient(const ConvolutionShape& shape, Index first, Index count, 
     SumTile<registers(), 1, S> tile[std::size_t(chains)];
     for (auto& each : tile) each.set_zero();
     const S* a = dz + first + group * lanes<S>;
-    for (Index p = 0; p < shape.positions(); p += chains)
-      for (Index i = 0; i < std::min(chains, shape.positions() - p); ++i)
-        tile[i].add_within(end, a + (p + i) * shape.filters, 0, lanes<S>, &one, 0, 0, 1);
+    Index p = 0;
+    for (; (p + chains) * shape.filters + registers() * lanes<S> <= end - dz; p += chains)
+      for (Index i = 0; i < chains; ++i)
+        tile[i].add(a + (p + i) * shape.filters, 0, lanes<S>, &one, 0, 0, 1);
+    for (; p < shape.positions(); ++p)
+      tile[p % chains].add_within(end, a + p * shape.filters, 0, lanes<S>, &one, 0, 0, 1);
     for (int r = 0; r < registers(); ++r) {
       const auto sum = simd::padd(simd::padd(tile[0].sum[0][r], tile[1].sum[0][r]),
                                   simd::padd(tile[2].sum[0][r], tile[3].sum[0][r]));

@@ -15,11 +15,18 @@
 namespace comet::detail {
 
 /// Tells the compiler that a value is used from a register: g++ 12 reads it from memory again for
-/// each use, and loads are what the sums wait for.
-template <class P>
+/// each use, and loads are what the sums wait for. Of three values it would also write each back,
+/// were they not copied first.
+template <int Registers, class P>
 EIGEN_ALWAYS_INLINE void keep_in_register([[maybe_unused]] P& value) {
 #if defined(__GNUC__) && defined(__x86_64__)
-  __asm__("" : "+x"(value));
+  if constexpr (Registers < 3) {
+    __asm__("" : "+x"(value));
+  } else {
+    P copy = value;
+    __asm__("" : "+x"(copy));
+    value = copy;
+  }
 #endif
 }
 
@@ -46,7 +53,7 @@ struct SumTile {
       COMET_UNROLL
       for (int r = 0; r < Registers; ++r) {
         part[r] = simd::ploadu<Packet<S>>(a + r * a_register);
-        keep_in_register(part[r]);
+        keep_in_register<Registers>(part[r]);
       }
       COMET_UNROLL
       for (int c = 0; c < Columns; ++c) {
