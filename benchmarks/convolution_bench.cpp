@@ -98,8 +98,8 @@ const bool registered = [] {
           ->Unit(benchmark::kMicrosecond);
     };
     add("expert", expert(), false);
-    add("first", Convolution2d<S>(first, RandomKey(1)), true);
-    add("second", Convolution2d<S>(second, RandomKey(1)), true);
+    add("first_convolution", Convolution2d<S>(first, RandomKey(1)), true);
+    add("second_convolution", Convolution2d<S>(second, RandomKey(1)), true);
   }
   return true;
 }();

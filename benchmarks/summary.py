@@ -44,7 +44,7 @@ def main():
           "|---|--:|--:|")
     for name, run in medians(results / "convolution.json").items():
         part = name.split("/")
-        print(f"| {part[2]}, {part[1].replace('_', ' + ')} | {run['cpu_time']:.0f} | "
+        print(f"| {part[2].replace('_', ' ')}, {part[1].replace('_', ' + ')} | {run['cpu_time']:.0f} | "
               f"{run['share']:.2f} |")
 
     step = medians(results / "training_step.json")
