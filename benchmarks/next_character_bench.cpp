@@ -78,8 +78,7 @@ std::vector<std::vector<std::span<const S>>> weights_by_expert(const Model& mode
     const std::string text = name.str();
     for (Index e = 0; e < sizes.num_experts; ++e)
       if (!text.starts_with("embedding") &&
-          (!text.starts_with("experts.") ||
-           text.starts_with("experts." + std::to_string(e) + ".")))
+          (!text.starts_with("experts.") || text.starts_with("experts." + std::to_string(e) + ".")))
         used[std::size_t(e)].emplace_back(values.data(), std::size_t(values.size()));
   });
   return used;
@@ -106,7 +105,8 @@ void one_character(benchmark::State& state) {
   std::vector<double> predicting, reading;
   std::size_t first = 0;
   for (auto _ : state) {
-    const auto window = std::span<const std::int32_t>(text).subspan(first, std::size_t(sizes.window));
+    const auto window =
+        std::span<const std::int32_t>(text).subspan(first, std::size_t(sizes.window));
     first = (first + 1) % (text.size() - window.size());
     auto start = std::chrono::steady_clock::now();
     benchmark::DoNotOptimize(model.predict(window, window.last(1), pass).data());
