@@ -35,7 +35,7 @@ constexpr bool shipped_types_fit() {
   static_assert(ModelOptimizer<Adam<S>, Dense<S>>);
   static_assert(!RoutingGate<DenseExpert<S>>);
   static_assert(!TrainableExpert<CometGate<S>>);
-  static_assert(!TrainableExpert<Dense<S>>);
+  static_assert(TrainableExpert<Dense<S>> && !TrainableExpert<Embedding<S>>);
   static_assert(std::copyable<Layer> && std::copyable<Adam<S>>);
   static_assert(std::is_nothrow_move_constructible_v<Routing<S>>);
   return true;
