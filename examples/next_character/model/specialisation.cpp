@@ -10,6 +10,8 @@ namespace {
 
 using Shares = std::vector<std::vector<double>>;
 
+/// A place counts once, however little weight its experts have: that of a Top-k gate is a
+/// probability.
 /// \param order  the row that stands at each place
 Shares shares_of(std::span<const PlaceRow> rows, std::span<const std::size_t> order,
                  std::span<const KindOfPlace> kinds, comet::Index num_experts) {
@@ -17,10 +19,12 @@ Shares shares_of(std::span<const PlaceRow> rows, std::span<const std::size_t> or
   double sum = 0;
   for (std::size_t place = 0; place < order.size(); ++place) {
     const PlaceRow& row = rows[order[place]];
-    for (std::size_t i = 0; i < row.experts.size(); ++i) {
-      share[std::size_t(kinds[place])][std::size_t(row.experts[i])] += double(row.weights[i]);
-      sum += double(row.weights[i]);
-    }
+    const double weight = std::accumulate(row.weights.begin(), row.weights.end(), 0.0);
+    if (weight == 0) continue;
+    sum += 1;
+    for (std::size_t i = 0; i < row.experts.size(); ++i)
+      share[std::size_t(kinds[place])][std::size_t(row.experts[i])] +=
+          double(row.weights[i]) / weight;
   }
   for (auto& of_kind : share)
     for (double& value : of_kind) value /= sum > 0 ? sum : 1;

@@ -26,7 +26,7 @@ struct PlaceRow {
 
 /// \brief What experts came to be for: how their weight falls on the kinds of place.
 struct Specialisation {
-  /// Per kind and expert, the share of all weight.
+  /// Per kind and expert, the share of all places, divided among its experts by their weight.
   std::vector<std::vector<double>> share;
   double mutual_information = 0;  ///< of kind and expert, in bits
   double of_shuffled_rows = 0;    ///< the same if rows are dealt out at random: what chance gives
