@@ -35,8 +35,12 @@ def python_peer(script, *arguments):
     return json.loads(out)["milliseconds"]
 
 
+def can(statement):
+    return subprocess.run([PYTHON, "-c", statement], capture_output=True).returncode == 0
+
+
 def has_module(name):
-    return subprocess.run([PYTHON, "-c", f"import {name}"], capture_output=True).returncode == 0
+    return can(f"import {name}")
 
 
 def machine():
@@ -65,6 +69,9 @@ def main():
     bench = lambda program, name: lambda: google_benchmark(options.bin / program, name)
     torch = lambda way, threads: lambda: python_peer(
         "torch_training_step.py", "--way", way, "--threads", str(threads))
+    torch_character = lambda way, threads: lambda: python_peer(
+        "torch_next_character.py", "--way", *way.split(), "--threads", str(threads))
+    character_step = "next_character/step/top_k/B=2048/threads={}/f32/real_time"
     scipy = lambda kind: lambda: python_peer("scipy_assignment.py", "--kind", kind)
     groups = {
         "training step, two tasks, n=16 k=2 d=m=256 B=512, f32": {
@@ -75,6 +82,9 @@ def main():
                 "eigen_loop_bench",
                 "peer/eigen_loop/training_step/n=16/k=2/d=256/m=256/threads=1/f32/B:512/real_time"),
         },
+        "training step of next_character, Top-k, one of 8 experts, B=2048, f32": {
+            f"comet, {text}": bench("next_character_bench", character_step.format(threads))
+            for threads, text in ((2, "2 threads"), (1, "1 thread"))},
         "linear assignment, uniform costs, n=1024, f64": {
             "comet": bench("assignment_bench", "assignment/uniform/n=1024/f64")},
         "linear assignment, ten distinct costs, n=1024, f64": {
@@ -86,12 +96,21 @@ def main():
             for threads in (1, 2):
                 groups["training step, two tasks, n=16 k=2 d=m=256 B=512, f32"][
                     f"PyTorch, {text}, {threads} thread{'s' * (threads > 1)}"] = torch(way, threads)
+        ways = {"every": "every expert", "gather": "gathering per expert",
+                "dense": "one expert for all, no mixture"}
+        if can("from torch.nn.functional import grouped_mm"):
+            ways |= {"grouped": "grouped_mm", "grouped --compile": "grouped_mm, compiled"}
+        for way, text in ways.items():
+            for threads in (1, 2):
+                groups["training step of next_character, Top-k, one of 8 experts, B=2048, f32"][
+                    f"PyTorch, {text}, {threads} thread{'s' * (threads > 1)}"] = (
+                        torch_character(way, threads))
     else:
         missing.append("torch")
     if has_module("scipy"):
         names = list(groups)
-        groups[names[1]]["scipy"] = scipy("uniform")
-        groups[names[2]]["scipy"] = scipy("ties")
+        groups[names[2]]["scipy"] = scipy("uniform")
+        groups[names[3]]["scipy"] = scipy("ties")
     else:
         missing.append("scipy")
     if missing:

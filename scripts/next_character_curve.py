@@ -1,0 +1,55 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: MIT
+"""Gathers what next_character_curve.sh has trained into one table.
+
+    scripts/next_character_curve.py DIR TABLE     DIR: with a folder for each comparison
+
+TABLE has a block for each kind of row, its lines by cost: multiply-adds, bits, name. Prints it as
+Markdown as well.
+"""
+
+import argparse
+import json
+import os
+import pathlib
+
+
+def points_of(folder):
+    for file in sorted(folder.glob("*/*/result.json")):
+        result = json.loads(file.read_text())
+        options, test = result["options"], result["test"]
+        gate, experts, width = options["gate"], options["experts"], options["expert_dim"]
+        if gate == "dense":
+            kind, name = "dense", f"dense {width}"
+        else:
+            kind = gate if width == 256 else f"{gate} of other widths"
+            name = f"{experts} experts" + ("" if width == 256 else f" of {width}")
+        yield kind, test["multiply_adds"], test["bits"], name, test["experts_per_sample"]
+
+
+def main():
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("folder", metavar="DIR", type=pathlib.Path)
+    parser.add_argument("table", metavar="TABLE", type=pathlib.Path)
+    options = parser.parse_args()
+    blocks = {kind: [] for kind in ("dense", "top_k", "top_k of other widths", "comet")}
+    for kind, *point in points_of(options.folder):
+        blocks[kind].append(point)
+    text = ""
+    print("| row | bits/character | experts/character | multiply-adds/character |\n|---|--:|--:|--:|")
+    for kind, points in blocks.items():
+        text += f'"{kind}"\n'
+        for cost, bits, name, experts in sorted(points):
+            text += f'{cost:.6g}\t{bits:.5f}\t"{name}"\n'
+            row = name if kind == "dense" else f"{kind.split()[0]}, {name}"
+            print(f"| {row} | {bits:.4f} | {experts:.2f} | {cost:,.0f} |")
+        text += "\n\n"
+    beside = options.table.with_suffix(".tmp")
+    beside.write_text(text)
+    os.replace(beside, options.table)
+
+
+if __name__ == "__main__":
+    main()
