@@ -9,7 +9,7 @@ out=${1:-benchmarks/results}
 build bench
 mkdir -p "$out"
 commit=$(git rev-parse --short HEAD)$(git diff --quiet HEAD -- include benchmarks || echo +)
-for program in ceiling plan route family moe_layer convolution training_step latency optimizer sinkhorn assignment local_search loader; do
+for program in ceiling plan route family moe_layer convolution training_step next_character latency optimizer sinkhorn assignment local_search loader; do
   say "$program"
   "build/bench/bin/${program}_bench" --benchmark_repetitions=5 --benchmark_min_time=0.2 \
     --benchmark_report_aggregates_only=true --benchmark_context=commit="$commit" \
