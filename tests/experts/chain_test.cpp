@@ -350,9 +350,9 @@ Matrix<double> golden_tensor(const Json& tensors, const std::string& name, Index
                                      : part == "2" ? "conv2_"
                                                    : "dense_") +
                                     leaf);
-    const auto all = test::matrix(tensor).reshaped();
+    const Matrix<double> all = test::matrix(tensor);
     const Index size = all.size() / num_experts;
-    return all.segment(expert * size, size);
+    return all.reshaped().segment(expert * size, size);
   }
   if (name.starts_with(gates)) {
     std::string part = part_after(gates);  // 0.split.weight
