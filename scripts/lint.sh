@@ -28,6 +28,7 @@ template class PermutationSearch<float>;
 template class FrozenGate<CometTables<float>>;
 template class FrozenGate<DSelectKTables<float>>;
 template class FrozenGate<TopKTables<float>>;
+template class ExpertBank<Chain<Convolution2d<float>, MaxPool2d<float>, Dense<float>>>;
 template class Dropout<float>;
 template void Adam<float>::step(Layer&, Pass<Layer>&);
 template void Sgd<float>::step(Layer&, Pass<Layer>&);

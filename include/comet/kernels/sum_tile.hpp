@@ -109,7 +109,8 @@ EIGEN_ALWAYS_INLINE void store_lanes(S* out, const Packet<S>& value, Index size)
 /// The first `size` lanes, the others 0.
 template <class S>
 EIGEN_ALWAYS_INLINE Packet<S> load_lanes(const S* values, Index size) {
-  return size >= lanes<S> ? simd::ploadu<Packet<S>>(values) : load_partial(values, size);
+  if (size < lanes<S>) return load_partial(values, size);
+  return simd::ploadu<Packet<S>>(values);
 }
 
 /// The first `size` lanes += value.
