@@ -89,14 +89,13 @@ EIGEN_ALWAYS_INLINE void store_lanes(S* out, const Packet<S>& value, Index size)
   if (size >= lanes<S>) return simd::pstoreu(out, value);
   S values[std::size_t(lanes<S>)];
   simd::pstoreu(values, value);
-  const S* from = values;
+  Index done = 0;
   // By halves: a copy of a length that the compiler does not know is a call.
   const auto some = [&](auto count) {
     if constexpr (count() < lanes<S>) {
       if (!(size & count())) return;
-      std::memcpy(out, from, std::size_t(count()) * sizeof(S));
-      out += count();
-      from += count();
+      std::memcpy(out + done, values + done, std::size_t(count()) * sizeof(S));
+      done += count();
     }
   };
   using std::integral_constant;
@@ -151,7 +150,8 @@ EIGEN_ALWAYS_INLINE void for_each_group(Index count, F&& f) {
 
 template <class S>
 [[nodiscard]] constexpr Index registers_for(Index count) {
-  return (count + lanes<S> - 1) / lanes<S>;
+  constexpr Index size = lanes<S>;
+  return (count + size - 1) / size;
 }
 
 }  // namespace comet::detail
