@@ -210,6 +210,21 @@ TEST_CASE("predict() between forward() and backward() changes nothing") {
   CHECK(test::same_bits(gradients(true), gradients(false)));
 }
 
+TEST_CASE("a convolution that keeps nothing goes back without a forward()") {
+  const Convolution2d<float> layer(options(6, 6, 2, 3, 3, 3, 1, Padding::valid, Activation::relu),
+                                   RandomKey(1));
+  const Matrix<float> x = random_matrix<float>(72, 4, 1);
+  const Matrix<float> dy = random_matrix<float>(layer.output_dim(), 4, 3);
+  Matrix<float> y(layer.output_dim(), 4), dx = Matrix<float>::Zero(72, 4), expected_dx = dx;
+  Pass pass(layer), predicted(layer);
+  layer.forward(x, y, RandomKey(0), pass);
+  layer.backward(x, y, dy, expected_dx, pass);
+  layer.predict(x, y, predicted);
+  layer.backward(x, y, dy, dx, predicted);
+  CHECK(test::same_bits(dx, expected_dx));
+  CHECK(test::same_bits(test::gradients_of(layer, predicted), test::gradients_of(layer, pass)));
+}
+
 TEST_CASE("weights begin as Glorot's, of shape [filters, kernel height, kernel width, channels]") {
   const Convolution2d<double> layer(options(9, 9, 4, 6, 3, 2), RandomKey(1));
   CHECK(layer.weight().shape() == std::vector<Index>{6, 3, 2, 4});

@@ -106,6 +106,20 @@ TEST_CASE("a dense layer gives the same bits for any number of threads, and allo
   }
 }
 
+TEST_CASE("a dense layer that keeps nothing goes back without a forward()") {
+  const Dense<float> layer({.input_dim = 6, .output_dim = 5, .activation = Activation::relu},
+                           RandomKey(1));
+  const Matrix<float> x = random_matrix<float>(6, 200, 1), dy = random_matrix<float>(5, 200, 3);
+  Matrix<float> y(5, 200), dx = Matrix<float>::Zero(6, 200), expected_dx = dx;
+  Pass pass(layer), predicted(layer);
+  layer.forward(x, y, RandomKey(0), pass);
+  layer.backward(x, y, dy, expected_dx, pass);
+  layer.predict(x, y, predicted);
+  layer.backward(x, y, dy, dx, predicted);
+  CHECK(test::same_bits(dx, expected_dx));
+  CHECK(test::same_bits(test::gradients_of(layer, predicted), test::gradients_of(layer, pass)));
+}
+
 TEST_CASE("a dense layer refuses wrong sizes") {
   CHECK_THROWS_WITH(Dense<float>({.input_dim = 0, .output_dim = 1}, RandomKey(0)),
                     "comet::Dense: input_dim is 0, expected at least 1");
