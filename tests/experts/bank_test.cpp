@@ -1,5 +1,9 @@
 // SPDX-License-Identifier: MIT
+#include <cstdint>
 #include <memory>
+#include <mutex>
+#include <set>
+#include <stdexcept>
 #include <string>
 #include <vector>
 
@@ -299,6 +303,73 @@ TEST_CASE("a bank refuses experts and columns that do not fit") {
       counting.predict(unpadded.plan, unpadded.columns, unpadded.outputs, counting_pass),
       "comet::ExpertBank::predict: the number of columns of expert 0 is 5, expected a multiple of "
       "column_multiple() = 20, which plan.build() has to be told");
+}
+
+namespace {
+
+/// y = x, with a cache; tells where the caches lie that it is given.
+class CacheTeller {
+ public:
+  using Scalar = double;
+  static constexpr bool independent_columns = true;
+  struct Places {
+    std::mutex mutex;
+    std::set<const double*> seen;
+  };
+
+  CacheTeller(Index cache_dim, std::shared_ptr<Places> places)
+      : cache_dim_(cache_dim), places_(std::move(places)) {}
+
+  Index input_dim() const { return 2; }
+  Index output_dim() const { return 2; }
+  Index cache_dim() const { return cache_dim_; }
+  double cost() const { return 1e6; }  // worth threads
+  void predict(const ConstMatrixView<double>& x, MatrixView<double> y,
+               MatrixView<double> cache) const {
+    y = x;
+    cache.setConstant(x(0, 0));
+    if (cache.rows() != cache_dim_ || cache.cols() != x.cols())
+      throw std::logic_error("the cache is of another size");
+    const std::lock_guard lock(places_->mutex);
+    places_->seen.insert(cache.data());
+  }
+  void forward(const ConstMatrixView<double>& x, MatrixView<double> y, MatrixView<double> cache,
+               const TrainingTile&) const {
+    predict(x, y, cache);
+  }
+  void backward(const ConstMatrixView<double>&, const ConstMatrixView<double>&, MatrixView<double>,
+                MatrixView<double>, MatrixView<double>, GradientView<double>) const {}
+  template <class F>
+  void visit(F&&) const {}
+
+ private:
+  Index cache_dim_;
+  std::shared_ptr<Places> places_;
+};
+
+}  // namespace
+
+TEST_CASE("predict() has a cache for each thread, training one for each column") {
+  const auto places = std::make_shared<CacheTeller::Places>();
+  // Of unequal sizes: the largest has to have room.
+  const ExpertBank bank(std::vector{CacheTeller(3, places), CacheTeller(1001, places)});
+  Batch<double> batch(Load::full, 2, 1000, 2);  // eight blocks an expert
+  for (const Index threads : {1, 2}) {
+    ThreadPool pool(threads);
+    Pass pass(bank, &pool);
+    places->seen.clear();
+    bank.predict(batch.plan, batch.columns, batch.outputs, pass);
+    CHECK(Index(places->seen.size()) <= threads);
+    // A cache line each: bits of sums do not hang on the thread.
+    for (const double* place : places->seen)
+      CHECK(reinterpret_cast<std::uintptr_t>(place) % 64 ==
+            reinterpret_cast<std::uintptr_t>(*places->seen.begin()) % 64);
+    places->seen.clear();
+    bank.forward(batch.plan, batch.columns, batch.outputs, RandomKey(0), pass);
+    CHECK(places->seen.size() == 16);
+    for (Index e = 0; e < 2; ++e)
+      CHECK(test::same_bits(batch.outputs.matrix().middleCols(1000 * e, 1000), batch.x));
+  }
 }
 
 TEST_CASE("a bank's tensors are those of its experts") {

@@ -13,6 +13,7 @@
 #include <comet/dispatch/columns.hpp>
 #include <comet/dispatch/plan.hpp>
 #include <comet/experts/blocks.hpp>
+#include <comet/experts/caches.hpp>
 #include <comet/experts/padding.hpp>
 
 namespace comet {
@@ -27,7 +28,8 @@ namespace comet {
 /// sum over columns runs in their order, so results are the same bits for any number of threads.
 ///
 /// \par Cost     cost() multiply-adds per column, for most experts twice that backward; scratch:
-///               cache_dim() scalars per column
+///               cache_dim() scalars per column in training, per column of a thread's block in
+///               predict()
 /// \par Threads  const; one Pass per calling thread, whose pool spreads a call
 /// \tparam E     a TrainableExpert
 template <class E>
@@ -82,7 +84,7 @@ class ExpertBank {
   /// \throws std::invalid_argument if a size does not fit
   void predict(const DispatchPlan& plan, const Columns<S>& columns, Columns<S>& outputs,
                Pass<ExpertBank>& pass) const {
-    run("ExpertBank::predict", plan, columns, outputs, pass,
+    run("ExpertBank::predict", false, plan, columns, outputs, pass,
         [](const E& expert, const Task&, const auto& x, auto&& y, auto&& cache) {
           expert.predict(x, y, cache);
         });
@@ -92,7 +94,7 @@ class ExpertBank {
   /// backward() needs.
   void forward(const DispatchPlan& plan, const Columns<S>& columns, Columns<S>& outputs,
                RandomKey key, Pass<ExpertBank>& pass) const {
-    run("ExpertBank::forward", plan, columns, outputs, pass,
+    run("ExpertBank::forward", true, plan, columns, outputs, pass,
         [&](const E& expert, const Task& task, const auto& x, auto&& y, auto&& cache) {
           expert.forward(x, y, cache, TrainingTile{key.fold(task.expert), task.samples});
         });
@@ -145,7 +147,7 @@ class ExpertBank {
   void check_columns(const char* where, std::string_view name, const Columns<S>& columns,
                      const char* dim, Index rows, const DispatchPlan& plan) const;
   template <class Call>
-  void run(const char* where, const DispatchPlan& plan, const Columns<S>& columns,
+  void run(const char* where, bool trains, const DispatchPlan& plan, const Columns<S>& columns,
            Columns<S>& outputs, Pass<ExpertBank>& pass, Call call) const;
   void backward(const DispatchPlan& plan, const Columns<S>& columns, const Columns<S>& outputs,
                 Columns<S>& doutputs, Columns<S>* dcolumns, Pass<ExpertBank>& pass) const;
@@ -164,9 +166,6 @@ template <class E>
 class ExpertBank<E>::Workspace {
   friend class ExpertBank;
 
-  using Map = Eigen::Map<Matrix<S>>;
-
-  /// Places of the experts' caches, one behind the other.
   void start(const ExpertBank& bank, const DispatchPlan& plan) {
     filled_by_ = nullptr;
     first_columns_.clear();
@@ -174,13 +173,6 @@ class ExpertBank<E>::Workspace {
       first_columns_.push_back(plan.first_column(bank.first_ + e));
     detail::cut_blocks(plan, bank.first_, bank.size(), block_columns, bank.column_multiple(),
                        blocks_);
-    cache_begin_.clear();
-    Index total = 0;
-    for (Index e = 0; e < bank.size(); ++e) {
-      cache_begin_.push_back(total);
-      total += plan.padded_count(bank.first_ + e) * bank.experts_[std::size_t(e)].cache_dim();
-    }
-    cache_.shape(1, total);
   }
 
   /// backward() follows forward(): only once, only of the bank that filled it, only for such a
@@ -198,16 +190,9 @@ class ExpertBank<E>::Workspace {
         detail::raise(where, "the pass holds a forward() of another plan");
   }
 
-  /// The cache of an expert's columns first .. first + width - 1; the expert counted from here.
-  [[nodiscard]] Map cache(const E& expert, Index number, Index first, Index width) {
-    const Index rows = expert.cache_dim();
-    return {cache_.matrix().data() + cache_begin_[std::size_t(number)] + first * rows, rows, width};
-  }
-
   std::vector<detail::Block> blocks_;
-  std::vector<Index> cache_begin_;    // per expert
   std::vector<Index> first_columns_;  // per expert and one more: the plan's
-  Buffer<S> cache_;
+  detail::Caches<S> caches_;
   std::vector<GradientView<S>> gradients_;                     // per expert
   std::vector<std::pair<std::int32_t, std::int32_t>> slices_;  // expert and slice of it
   const ExpertBank* filled_by_ = nullptr;  // the forward() that backward() may follow
@@ -241,15 +226,23 @@ void ExpertBank<E>::check_columns(const char* where, std::string_view name,
 
 template <class E>
 template <class Call>
-void ExpertBank<E>::run(const char* where, const DispatchPlan& plan, const Columns<S>& columns,
-                        Columns<S>& outputs, Pass<ExpertBank>& pass, Call call) const {
+void ExpertBank<E>::run(const char* where, bool trains, const DispatchPlan& plan,
+                        const Columns<S>& columns, Columns<S>& outputs, Pass<ExpertBank>& pass,
+                        Call call) const {
   check_plan(where, plan);
   check_columns(where, "columns", columns, "input_dim", input_dim(), plan);
   outputs.fit(output_dim(), plan);
   auto& ws = pass.workspace;
+  ThreadPool* pool = threads_for(plan, pass.pool);
   ws.start(*this, plan);
+  if (trains) {
+    ws.caches_.keep_all(experts_, plan, first_);
+  } else {
+    ws.caches_.share(experts_, std::min(block_columns, plan.num_columns()),
+                     detail::num_workers(pool));
+  }
   auto all = outputs.matrix();
-  parallel_for(threads_for(plan, pass.pool), Index(ws.blocks_.size()), [&](Index i, Index) {
+  parallel_for(pool, Index(ws.blocks_.size()), [&](Index i, Index worker) {
     const detail::Block& block = ws.blocks_[std::size_t(i)];
     const Index number = block.expert - first_;
     const E& expert = experts_[std::size_t(number)];
@@ -259,7 +252,8 @@ void ExpertBank<E>::run(const char* where, const DispatchPlan& plan, const Colum
                     samples.subspan(std::size_t(block.first), std::size_t(last - block.first))};
     call(expert, task, ConstMatrixView<S>(columns.of(plan, block.expert, block.first, block.width)),
          all.middleCols(plan.first_column(block.expert) + block.first, block.width),
-         ws.cache(expert, number, block.first, block.width));
+         trains ? ws.caches_.of_columns(expert, number, block.first, block.width)
+                : ws.caches_.of_worker(expert, worker, block.width));
   });
 }
 
@@ -298,7 +292,7 @@ void ExpertBank<E>::backward_blocks(const DispatchPlan& plan, const Columns<S>& 
     const auto back = [&](MatrixView<S> dx) {
       expert.backward_columns(columns.of(plan, block.expert, block.first, block.width),
                               y.middleCols(column, block.width),
-                              ws.cache(expert, number, block.first, block.width),
+                              ws.caches_.of_columns(expert, number, block.first, block.width),
                               dy.middleCols(column, block.width), dx);
     };
     if (dcolumns == nullptr) return back(no_gradient);
@@ -330,7 +324,7 @@ void ExpertBank<E>::accumulate(const DispatchPlan& plan, const Columns<S>& colum
     const Index column = plan.first_column(first_ + number);
     const Index count = plan.count(first_ + number);
     const ConstMatrixView<S> x(columns.of(plan, first_ + number, 0, count));
-    auto cache = ws.cache(expert, number, 0, count);
+    auto cache = ws.caches_.of_columns(expert, number, 0, count);
     const GradientView<S> gradients = ws.gradients_[std::size_t(number)];
     if constexpr (SplitBackwardExpert<E>) {
       expert.accumulate_gradients(x, cache, dy.middleCols(column, count), slice, gradients);
