@@ -218,7 +218,8 @@ class Trainer {
 
   TrainingResult finish() {
     task_.model() = *state_.best;
-    // The best epoch may be one of the search: what is kept is its order, not the soft one around it.
+    // The best epoch may be one of the search: what is kept is its order, not the soft one around
+    // it.
     auto& gates = task_.model().gates();
     set_order(gates, order_of(gates));
     TrainingResult result;

@@ -67,8 +67,8 @@ Index planes_of(const CometGate<S>& gate, const Samples<S>& samples) {
 /// COMET evaluates the splits and leaves that a sample reaches: k (2 n - 1) planes at the start and
 /// about k (log2 n + 1) once saturated, so that its cost depends on the samples. All others
 /// evaluate the same planes for every sample: DSelect-k k (ceil(log2 n) + 1), gates of logits n,
-/// those that look at ids or at nothing none. Masked samples cost nothing. A gate chosen at run time
-/// may be one of MaskedExperts: it costs what the gate within does.
+/// those that look at ids or at nothing none. Masked samples cost nothing. A gate chosen at run
+/// time may be one of MaskedExperts: it costs what the gate within does.
 ///
 /// \param samples  d x B
 /// \return of the whole batch: divided by B it is the cost of a sample

@@ -153,7 +153,8 @@ TEST_CASE("two_pictures: bad input ends with 2 and one line", "[two_pictures][er
   const std::string out = "--out=" + training.out("refused").string();
   refused({"train", "--data=/nowhere", out}, "/nowhere: there is no such folder");
   refused({"train", "--data=" + training.data(), "--show=three", out}, "--show");
-  refused({"train", "--data=" + training.data(), "--kernel=20", out}, "--kernel is 20, expected at most 11 for 36 x 36 pixels");
+  refused({"train", "--data=" + training.data(), "--kernel=20", out},
+          "--kernel is 20, expected at most 11 for 36 x 36 pixels");
   refused({"train", "--data=" + training.data(), "--k=9", out}, "--k is 9");
   const auto images = std::filesystem::path(training.data()) / "train-images-idx3-ubyte";
   const std::string whole = content_of(images);
