@@ -24,7 +24,7 @@ fail() {
 }
 tried=0
 for script in scripts/* benchmarks/*.* benchmarks/peers/* .ci/run tests/*/*.sh; do
-  [ -x "$script" ] || continue
+  [ -f "$script" ] && [ -x "$script" ] || continue
   [[ $script != *.py ]] || command -v python3 >/dev/null || continue
   tried=$((tried + 1))
   for arguments in --help -h '20 --help'; do
