@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 // expect: comet::ExpertBank: the argument is not an expert
 #include <comet/experts/bank.hpp>
-#include <comet/layers/dense.hpp>
+#include <comet/layers/layer_norm.hpp>
 
-void misuse(comet::ExpertBank<comet::Dense<float>>& bank) { (void)bank.size(); }
+void misuse(comet::ExpertBank<comet::LayerNorm<float>>& bank) { (void)bank.size(); }
