@@ -20,7 +20,7 @@ constexpr double stub_width = 30;  // of a child that is not drawn
 constexpr double tree_gap = 36;
 constexpr double level_height = 62;
 constexpr double box_height = 34;
-constexpr double margin = 6;
+constexpr double tree_margin = 6;
 constexpr std::int64_t last_number = 1 << 20;  // of a node, so that its children's fit
 
 std::string percent(double share) {
@@ -133,18 +133,18 @@ std::string trees_of(const Json& nodes, const std::string& title) {
     if (number < 0 || number > last_number) throw std::out_of_range("number of a node");
     trees[node.at("tree")][number] = node;
   }
-  double left = margin, bottom = 0;
+  double left = tree_margin, bottom = 0;
   std::string drawn;
   for (auto& [tree, its_nodes] : trees) {
     TreeDrawing drawing(std::move(its_nodes));
-    drawing.draw(left, margin);
+    drawing.draw(left, tree_margin);
     drawn += drawing.svg();
     left += drawing.width() + tree_gap;
     bottom = std::max(bottom, drawing.bottom());
   }
   return "<div class=\"wide\"><svg role=\"img\" aria-label=\"" + escaped(title) + "\"" +
-         formatted(" width=\"%.0f\" height=\"%.0f\" font-size=\"12\">\n", left - tree_gap + margin,
-                   bottom + margin) +
+         formatted(" width=\"%.0f\" height=\"%.0f\" font-size=\"12\">\n",
+                   left - tree_gap + tree_margin, bottom + tree_margin) +
          drawn + "</svg></div>\n";
 }
 
