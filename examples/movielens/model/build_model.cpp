@@ -11,8 +11,8 @@
 #include <comet/gates/masked.hpp>
 #include <comet/gates/softmax.hpp>
 
-#include <programs/base/kinds.hpp>
 #include <programs/base/places.hpp>
+#include <programs/training/settings_of_gate.hpp>
 
 namespace programs::movielens {
 namespace {
@@ -33,17 +33,8 @@ comet::AnyGate<float> make_gate(const TrainOptions& o, std::span<const std::int6
   if (o.gate == Hash::name)
     return comet::AnyGate<float>(Hash::balanced(item_frequency, o.model.num_experts));
   if (is_dense(o.gate)) return make_dense_gate(o, task, key);
-  comet::GateOptions options{
-      .input_dim = 2 * o.model.embedding_dim, .num_experts = o.model.num_experts, .k = o.k};
-  const GateKind& kind = gate_kind(o.gate);
-  if (kind.is_smooth) {
-    options.gamma = o.gamma;
-    options.entropy = o.entropy;
-  }
-  if (kind.spreads) options.spread = o.spread;
-  if (kind.splits) options.split_scale = o.split_scale;
-  if (kind.balances) options.load_balance = o.load_balance;
-  return comet::make_gate<float>(o.gate, options, key);
+  return comet::make_gate<float>(
+      o.gate, settings_of_gate(o, 2 * o.model.embedding_dim, o.model.num_experts), key);
 }
 
 }  // namespace

@@ -7,8 +7,8 @@
 #include <comet/gates/hash.hpp>
 #include <comet/gates/make_gate.hpp>
 
-#include <programs/base/kinds.hpp>
 #include <programs/base/places.hpp>
+#include <programs/training/settings_of_gate.hpp>
 
 namespace programs::next_character {
 namespace {
@@ -19,16 +19,7 @@ comet::AnyGate<float> make_gate(const TrainOptions& o, const ModelOptions& sizes
                                 std::span<const std::int64_t> frequency, RandomKey key) {
   if (is_dense(o.gate) || o.gate == Hash::name)
     return comet::AnyGate<float>(Hash::balanced(frequency, sizes.num_experts));
-  comet::GateOptions options{
-      .input_dim = sizes.hidden_dim, .num_experts = sizes.num_experts, .k = o.k};
-  const GateKind& kind = gate_kind(o.gate);
-  if (kind.is_smooth) {
-    options.gamma = o.gamma;
-    options.entropy = o.entropy;
-  }
-  if (kind.spreads) options.spread = o.spread;
-  if (kind.splits) options.split_scale = o.split_scale;
-  if (kind.balances) options.load_balance = o.load_balance;
+  comet::GateOptions options = settings_of_gate(o, sizes.hidden_dim, sizes.num_experts);
   // A single selected logit has the softmax 1, and no gradient.
   if (o.gate == comet::TopKGate<float>::name) options.softmax = comet::TopKSoftmax::all;
   return comet::make_gate<float>(o.gate, options, key);

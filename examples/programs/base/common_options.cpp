@@ -57,6 +57,13 @@ std::vector<Option> gate_options(CommonOptions& o, const comet::Index& num_exper
                  "strength of the penalty on uneven load of " + gates_with(&GateKind::balances))
               .must_be(not_negative())
               .if_it(heeds(&GateKind::balances)),
+          Option("reachability", &o.reachability, "X",
+                 "strength of the penalty on codes without an expert, of " +
+                     gates_with(&GateKind::loses_codes) +
+                     "; without it the weight may be lost where the number of experts is no power "
+                     "of 2")
+              .must_be(not_negative())
+              .if_it(heeds(&GateKind::loses_codes)),
           Option("sparse_by", &o.sparse_by, "N",
                  unit + " by which gamma and the entropy penalty of " +
                      gates_with(&GateKind::is_smooth) +

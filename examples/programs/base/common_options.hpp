@@ -23,6 +23,7 @@ struct CommonOptions {
   double spread = 0;
   double split_scale = 0;
   double load_balance = 0;
+  double reachability = 0;
   std::int64_t sparse_by = 0;  ///< epochs or steps, as the program counts; 0 for never
   double learning_rate = 5e-4;
   std::int64_t batch_size = 512;

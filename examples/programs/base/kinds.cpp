@@ -22,7 +22,9 @@ const std::vector<GateKind>& gate_kinds() {
                       .splits = requires(typename G::Options o) {
       o.split_scale; },
                       .balances = requires(typename G::Options o) {
-      o.load_balance; }});
+      o.load_balance; },
+                      .loses_codes = requires(typename G::Options o) {
+      o.reachability; }});
 });
 return list;
 }

@@ -12,11 +12,12 @@ namespace programs {
 
 struct GateKind {
   std::string name;
-  bool has_k = false;      ///< experts per sample
-  bool is_smooth = false;  ///< gamma and entropy
-  bool spreads = false;    ///< a reward for even use
-  bool splits = false;     ///< the scale that its splits start with
-  bool balances = false;   ///< a penalty on uneven load
+  bool has_k = false;        ///< experts per sample
+  bool is_smooth = false;    ///< gamma and entropy
+  bool spreads = false;      ///< a reward for even use
+  bool splits = false;       ///< the scale that its splits start with
+  bool balances = false;     ///< a penalty on uneven load
+  bool loses_codes = false;  ///< a penalty on weight of experts that there are not
 };
 
 [[nodiscard]] const std::vector<GateKind>& gate_kinds();

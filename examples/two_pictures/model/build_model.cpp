@@ -12,8 +12,8 @@
 #include <comet/gates/masked.hpp>
 #include <comet/gates/softmax.hpp>
 
-#include <programs/base/kinds.hpp>
 #include <programs/base/places.hpp>
+#include <programs/training/settings_of_gate.hpp>
 
 namespace programs::two_pictures {
 namespace {
@@ -37,17 +37,8 @@ comet::AnyGate<float> make_gate(const TrainOptions& o, const ModelOptions& sizes
     return comet::AnyGate<float>(Hash::balanced(frequency, sizes.num_experts));
   }
   if (is_dense(o.gate)) return make_dense_gate(o, sizes, task, key);
-  comet::GateOptions options{
-      .input_dim = sizes.height * sizes.width, .num_experts = sizes.num_experts, .k = o.k};
-  const GateKind& kind = gate_kind(o.gate);
-  if (kind.is_smooth) {
-    options.gamma = o.gamma;
-    options.entropy = o.entropy;
-  }
-  if (kind.spreads) options.spread = o.spread;
-  if (kind.splits) options.split_scale = o.split_scale;
-  if (kind.balances) options.load_balance = o.load_balance;
-  return comet::make_gate<float>(o.gate, options, key);
+  return comet::make_gate<float>(
+      o.gate, settings_of_gate(o, sizes.height * sizes.width, sizes.num_experts), key);
 }
 
 }  // namespace

@@ -42,7 +42,10 @@ std::vector<Option> model_options(ModelOptions& o) {
 
 }  // namespace
 
-TrainOptions::TrainOptions() { epochs = 4; }
+TrainOptions::TrainOptions() {
+  epochs = 4;
+  reachability = 0.05;  // six experts: DSelect-k has codes for eight
+}
 
 const std::vector<std::string>& row_names() {
   static const std::vector<std::string> names = [] {
@@ -96,6 +99,7 @@ Json to_json(const TrainOptions& options) {
 
 TrainOptions options_from(const Json& json) {
   TrainOptions options;
+  options.reachability = 0;  // what is 0 is not written
   table_of(options).read(json);
   return options;
 }
