@@ -67,7 +67,6 @@ std::vector<Option> model_options(ModelOptions& o) {
 
 TrainOptions::TrainOptions() {
   k = 1;
-  entropy = 0.01;
   split_scale = 0.2;
   load_balance = 0.01;
   learning_rate = 2e-3;
