@@ -24,9 +24,12 @@ while [ $# -gt 0 ]; do
 done
 
 build release two_pictures >&2
+names=()
 if [ -z "$data" ]; then
   data=$(scripts/two_pictures_data.sh)
   arguments+=(--data "$data")
+  [ "$data" != data/fashion-mnist ] || [ ${#second[@]} -gt 0 ] ||
+    names=(--names T-shirt,trousers,pullover,dress,coat,sandal,shirt,sneaker,bag,boot)
 fi
 try_install gnuplot || say "without gnuplot there are no pictures, but their data"
 program=build/release/bin/two_pictures
@@ -34,6 +37,6 @@ program=build/release/bin/two_pictures
 for model in "$out"/*/model.safetensors; do
   [ -e "$model" ] || continue
   printf '\nWhat the experts of %s are for:\n' "$(basename "$(dirname "$model")")"
-  "$program" show --model "$model" --data "$data" "${second[@]}" --out "$out/show"
+  "$program" show --model "$model" --data "$data" "${second[@]}" "${names[@]}" --out "$out/show"
   break
 done

@@ -76,6 +76,7 @@
 #include <comet/losses/router_z.hpp>
 #include <comet/losses/softmax_cross_entropy.hpp>
 #include <comet/metrics/calibration.hpp>
+#include <comet/metrics/mutual_information.hpp>
 #include <comet/metrics/roc_auc.hpp>
 #include <comet/metrics/routing.hpp>
 #include <comet/moe_layer.hpp>

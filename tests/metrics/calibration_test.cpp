@@ -60,3 +60,10 @@ TEST_CASE("calibration refuses what is no probability and no label") {
   CHECK_THROWS_WITH(of({0.5}, {2}, 2), "comet::calibration: labels[0] is 2, expected 0 or 1");
   CHECK_THROWS_WITH(of({0.5}, {1}, 0), "comet::calibration: bins is 0, expected at least 1");
 }
+
+TEST_CASE("calibration_error: the mean distance, a bin as heavy as its samples") {
+  const std::vector<CalibrationBin> bins = {{.count = 3, .predicted = 0.2, .observed = 0.5},
+                                            {.count = 1, .predicted = 0.9, .observed = 0.8}};
+  CHECK(comet::calibration_error(bins) == Approx((3 * 0.3 + 0.1) / 4));
+  CHECK(comet::calibration_error({}) == 0);
+}

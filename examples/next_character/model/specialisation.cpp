@@ -2,8 +2,11 @@
 #include <next_character/model/specialisation.hpp>
 
 #include <algorithm>
-#include <cmath>
 #include <numeric>
+
+#include <comet/metrics/mutual_information.hpp>
+
+#include <next_character/model/evaluation.hpp>
 
 namespace programs::next_character {
 namespace {
@@ -31,17 +34,13 @@ Shares shares_of(std::span<const PlaceRow> rows, std::span<const std::size_t> or
   return share;
 }
 
-double mutual_information(const Shares& share) {
-  std::vector<double> of_expert(share.front().size(), 0);
-  for (const auto& of_kind : share)
-    for (std::size_t i = 0; i < of_kind.size(); ++i) of_expert[i] += of_kind[i];
-  double bits = 0;
-  for (const auto& of_kind : share) {
-    const double kind = std::accumulate(of_kind.begin(), of_kind.end(), 0.0);
-    for (std::size_t i = 0; i < of_kind.size(); ++i)
-      if (of_kind[i] > 0) bits += of_kind[i] * std::log2(of_kind[i] / (kind * of_expert[i]));
-  }
-  return bits;
+/// What kind of place and expert share.
+double bits_of_both(const Shares& share) {
+  comet::Matrix<double> together(comet::Index(share.size()), comet::Index(share.front().size()));
+  for (std::size_t kind = 0; kind < share.size(); ++kind)
+    for (std::size_t e = 0; e < share[kind].size(); ++e)
+      together(comet::Index(kind), comet::Index(e)) = share[kind][e];
+  return bits_of(comet::mutual_information(together));
 }
 
 }  // namespace
@@ -57,9 +56,9 @@ Specialisation specialisation_of(std::span<const PlaceRow> rows, std::span<const
   std::iota(order.begin(), order.end(), std::size_t{0});
   Specialisation result;
   result.share = shares_of(rows, order, kinds, num_experts);
-  result.mutual_information = mutual_information(result.share);
+  result.mutual_information = bits_of_both(result.share);
   key.shuffle(std::span(order));
-  result.of_shuffled_rows = mutual_information(shares_of(rows, order, kinds, num_experts));
+  result.of_shuffled_rows = bits_of_both(shares_of(rows, order, kinds, num_experts));
   return result;
 }
 

@@ -8,6 +8,8 @@
 #include <CLI/CLI.hpp>
 
 #include <comet/core/thread_pool.hpp>
+#include <comet/metrics/calibration.hpp>
+#include <comet/metrics/mutual_information.hpp>
 
 #include <programs/base/text_table.hpp>
 #include <programs/commands/command_line.hpp>
@@ -25,26 +27,35 @@ struct EvaluateOptions {
   bool json = false;
 };
 
-Json to_json(const std::vector<Answers::Bin>& calibration) {
+Json to_json(const std::vector<comet::CalibrationBin>& calibration) {
   Json list = Json::array();
-  for (const Answers::Bin& bin : calibration)
+  for (const comet::CalibrationBin& bin : calibration)
     list.push_back(
-        {{"samples", bin.samples}, {"certainty", bin.certainty}, {"accuracy", bin.accuracy}});
+        {{"samples", bin.count}, {"certainty", bin.predicted}, {"accuracy", bin.observed}});
+  return list;
+}
+
+Json rows_of(const Matrix<double>& matrix) {
+  Json list = Json::array();
+  for (Index row = 0; row < matrix.rows(); ++row) {
+    list.push_back(Json::array());
+    for (const double value : matrix.row(row)) list.back().push_back(value);
+  }
   return list;
 }
 
 Json tasks_of(const Evaluator& evaluator) {
   Json list = Json::array();
-  const auto information = evaluator.class_information();
   for (std::size_t task = 0; task < evaluator.answers().size(); ++task) {
     const Answers& answers = evaluator.answers()[task];
+    const Matrix<double>& experts = evaluator.experts_by_class()[task];
     list.push_back({{"accuracy", answers.accuracy()},
                     {"top2_accuracy", answers.top2_accuracy()},
-                    {"calibration_error", answers.calibration_error()},
+                    {"calibration_error", comet::calibration_error(answers.calibration())},
                     {"calibration", to_json(answers.calibration())},
                     {"confusion", answers.confusion()},
-                    {"experts_by_class", evaluator.share_by_class()[task]},
-                    {"class_information", information[task]}});
+                    {"experts_by_class", rows_of(shares_of_rows(experts))},
+                    {"class_information", comet::mutual_information(experts)}});
   }
   return list;
 }
@@ -58,21 +69,22 @@ std::vector<std::string> numbered(std::string first, std::size_t count) {
 /// A line per class: how often it was taken for which, and who spoke.
 void print_task(const Evaluator& evaluator, std::size_t task, std::ostream& out) {
   const Answers& answers = evaluator.answers()[task];
-  const ShareByClass& share = evaluator.share_by_class()[task];
+  const Matrix<double>& together = evaluator.experts_by_class()[task];
+  const Matrix<double> share = shares_of_rows(together);
   out << formatted("\ntask %d: accuracy %.4f  among the first two %.4f  calibration error %.4f\n",
                    int(task) + 1, answers.accuracy(), answers.top2_accuracy(),
-                   answers.calibration_error());
+                   comet::calibration_error(answers.calibration()));
   Cells confusion = {numbered("class, taken for", answers.confusion().size())};
-  Cells experts = {numbered("class, weight by expert", share.front().size())};
-  for (std::size_t c = 0; c < share.size(); ++c) {
+  Cells experts = {numbered("class, weight by expert", std::size_t(share.cols()))};
+  for (Index c = 0; c < share.rows(); ++c) {
     confusion.push_back({std::to_string(c)});
-    for (const auto count : answers.confusion()[c])
+    for (const auto count : answers.confusion()[std::size_t(c)])
       confusion.back().push_back(std::to_string(count));
     experts.push_back({std::to_string(c)});
-    for (const double weight : share[c]) experts.back().push_back(formatted("%.2f", weight));
+    for (const double weight : share.row(c)) experts.back().push_back(formatted("%.2f", weight));
   }
   out << '\n' << text_table(confusion, 1) << '\n' << text_table(experts, 1);
-  out << formatted("class and expert share %.3f nats\n", evaluator.class_information()[task]);
+  out << formatted("class and expert share %.3f nats\n", comet::mutual_information(together));
 }
 
 void evaluate(const EvaluateOptions& o, const Console& console) {

@@ -7,6 +7,7 @@
 #include <numeric>
 #include <ostream>
 #include <span>
+#include <stdexcept>
 #include <string>
 #include <vector>
 
@@ -30,18 +31,25 @@ struct ShowOptions {
   std::string model;
   TrainOptions data;  // the pictures, and threads
   int count = 24;
+  std::vector<std::string> names;
   std::string out = "results/show";
 };
 
-/// Fashion-MNIST's, for its own pictures; else the numbers.
-std::vector<std::string> class_names(const Dataset& data) {
-  static const std::vector<std::string> clothes = {"T-shirt", "trousers", "pullover", "dress",
-                                                   "coat",    "sandal",   "shirt",    "sneaker",
-                                                   "bag",     "boot"};
-  if (data.source.find("fashion") != std::string::npos && data.train.num_classes() == 10)
-    return clothes;
+/// Those that were given; else Fashion-MNIST's for its pictures as Debian installs them, or
+/// numbers.
+std::vector<std::string> class_names(const ShowOptions& o, Index classes) {
+  if (!o.names.empty()) {
+    if (Index(o.names.size()) != classes)
+      throw std::invalid_argument("--names has " + std::to_string(o.names.size()) +
+                                  " names, expected one for each of " + std::to_string(classes) +
+                                  " classes");
+    return o.names;
+  }
+  if (o.data.pictures.data.empty() && classes == num_classes)
+    return {"T-shirt", "trousers", "pullover", "dress", "coat",
+            "sandal",  "shirt",    "sneaker",  "bag",   "boot"};
   std::vector<std::string> names;
-  for (Index c = 0; c < data.train.num_classes(); ++c) names.push_back(std::to_string(c));
+  for (Index c = 0; c < classes; ++c) names.push_back(std::to_string(c));
   return names;
 }
 
@@ -90,13 +98,14 @@ void show(const ShowOptions& o, const Console& console) {
   const Model model = file.model();
   comet::ThreadPool pool(o.data.threads);
   Model::Pass pass(model, &pool);
-  const std::vector<std::string> names = class_names(data);
+  const std::vector<std::string> names = class_names(o, data.test.num_classes());
   std::vector<Plot> plots = {example_sheet(predict(model, data.test, std::size_t(o.count), pass),
                                            data.test.height(), data.test.width(), names)};
   Evaluator evaluator(data.test, std::size_t(file.options().batch_size));
   evaluator.evaluate(model, pass);
-  for (std::size_t task = 0; task < evaluator.share_by_class().size(); ++task)
-    plots.push_back(expert_by_class(evaluator.share_by_class()[task], task + 1, names));
+  for (std::size_t task = 0; task < evaluator.experts_by_class().size(); ++task)
+    plots.push_back(
+        expert_by_class(shares_of_rows(evaluator.experts_by_class()[task]), task + 1, names));
   make_directories(o.out);
   const std::vector<bool> drawn = draw(plots, o.out, console);
   for (std::size_t i = 0; i < plots.size(); ++i)
@@ -120,6 +129,8 @@ void add_show(CLI::App& program, const Console& console) {
     command->add_option(name, value, help)->type_name(type)->capture_default_str();
   };
   option("--count", o->count, "N", "examples on the sheet");
+  add_list(*command, "--names", o->names, "NAME,...",
+           "of the classes (default those of Fashion-MNIST without --data, else numbers)");
   option("--out", o->out, "DIR", "for the pictures and their data");
   command->callback([o, console] { show(*o, console); });
 }

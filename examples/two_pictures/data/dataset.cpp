@@ -35,10 +35,9 @@ struct Collection {
 
 fs::path place_of(const std::string& data) {
   if (!data.empty()) return data;
-  for (const char* const place : {"/usr/share/datasets/fashion-mnist", "data/fashion-mnist"}) {
-    std::error_code error;
-    if (fs::is_directory(place, error)) return place;
-  }
+  const fs::path installed = "/usr/share/datasets/fashion-mnist";
+  std::error_code error;
+  if (fs::is_directory(installed, error)) return installed;
   throw std::invalid_argument(
       "Fashion-MNIST is not installed (Debian package dataset-fashion-mnist); name a folder: "
       "--data "

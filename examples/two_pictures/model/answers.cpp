@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: MIT
 #include <two_pictures/model/answers.hpp>
 
-#include <algorithm>
 #include <cmath>
 
 namespace programs::two_pictures {
@@ -27,31 +26,12 @@ void Answers::add(const comet::ConstMatrixView<float>& logits,
     Index before = 0;
     for (Index c = 0; c < logits.rows(); ++c)
       before += logits(c, b) > logits(label, b) || (logits(c, b) == logits(label, b) && c < label);
-    ++samples_;
     right_ += answer == label;
     right_of_two_ += before < 2;
     ++confusion_[std::size_t(label)][std::size_t(answer)];
-    const double certainty = certainty_of(logits, b, answer);
-    Tenth& tenth = tenths_[std::min(std::size_t(certainty * 10), tenths_.size() - 1)];
-    ++tenth.samples;
-    tenth.right += answer == label;
-    tenth.certainty += certainty;
+    certainty_.push_back(certainty_of(logits, b, answer));
+    is_right_.push_back(answer == label);
   }
-}
-
-std::vector<Answers::Bin> Answers::calibration() const {
-  std::vector<Bin> bins;
-  for (const Tenth& tenth : tenths_)
-    if (const auto samples = double(tenth.samples); tenth.samples > 0)
-      bins.push_back({tenth.samples, tenth.certainty / samples, double(tenth.right) / samples});
-  return bins;
-}
-
-double Answers::calibration_error() const {
-  double sum = 0;
-  for (const Bin& bin : calibration())
-    sum += double(bin.samples) * std::abs(bin.certainty - bin.accuracy);
-  return sum / double(samples_);
 }
 
 }  // namespace programs::two_pictures

@@ -1,9 +1,6 @@
 // SPDX-License-Identifier: MIT
 #include <two_pictures/model/evaluation.hpp>
 
-#include <algorithm>
-#include <cmath>
-#include <cstdint>
 #include <numeric>
 #include <string>
 
@@ -11,26 +8,23 @@
 #include <comet/losses/softmax_cross_entropy.hpp>
 
 namespace programs::two_pictures {
-namespace {
 
-double entropy(const std::vector<double>& shares) {
-  double sum = 0;
-  for (const double p : shares) sum -= p > 0 ? p * std::log(p) : 0;
-  return sum;
+Matrix<double> shares_of_rows(const Matrix<double>& together) {
+  Matrix<double> shares = together;
+  for (Index row = 0; row < shares.rows(); ++row)
+    if (const double sum = shares.row(row).sum(); sum > 0) shares.row(row) /= sum;
+  return shares;
 }
-
-}  // namespace
 
 Evaluator::Evaluator(const Examples& examples, std::size_t batch_size)
     : examples_(&examples), batches_(examples, batch_size) {}
 
 Figures Evaluator::evaluate(const Model& model, Model::Pass& pass) {
   const auto tasks = std::size_t(model.num_tasks());
-  const auto experts = std::size_t(model.mixture().num_experts());
   answers_.assign(tasks, Answers(model.num_classes()));
   loads_.assign(tasks, GateLoad(model.mixture().num_experts()));
-  share_.assign(tasks,
-                ShareByClass(std::size_t(model.num_classes()), std::vector<double>(experts, 0.0)));
+  experts_by_class_.assign(
+      tasks, Matrix<double>::Zero(model.num_classes(), model.mixture().num_experts()));
   multiply_adds_ = 0;
   std::vector<double> loss(tasks, 0.0);
   for (std::size_t b = 0; b < batches_.size(); ++b) {
@@ -61,11 +55,6 @@ Figures Evaluator::evaluate(const Model& model, Model::Pass& pass) {
   if (tasks > 1) figures.measures.push_back({.name = "accuracy", .value = accuracy});
   figures.measures.push_back({.name = "multiply_adds", .value = multiply_adds_ / all});
   describe_gates(loads_, figures);
-  for (ShareByClass& by_class : share_)
-    for (std::vector<double>& row : by_class) {
-      const double sum = std::accumulate(row.begin(), row.end(), 0.0);
-      for (double& weight : row) weight = sum > 0 ? weight / sum : 0;
-    }
   return figures;
 }
 
@@ -76,35 +65,18 @@ void Evaluator::count(const Model& model, const Model::Pass& pass, const Batch& 
     const auto& routing = mixture.routing(Index(task));
     loads_[task].add(routing);
     for (Index b = 0; b < routing.num_samples(); ++b) {
-      auto& row = share_[task][std::size_t(batch.labels[task * batch.size() + std::size_t(b)])];
+      const Index label = batch.labels[task * batch.size() + std::size_t(b)];
       const auto chosen = routing.experts(b);
       const auto weights = routing.weights(b);
+      const double all = std::accumulate(weights.begin(), weights.end(), 0.0);
       for (std::size_t i = 0; i < chosen.size(); ++i)
-        row[std::size_t(chosen[i])] += double(weights[i]);
+        experts_by_class_[task](label, chosen[i]) += double(weights[i]) / all;
     }
     multiply_adds_ += comet::routing_cost(model.gates()[task].gate(), batch.pixels);
   }
   const auto& experts = model.mixture().experts();
   for (Index e = 0; e < Index(experts.size()); ++e)
     multiply_adds_ += double(mixture.plan().count(e)) * experts[std::size_t(e)].cost();
-}
-
-std::vector<double> Evaluator::class_information() const {
-  std::vector<double> information;
-  for (std::size_t task = 0; task < share_.size(); ++task) {
-    const auto& confusion = answers_[task].confusion();
-    std::vector<double> mean(share_[task].front().size(), 0.0);
-    double of_rows = 0;
-    for (std::size_t c = 0; c < confusion.size(); ++c) {
-      const auto samples =
-          std::accumulate(confusion[c].begin(), confusion[c].end(), std::int64_t{0});
-      const double share = double(samples) / double(examples_->size());
-      of_rows += share * entropy(share_[task][c]);
-      for (std::size_t e = 0; e < mean.size(); ++e) mean[e] += share * share_[task][c][e];
-    }
-    information.push_back(std::max(0.0, entropy(mean) - of_rows));
-  }
-  return information;
 }
 
 }  // namespace programs::two_pictures

@@ -12,8 +12,8 @@
 
 namespace programs::two_pictures {
 
-/// \brief How the experts of a task share out a class: rows of weights that add up to 1.
-using ShareByClass = std::vector<std::vector<double>>;
+/// Rows over their sums: of experts_by_class(), the weight of each expert for a class.
+[[nodiscard]] Matrix<double> shares_of_rows(const Matrix<double>& together);
 
 /// \brief Predicts a whole split and scores it.
 class Evaluator {
@@ -25,20 +25,20 @@ class Evaluator {
 
   /// Of the last evaluate(), per task.
   [[nodiscard]] const std::vector<Answers>& answers() const { return answers_; }
-  /// \brief Of the last evaluate(), per task: by class of its picture, the weight of each expert.
-  [[nodiscard]] const std::vector<ShareByClass>& share_by_class() const { return share_; }
-  /// \brief Of the last evaluate(), per task: what a sample's class tells about its experts, in
-  /// nats.
-  [[nodiscard]] std::vector<double> class_information() const;
+  /// \brief Of the last evaluate(), per task: classes x experts, the canvases of a class divided
+  /// among their experts by weight.
+  [[nodiscard]] const std::vector<Matrix<double>>& experts_by_class() const {
+    return experts_by_class_;
+  }
 
  private:
   void count(const Model& model, const Model::Pass& pass, const Batch& batch);
 
   const Examples* examples_;
   Batches batches_;
-  std::vector<Answers> answers_;     // per task
-  std::vector<GateLoad> loads_;      // per task
-  std::vector<ShareByClass> share_;  // per task, sums until evaluate() ends
+  std::vector<Answers> answers_;                  // per task
+  std::vector<GateLoad> loads_;                   // per task
+  std::vector<Matrix<double>> experts_by_class_;  // per task
   double multiply_adds_ = 0;
 };
 

@@ -57,14 +57,14 @@ Plot example_sheet(const std::vector<ShownExample>& examples, Index height, Inde
   return plot;
 }
 
-Plot expert_by_class(const std::vector<std::vector<double>>& shares, std::size_t task,
+Plot expert_by_class(const comet::Matrix<double>& shares, std::size_t task,
                      const std::vector<std::string>& names) {
   Plot plot;
   plot.name = "experts_by_class_" + std::to_string(task);
   plot.title = "Weight of the experts by class of the picture, task " + std::to_string(task);
-  for (std::size_t e = 0; e < shares.front().size(); ++e)
-    for (std::size_t c = 0; c < shares.size(); ++c)
-      plot.data += formatted("%.4f", shares[c][e]) + (c + 1 < shares.size() ? "\t" : "\n");
+  for (Index e = 0; e < shares.cols(); ++e)
+    for (Index c = 0; c < shares.rows(); ++c)
+      plot.data += formatted("%.4f", shares(c, e)) + (c + 1 < shares.rows() ? "\t" : "\n");
   std::string marks;
   for (std::size_t c = 0; c < names.size(); ++c)
     marks += (c == 0 ? "" : ", ") + gnuplot_string(names[c]) + " " + std::to_string(c);
@@ -72,7 +72,7 @@ Plot expert_by_class(const std::vector<std::vector<double>>& shares, std::size_t
                   "\nset palette defined (0 '#ffffff', 1 '" + std::string(blue) +
                   "')\nset cbrange [0:1]\nset ylabel 'expert'\nset ytics 1\n" +
                   formatted("set xrange [-0.5:%g]\nset yrange [-0.5:%g]\n",
-                            double(names.size()) - 0.5, double(shares.front().size()) - 0.5) +
+                            double(names.size()) - 0.5, double(shares.cols()) - 0.5) +
                   "set xtics (" + marks + ") rotate by 40 right\nunset key\nplot '" + plot.name +
                   ".tsv' matrix with image";
   return plot;

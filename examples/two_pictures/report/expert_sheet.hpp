@@ -28,8 +28,8 @@ struct ShownExample {
                                  Index width, const std::vector<std::string>& names);
 
 /// \brief The weight that each expert has for each class, as a heat map.
-/// \param shares  by class, then by expert \param task  from 1
-[[nodiscard]] Plot expert_by_class(const std::vector<std::vector<double>>& shares, std::size_t task,
+/// \param shares  classes x experts \param task  from 1
+[[nodiscard]] Plot expert_by_class(const comet::Matrix<double>& shares, std::size_t task,
                                    const std::vector<std::string>& names);
 
 }  // namespace programs::two_pictures

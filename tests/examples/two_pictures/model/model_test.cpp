@@ -9,6 +9,7 @@
 #include <comet/core/random.hpp>
 #include <comet/core/thread_pool.hpp>
 #include <comet/gates/make_gate.hpp>
+#include <comet/metrics/mutual_information.hpp>
 #include <comet/optimizers/adam.hpp>
 #include <comet/testing/gradient_check.hpp>
 
@@ -131,12 +132,12 @@ TEST_CASE("Answers: accuracy, the first two, confusion and calibration", "[two_p
         std::vector<std::vector<std::int64_t>>{{1, 0, 1}, {1, 0, 0}, {1, 0, 0}});
   const auto bins = answers.calibration();
   REQUIRE(bins.size() == 4);
-  CHECK(bins[0].certainty == Approx(1.0 / 3));
-  CHECK(bins[1].accuracy == 1.0);  // e^2 / (e^2 + e + 1) = 0.665
-  CHECK(bins[3].certainty == Approx(0.99954).margin(1e-4));
+  CHECK(bins[0].predicted == Approx(1.0 / 3));
+  CHECK(bins[1].observed == 1.0);  // e^2 / (e^2 + e + 1) = 0.665
+  CHECK(bins[3].predicted == Approx(0.99954).margin(1e-4));
   double expected = 0;
-  for (const auto& bin : bins) expected += std::abs(bin.certainty - bin.accuracy) / 4;
-  CHECK(answers.calibration_error() == Approx(expected));
+  for (const auto& bin : bins) expected += std::abs(bin.predicted - bin.observed) / 4;
+  CHECK(comet::calibration_error(bins) == Approx(expected));
 }
 
 TEST_CASE("Evaluator: a hash gate tells nothing of the class, a split by class all",
@@ -156,7 +157,9 @@ TEST_CASE("Evaluator: a hash gate tells nothing of the class, a split by class a
   const auto figures = evaluator.evaluate(model, pass);
   CHECK(figures.experts_per_sample == 1);
   // Picture i is of class i mod 10 and goes to expert i mod 2.
-  CHECK(evaluator.class_information().front() == Approx(std::log(2.0)));
-  CHECK(evaluator.share_by_class().front()[3] == std::vector<double>{0, 1});
+  const Matrix<double>& together = evaluator.experts_by_class().front();
+  CHECK(comet::mutual_information(together) == Approx(std::log(2.0)));
+  CHECK(together(3, 0) == 0);
+  CHECK(together(3, 1) == 40);
   CHECK(figures.measure("multiply_adds") == model.mixture().experts().front().cost());
 }
