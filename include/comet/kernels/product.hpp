@@ -6,6 +6,7 @@
 
 #include <comet/core/types.hpp>
 #include <comet/kernels/simd.hpp>
+#include <comet/kernels/sum_tile.hpp>
 
 /// \file
 /// \brief The products of layers and experts: many narrow ones, each with weights of its own.
@@ -128,32 +129,20 @@ struct Strided {
 template <int Registers, int Columns, class S>
 void outer_tile(const S* a, Index depth, const Strided<S>& b, bool accumulate, S* out,
                 Index out_stride) {
-  Packet<S> sum[std::size_t(Columns)][std::size_t(Registers)];
+  SumTile<Registers, Columns, S> tile;
   COMET_UNROLL
   for (int c = 0; c < Columns; ++c) {
     COMET_UNROLL
     for (int r = 0; r < Registers; ++r)
-      sum[c][r] = accumulate ? simd::ploadu<Packet<S>>(out + r * lanes<S> + c * out_stride)
-                             : simd::pset1<Packet<S>>(S(0));
+      tile.sum[c][r] = accumulate ? simd::ploadu<Packet<S>>(out + r * lanes<S> + c * out_stride)
+                                  : simd::pset1<Packet<S>>(S(0));
   }
-  for (Index k = 0; k < depth; ++k) {
-    Packet<S> a_part[std::size_t(Registers)];
-    COMET_UNROLL
-    for (int r = 0; r < Registers; ++r)
-      a_part[r] = simd::ploadu<Packet<S>>(a + (k * Registers + r) * lanes<S>);
-    COMET_UNROLL
-    for (int c = 0; c < Columns; ++c) {
-      const Packet<S> factor =
-          simd::pset1<Packet<S>>(b.data[k * b.row_stride + c * b.column_stride]);
-      COMET_UNROLL
-      for (int r = 0; r < Registers; ++r) sum[c][r] = simd::pmadd(a_part[r], factor, sum[c][r]);
-    }
-  }
+  tile.add(a, Registers * lanes<S>, lanes<S>, b.data, b.row_stride, b.column_stride, depth);
   COMET_UNROLL
   for (int c = 0; c < Columns; ++c) {
     COMET_UNROLL
     for (int r = 0; r < Registers; ++r)
-      simd::pstoreu(out + r * lanes<S> + c * out_stride, sum[c][r]);
+      simd::pstoreu(out + r * lanes<S> + c * out_stride, tile.sum[c][r]);
   }
 }
 
