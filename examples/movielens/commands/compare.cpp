@@ -23,7 +23,7 @@ void add_compare(CLI::App& program, const Console& console) {
       program, console,
       {.what = "Train several gates on the same rows and print one table",
        .gates = {"comet", "top_k"},
-       .rows = row_names(),
+       .rows = gates_and_dense_rows(),
        .rows_help =
            "which gates, dense networks of the cost of k experts (dense, dense_per_task), and\n"
            "a bias per user and per item (biases)",

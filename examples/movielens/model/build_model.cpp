@@ -2,37 +2,25 @@
 #include <movielens/model/build_model.hpp>
 
 #include <cstddef>
-#include <numeric>
 #include <utility>
 #include <vector>
 
 #include <comet/gates/hash.hpp>
 #include <comet/gates/make_gate.hpp>
-#include <comet/gates/masked.hpp>
-#include <comet/gates/softmax.hpp>
 
 #include <programs/base/places.hpp>
-#include <programs/training/settings_of_gate.hpp>
+#include <programs/training/gates_of_rows.hpp>
 
 namespace programs::movielens {
 namespace {
-
-/// All of a dense network's experts, or the k that belong to a task.
-comet::AnyGate<float> make_dense_gate(const TrainOptions& o, Index task, RandomKey key) {
-  comet::SoftmaxGate<float> all(
-      {.input_dim = 2 * o.model.embedding_dim, .num_experts = num_experts_of(o)}, key);
-  if (o.gate == dense) return comet::AnyGate<float>(std::move(all));
-  std::vector<comet::ExpertId> own(std::size_t(o.k));
-  std::iota(own.begin(), own.end(), comet::ExpertId(task * o.k));
-  return comet::AnyGate<float>(comet::MaskedExperts(std::move(all), own));
-}
 
 comet::AnyGate<float> make_gate(const TrainOptions& o, std::span<const std::int64_t> item_frequency,
                                 Index task, RandomKey key) {
   using Hash = comet::HashGate<float>;
   if (o.gate == Hash::name)
     return comet::AnyGate<float>(Hash::balanced(item_frequency, o.model.num_experts));
-  if (is_dense(o.gate)) return make_dense_gate(o, task, key);
+  if (is_dense(o.gate))
+    return make_dense_gate(o, 2 * o.model.embedding_dim, task, Index(Model::num_tasks), key);
   return comet::make_gate<float>(
       o.gate, settings_of_gate(o, 2 * o.model.embedding_dim, o.model.num_experts), key);
 }

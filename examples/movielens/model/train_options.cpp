@@ -48,28 +48,17 @@ std::vector<Option> model_options(ModelOptions& o) {
 
 }  // namespace
 
-const std::vector<std::string>& row_names() {
-  static const std::vector<std::string> names = [] {
-    std::vector<std::string> list = gate_names();
-    list.insert(list.end(), {dense, dense_per_task});
-    return list;
-  }();
-  return names;
-}
-
-bool is_dense(const std::string& row) { return row == dense || row == dense_per_task; }
-
 TaskWeights task_weights(const TrainOptions& o) {
   return {.watched = o.task_weights[0], .rating = o.task_weights[1]};
 }
 
 Index num_experts_of(const TrainOptions& o) {
-  return o.gate == dense ? o.k : o.gate == dense_per_task ? 2 * o.k : o.model.num_experts;
+  return num_experts_of_row(o.gate, o.model.num_experts, o.k, 2);
 }
 
 OptionTable table_of(TrainOptions& o) {
   return OptionTable({data_options(o),
-                      choice_options(o, row_names()),
+                      choice_options(o, gates_and_dense_rows()),
                       {expert_option(o.model)},
                       gate_options(o, o.model.num_experts, "epoch"),
                       {weight_option(o)},

@@ -7,6 +7,7 @@
 #include <movielens/data/table_options.hpp>
 #include <movielens/model/model_options.hpp>
 #include <programs/base/common_options.hpp>
+#include <programs/base/dense_rows.hpp>
 #include <programs/base/json.hpp>
 #include <programs/base/option.hpp>
 
@@ -20,14 +21,6 @@ struct TrainOptions : CommonOptions {
   std::vector<double> task_weights = {0.5, 0.5};
 };
 
-/// \name Networks that a mixture is measured by: k experts for every row, mixed by a softmax.
-/// \{
-inline constexpr const char* dense = "dense";                    ///< the same for both tasks
-inline constexpr const char* dense_per_task = "dense_per_task";  ///< k of its own for each task
-/// \}
-/// What can be trained: all gates, and these.
-[[nodiscard]] const std::vector<std::string>& row_names();
-[[nodiscard]] bool is_dense(const std::string& row);
 [[nodiscard]] TaskWeights task_weights(const TrainOptions& options);
 /// Experts that a row's model has.
 [[nodiscard]] Index num_experts_of(const TrainOptions& options);

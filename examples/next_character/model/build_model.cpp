@@ -8,7 +8,7 @@
 #include <comet/gates/make_gate.hpp>
 
 #include <programs/base/places.hpp>
-#include <programs/training/settings_of_gate.hpp>
+#include <programs/training/gates_of_rows.hpp>
 
 namespace programs::next_character {
 namespace {

@@ -15,7 +15,7 @@ void add_compare(CLI::App& program, const Console& console) {
            "Train several gates and networks without one on the same pictures and print one table",
        .data = "pictures",
        .gates = {"comet", "dselect_k", "top_k", "hash"},
-       .rows = row_names(),
+       .rows = gates_and_dense_rows(),
        .rows_help = "which gates, and networks of the cost of k experts (dense, dense_per_task)",
        .is_dense = is_dense,
        .results = result_words(),

@@ -43,7 +43,8 @@ ModelFile::ModelFile(const std::filesystem::path& path) : file_(path) {
     sizes_.width = examples.at("width");
     sizes_.num_tasks = examples.at("tasks");
     sizes_.num_classes = examples.at("classes");
-    sizes_.num_experts = num_experts_of(options_, sizes_.num_tasks);
+    sizes_.num_experts =
+        num_experts_of_row(options_.gate, options_.model.num_experts, options_.k, sizes_.num_tasks);
   } catch (const Json::exception&) {
     file_.refuse("its description of the model is damaged");
   } catch (const std::invalid_argument& error) {

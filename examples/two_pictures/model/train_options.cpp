@@ -47,21 +47,6 @@ TrainOptions::TrainOptions() {
   reachability = 0.05;  // six experts: DSelect-k has codes for eight
 }
 
-const std::vector<std::string>& row_names() {
-  static const std::vector<std::string> names = [] {
-    std::vector<std::string> list = gate_names();
-    list.insert(list.end(), {dense, dense_per_task});
-    return list;
-  }();
-  return names;
-}
-
-bool is_dense(const std::string& row) { return row == dense || row == dense_per_task; }
-
-Index num_experts_of(const TrainOptions& o, Index num_tasks) {
-  return o.gate == dense ? o.k : o.gate == dense_per_task ? o.k * num_tasks : o.model.num_experts;
-}
-
 ModelOptions model_of(const TrainOptions& o, const Examples& examples) {
   // Twice a filter and a pool of 2 have to leave a pixel.
   const Index side = std::min(examples.height(), examples.width());
@@ -75,14 +60,14 @@ ModelOptions model_of(const TrainOptions& o, const Examples& examples) {
   model.width = examples.width();
   model.num_tasks = examples.num_tasks();
   model.num_classes = examples.num_classes();
-  model.num_experts = num_experts_of(o, model.num_tasks);
+  model.num_experts = num_experts_of_row(o.gate, o.model.num_experts, o.k, model.num_tasks);
   return model;
 }
 
 OptionTable table_of(TrainOptions& o) {
-  return OptionTable({data_options(o), choice_options(o, row_names()), expert_options(o.model),
-                      gate_options(o, o.model.num_experts, "epoch"), schedule_options(o),
-                      model_options(o.model), run_options(o)});
+  return OptionTable({data_options(o), choice_options(o, gates_and_dense_rows()),
+                      expert_options(o.model), gate_options(o, o.model.num_experts, "epoch"),
+                      schedule_options(o), model_options(o.model), run_options(o)});
 }
 
 OptionTable data_table_of(TrainOptions& o) { return OptionTable({data_options(o)}); }

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include <programs/base/common_options.hpp>
+#include <programs/base/dense_rows.hpp>
 #include <programs/base/json.hpp>
 #include <programs/base/option.hpp>
 #include <two_pictures/data/dataset.hpp>
@@ -20,16 +21,6 @@ struct TrainOptions : CommonOptions {
   ModelOptions model;
 };
 
-/// \name Networks that a mixture is measured by: k experts for every canvas, mixed by a softmax.
-/// \{
-inline constexpr const char* dense = "dense";                    ///< the same for all tasks
-inline constexpr const char* dense_per_task = "dense_per_task";  ///< k of its own for each task
-/// \}
-/// What can be trained: all gates, and these.
-[[nodiscard]] const std::vector<std::string>& row_names();
-[[nodiscard]] bool is_dense(const std::string& row);
-/// Experts that a row's model has.
-[[nodiscard]] Index num_experts_of(const TrainOptions& options, Index num_tasks);
 /// The sizes of the model of a row, for such examples.
 /// \throws std::invalid_argument if the filters are too large for them
 [[nodiscard]] ModelOptions model_of(const TrainOptions& options, const Examples& examples);

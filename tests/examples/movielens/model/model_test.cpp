@@ -180,6 +180,6 @@ TEST_CASE("TwoTaskModel: dense networks of the cost of k experts", "[movielens][
     return experts;
   };
   using Rows = std::vector<std::vector<comet::ExpertId>>;
-  CHECK(experts_of(programs::movielens::dense) == Rows{{0, 1}, {0, 1}});
-  CHECK(experts_of(programs::movielens::dense_per_task) == Rows{{0, 1}, {2, 3}});
+  CHECK(experts_of(programs::dense) == Rows{{0, 1}, {0, 1}});
+  CHECK(experts_of(programs::dense_per_task) == Rows{{0, 1}, {2, 3}});
 }
