@@ -13,6 +13,7 @@
 
 #include <programs/base/console.hpp>
 
+#include <support/catch.hpp>
 #include <support/child_process.hpp>
 #include <support/temporary_directory.hpp>
 
@@ -58,6 +59,31 @@ class Child : public comet::test::ChildProcess {
           return outcome.code;
         }) {}
 };
+
+/// The program refuses in one line that holds a reason, with 2, and prints nothing else.
+template <class Program>
+void check_refused(const Arguments& arguments, const std::string& reason) {
+  const Outcome outcome = run_program<Program>(arguments);
+  INFO(outcome.err);
+  CHECK(outcome.code == 2);
+  CHECK(outcome.out.empty());
+  CHECK(lines_in(outcome.err) == 1);
+  CHECK_THAT(outcome.err,
+             Catch::StartsWith(std::string(Program::name) + ": ") && Catch::Contains(reason));
+}
+
+/// A command refuses a model's file that is cut anywhere.
+/// \param arguments  that call it with the file `broken`
+template <class Program>
+void check_cut_model_refused(const std::filesystem::path& model,
+                             const std::filesystem::path& broken, const Arguments& arguments) {
+  const std::string bytes = content_of(model);
+  for (const double share : {0.0, 0.001, 0.1, 0.5, 0.999}) {
+    std::ofstream(broken, std::ios::binary)
+        << bytes.substr(0, std::size_t(share * double(bytes.size())));
+    check_refused<Program>(arguments, broken.filename().string() + ": ");
+  }
+}
 
 /// All that a training leaves, but for times.
 inline std::string remains_of(const std::filesystem::path& directory) {

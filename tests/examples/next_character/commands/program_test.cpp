@@ -226,14 +226,7 @@ TEST_CASE("next_character tune: the search spaces that come with it are right",
 
 TEST_CASE("next_character: bad input ends with 2 and one line", "[next_character][error]") {
   const SmallTraining training;
-  const auto refused = [](const Arguments& arguments, const std::string& reason) {
-    const Outcome outcome = run_program(arguments);
-    INFO(outcome.err);
-    CHECK(outcome.code == 2);
-    CHECK(outcome.out.empty());
-    CHECK(std::count(outcome.err.begin(), outcome.err.end(), '\n') == 1);
-    CHECK_THAT(outcome.err, Catch::StartsWith("next_character: ") && Catch::Contains(reason));
-  };
+  const auto refused = programs::test::check_refused<Program>;
   const std::string broken = training.out("broken").string();
   std::ofstream(broken) << "no model";
   refused({}, "subcommand");
@@ -251,11 +244,6 @@ TEST_CASE("next_character: bad input ends with 2 and one line", "[next_character
   refused({"sample", model, "--temperature=-1"}, "--temperature");
   refused({"sample", model, "--length=-1"}, "--length is -1, expected at least 0");
   refused({"evaluate", model, "--data=" + training.data(), "--endings=.c"}, "holds no file");
-  // Cut anywhere, a model is refused.
-  const std::string bytes = content_of(training.model("a"));
-  for (const double share : {0.0, 0.001, 0.1, 0.5, 0.999}) {
-    std::ofstream(broken, std::ios::binary)
-        << bytes.substr(0, std::size_t(share * double(bytes.size())));
-    refused({"sample", "--model=" + broken}, "broken: ");
-  }
+  programs::test::check_cut_model_refused<Program>(training.model("a"), broken,
+                                                   {"sample", "--model=" + broken});
 }

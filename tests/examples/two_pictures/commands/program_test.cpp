@@ -142,14 +142,7 @@ TEST_CASE("two_pictures tune: the search spaces that come with it are right", "[
 
 TEST_CASE("two_pictures: bad input ends with 2 and one line", "[two_pictures][error]") {
   const SmallTraining training;
-  const auto refused = [](const Arguments& arguments, const std::string& reason) {
-    const Outcome outcome = run_program(arguments);
-    INFO(outcome.err);
-    CHECK(outcome.code == 2);
-    CHECK(outcome.out.empty());
-    CHECK(std::count(outcome.err.begin(), outcome.err.end(), '\n') == 1);
-    CHECK_THAT(outcome.err, Catch::StartsWith("two_pictures: ") && Catch::Contains(reason));
-  };
+  const auto refused = programs::test::check_refused<Program>;
   const std::string out = "--out=" + training.out("refused").string();
   refused({"train", "--data=/nowhere", out}, "/nowhere: there is no such folder");
   refused({"train", "--data=" + training.data(), "--show=three", out}, "--show");
@@ -168,10 +161,6 @@ TEST_CASE("two_pictures: bad input ends with 2 and one line", "[two_pictures][er
   refused({"show", model, data, "--count=0", out}, "--count is 0, expected at least 1");
   refused({"evaluate", model, data, "--second-data=" + training.data()}, "is a model of 36 x 36");
   const std::string broken = training.out("broken").string();
-  const std::string bytes = content_of(training.model("a"));
-  for (const double share : {0.0, 0.001, 0.1, 0.5, 0.999}) {
-    std::ofstream(broken, std::ios::binary)
-        << bytes.substr(0, std::size_t(share * double(bytes.size())));
-    refused({"evaluate", "--model=" + broken, data}, "broken: ");
-  }
+  programs::test::check_cut_model_refused<Program>(training.model("a"), broken,
+                                                   {"evaluate", "--model=" + broken, data});
 }
