@@ -1,12 +1,11 @@
 // SPDX-License-Identifier: MIT
 #include <comet/core/concepts.hpp>
 #include <comet/layers/convolution_2d.hpp>
-#include <comet/testing/gradient_check.hpp>
 
-#include <support/allocation_counter.hpp>
 #include <support/catch.hpp>
 #include <support/direct_convolution.hpp>
 #include <support/golden.hpp>
+#include <support/layer_checks.hpp>
 #include <support/model.hpp>
 
 #include <cmath>
@@ -112,23 +111,8 @@ TEST_CASE("a convolution's gradients agree with finite differences", "[gradient]
         Convolution2d<double> layer(options(5, 4, 2, 3, 3, 2, stride, padding, activation),
                                     RandomKey(1));
         test::parameter(layer, "bias") = random_matrix<double>(3, 1, 5);
-        test::WithInput model(layer, random_matrix<double>(40, 2, 2));
-        const Matrix<double> upstream = random_matrix<double>(layer.output_dim(), 2, 3);
-        Pass pass(layer);
-        Matrix<double> y(layer.output_dim(), 2);
-        const auto loss = [&] {
-          layer.forward(model.x, y, RandomKey(0), pass);
-          return y.cwiseProduct(upstream).sum();
-        };
-        const auto result =
-            testing::check_gradients(model, loss, [&](GradientView<double> gradients) {
-              loss();
-              pass.borrow(model.of_part(gradients));
-              layer.backward(model.x, y, upstream, model.of_input(gradients), pass);
-            });
-        INFO(result.where << ": " << result.analytic << " against " << result.numeric);
-        CHECK(result.largest_error <= 1e-6);
-        CHECK(result.num_checked == 3 * 2 * 2 * 3 + 3 + 2 * 40);
+        CHECK(test::check_layer_gradients(layer, random_matrix<double>(40, 2, 2)) ==
+              3 * 2 * 2 * 3 + 3 + 2 * 40);
       }
 }
 
@@ -156,42 +140,7 @@ TEST_CASE("a picture's bits depend neither on its batch nor on the threads; no a
   CAPTURE(int(activation), int(padding));
   const Convolution2d<float> layer(options(12, 13, 3, 14, 3, 3, 1, padding, activation),
                                    RandomKey(1));
-  const Index pictures = 70;
-  const Matrix<float> x = random_matrix<float>(layer.input_dim(), pictures, 2);
-  const Matrix<float> dy = random_matrix<float>(layer.output_dim(), pictures, 3);
-  Matrix<float> y(layer.output_dim(), pictures), predicted = y, expected_y, expected_dx;
-  std::vector<float> expected;
-  for (const Index threads : {1, 2, 4}) {
-    ThreadPool pool(threads);
-    Pass pass(layer, &pool);
-    Matrix<float> dx = Matrix<float>::Zero(layer.input_dim(), pictures);
-    const auto step = [&] {
-      layer.forward(x, y, RandomKey(0), pass);
-      layer.backward(x, y, dy, dx, pass);
-    };
-    step();
-    if (threads == 1) {
-      expected_y = y;
-      expected_dx = dx;
-      expected = test::gradients_of(layer, pass);
-    }
-    CHECK(test::same_bits(y, expected_y));
-    CHECK(test::same_bits(dx, expected_dx));
-    CHECK(test::same_bits(test::gradients_of(layer, pass), expected));
-    layer.predict(x, predicted, pass);
-    CHECK(test::same_bits(predicted, expected_y));
-    for (const Index b : {0, 33, 69}) {
-      Matrix<float> alone(layer.output_dim(), 1), alone_dx = Matrix<float>::Zero(x.rows(), 1);
-      Pass alone_pass(layer);
-      layer.forward(x.col(b), alone, RandomKey(0), alone_pass);
-      CHECK(test::same_bits(alone, expected_y.col(b)));
-      layer.backward(x.col(b), alone, dy.col(b), alone_dx, alone_pass);
-      CHECK(test::same_bits(alone_dx, expected_dx.col(b)));
-    }
-    if (!test::can_count_allocations) continue;
-    CHECK(test::count_allocations(step) == 0);
-    CHECK(test::count_allocations([&] { layer.predict(x, predicted, pass); }) == 0);
-  }
+  test::check_layer_bits(layer, 70, {0, 33, 69});
 }
 
 TEST_CASE("predict() between forward() and backward() changes nothing") {

@@ -2,11 +2,10 @@
 #include <cmath>
 
 #include <comet/layers/layer_norm.hpp>
-#include <comet/testing/gradient_check.hpp>
 
-#include <support/allocation_counter.hpp>
 #include <support/catch.hpp>
 #include <support/golden.hpp>
+#include <support/layer_checks.hpp>
 #include <support/model.hpp>
 
 using namespace comet;
@@ -53,58 +52,15 @@ TEST_CASE("a layer norm's gradients agree with finite differences", "[gradient]"
       CAPTURE(parameters, d);
       LayerNorm<double> layer({.input_dim = d, .scale_and_shift = parameters, .epsilon = 1e-3});
       if (parameters) test::parameter(layer, "weight") = random_matrix<double>(d, 1, 1);
-      test::WithInput model(layer, random_matrix<double>(d, 3, 2));
-      const Matrix<double> upstream = random_matrix<double>(d, 3, 3);
-      Pass pass(layer);
-      Matrix<double> y(d, 3);
-      const auto loss = [&] {
-        layer.forward(model.x, y, RandomKey(0), pass);
-        return y.cwiseProduct(upstream).sum();
-      };
-      const auto result =
-          testing::check_gradients(model, loss, [&](GradientView<double> gradients) {
-            loss();
-            pass.borrow(model.of_part(gradients));
-            layer.backward(model.x, y, upstream, model.of_input(gradients), pass);
-          });
-      INFO(result.where << ": " << result.analytic << " against " << result.numeric);
-      CHECK(result.largest_error <= 1e-6);
-      CHECK(result.num_checked == (parameters ? 5 : 3) * d);
+      CHECK(test::check_layer_gradients(layer, random_matrix<double>(d, 3, 2)) ==
+            (parameters ? 5 : 3) * d);
     }
 }
 
 TEST_CASE("a layer norm gives the same bits for any batch and any number of threads") {
   LayerNorm<float> layer({.input_dim = 203});
   test::parameter(layer, "weight") = random_matrix<float>(203, 1, 1);
-  const Matrix<float> x = random_matrix<float>(203, 700, 2), dy = random_matrix<float>(203, 700, 3);
-  Matrix<float> y(203, 700), expected_y, expected_dx;
-  std::vector<float> expected;
-  for (const Index threads : {1, 2, 4}) {
-    ThreadPool pool(threads);
-    Pass pass(layer, &pool);
-    Matrix<float> dx = Matrix<float>::Ones(203, 700);
-    const auto step = [&] {
-      layer.forward(x, y, RandomKey(0), pass);
-      layer.backward(x, y, dy, dx, pass);
-    };
-    step();
-    if (threads == 1) {
-      expected_y = y;
-      expected_dx = dx;
-      expected = test::gradients_of(layer, pass);
-    }
-    CHECK(test::same_bits(y, expected_y));
-    CHECK(test::same_bits(dx, expected_dx));
-    CHECK(test::same_bits(test::gradients_of(layer, pass), expected));
-    if (test::can_count_allocations) CHECK(test::count_allocations(step) == 0);
-    for (const Index b : {0, 1, 2, 699}) {  // columns that begin anywhere in memory
-      Matrix<float> alone(203, 1), alone_dx = Matrix<float>::Ones(203, 1);
-      layer.predict(x.col(b), alone, pass);
-      layer.backward(x.col(b), alone, dy.col(b), alone_dx, pass);
-      CHECK(test::same_bits(alone, y.col(b)));
-      CHECK(test::same_bits(alone_dx, expected_dx.col(b)));
-    }
-  }
+  test::check_layer_bits(layer, 700, {0, 1, 2, 699});  // columns that begin anywhere in memory
 }
 
 TEST_CASE("layer norm of equal features is the shift, and wrong sizes are refused") {

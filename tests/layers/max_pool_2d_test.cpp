@@ -1,10 +1,9 @@
 // SPDX-License-Identifier: MIT
 #include <comet/core/concepts.hpp>
 #include <comet/layers/max_pool_2d.hpp>
-#include <comet/testing/gradient_check.hpp>
 
-#include <support/allocation_counter.hpp>
 #include <support/catch.hpp>
+#include <support/layer_checks.hpp>
 #include <support/model.hpp>
 
 #include <vector>
@@ -109,42 +108,14 @@ TEST_CASE("of equal values the first, row by row, has the gradient") {
 TEST_CASE("the gradient of max pooling agrees with finite differences", "[gradient]") {
   for (const auto& o : {MaxPool2dOptions{4, 6, 3}, MaxPool2dOptions{5, 5, 2, 3, 1}}) {
     const MaxPool2d<double> layer(o);
-    test::WithInput model(layer, random_matrix<double>(layer.input_dim(), 2, 2));
-    const Matrix<double> upstream = random_matrix<double>(layer.output_dim(), 2, 3);
-    Pass pass(layer);
-    Matrix<double> y(layer.output_dim(), 2);
-    const auto loss = [&] {
-      layer.forward(model.x, y, RandomKey(0), pass);
-      return y.cwiseProduct(upstream).sum();
-    };
-    const auto result = testing::check_gradients(model, loss, [&](GradientView<double> gradients) {
-      loss();
-      layer.backward(model.x, y, upstream, model.of_input(gradients), pass);
-    });
-    CHECK(result.largest_error <= 1e-6);
-    CHECK(result.num_checked == 2 * layer.input_dim());
+    CHECK(test::check_layer_gradients(layer, random_matrix<double>(layer.input_dim(), 2, 2)) ==
+          2 * layer.input_dim());
   }
 }
 
 TEST_CASE("max pooling gives the same bits for any number of threads, and allocates nothing") {
   const MaxPool2d<float> layer({.height = 33, .width = 20, .channels = 11, .pool = 3, .stride = 2});
-  const Index pictures = 150;
-  const Matrix<float> x = random_matrix<float>(layer.input_dim(), pictures, 2);
-  const Matrix<float> dy = random_matrix<float>(layer.output_dim(), pictures, 3);
-  Matrix<float> y(layer.output_dim(), pictures), expected;
-  for (const Index threads : {1, 2, 4}) {
-    ThreadPool pool(threads);
-    Pass pass(layer, &pool);
-    Matrix<float> dx = Matrix<float>::Zero(layer.input_dim(), pictures);
-    const auto step = [&] {
-      layer.forward(x, y, RandomKey(0), pass);
-      layer.backward(x, y, dy, dx, pass);
-    };
-    step();
-    if (threads == 1) expected = dx;
-    CHECK(test::same_bits(dx, expected));
-    if (test::can_count_allocations) CHECK(test::count_allocations(step) == 0);
-  }
+  test::check_layer_bits(layer, 150, {0, 77, 149});
 }
 
 TEST_CASE("max pooling refuses wrong sizes") {

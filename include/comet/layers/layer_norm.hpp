@@ -60,6 +60,8 @@ class LayerNorm {
 
   /// Number of features d, of outputs too.
   [[nodiscard]] Index input_dim() const noexcept { return options_.input_dim; }
+  /// The same.
+  [[nodiscard]] Index output_dim() const noexcept { return input_dim(); }
   /// The settings in use.
   [[nodiscard]] const LayerNormOptions& options() const noexcept { return options_; }
 
