@@ -61,9 +61,7 @@ void add_evaluate(CLI::App& program, const Console& console) {
       "Say how good a trained model is on a split of its ratings, and how it spreads "
       "the load");
   auto o = std::make_shared<EvaluateOptions>();
-  command->add_option("--model", o->model, "model.safetensors of a training")
-      ->type_name("FILE")
-      ->required();
+  add_model_file(*command, o->model);
   add_options(*command, data_table_of(o->data));
   command->add_option("--split", o->split, "of the ratings, as in the training")
       ->type_name("SPLIT")

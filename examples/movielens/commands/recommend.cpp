@@ -100,9 +100,7 @@ void add_recommend(CLI::App& program, const Console& console) {
   auto* command = program.add_subcommand(
       "recommend", "Name what a user has not rated, would watch and would give many stars");
   auto o = std::make_shared<RecommendOptions>();
-  command->add_option("--model", o->model, "model.safetensors of a training")
-      ->type_name("FILE")
-      ->required();
+  add_model_file(*command, o->model);
   add_options(*command, data_table_of(o->data));
   command->add_option("--user", o->user, "as in the ratings")->type_name("ID")->required();
   command->add_option("--top", o->top, "how many titles")->type_name("N")->capture_default_str();

@@ -93,9 +93,7 @@ void add_explain(CLI::App& program, const Console& console) {
   auto* command = program.add_subcommand(
       "explain", "Show which experts spoke at which characters of a text, as a page for a browser");
   auto o = std::make_shared<ExplainOptions>();
-  command->add_option("--model", o->model, "model.safetensors of a training")
-      ->type_name("FILE")
-      ->required();
+  add_model_file(*command, o->model);
   const OptionTable table = table_of(o->data);
   add_options(*command, table, {"data", "endings"});
   const auto option = [&](const char* name, auto& value, const char* type, const char* help) {

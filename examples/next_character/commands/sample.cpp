@@ -46,9 +46,7 @@ void sample(const SampleOptions& o, const Console& console) {
 void add_sample(CLI::App& program, const Console& console) {
   auto* command = program.add_subcommand("sample", "Write text as a trained model would go on");
   auto o = std::make_shared<SampleOptions>();
-  command->add_option("--model", o->model, "model.safetensors of a training")
-      ->type_name("FILE")
-      ->required();
+  add_model_file(*command, o->model);
   const auto option = [&](const char* name, auto& value, const char* type, const char* help) {
     command->add_option(name, value, help)->type_name(type)->capture_default_str();
   };

@@ -63,6 +63,12 @@ CLI::Option* add_list(CLI::App& command, const char* flag, std::vector<std::int6
   return add_any_list(command, flag, values, type, help);
 }
 
+void add_model_file(CLI::App& command, std::string& file) {
+  command.add_option("--model", file, "model.safetensors of a training")
+      ->type_name("FILE")
+      ->required();
+}
+
 void add_options(CLI::App& command, const OptionTable& table) {
   for (const Option& option : table.options())
     if (option.use != Option::Use::where_named) add_option(command, option);

@@ -32,6 +32,9 @@ CLI::Option* add_list(CLI::App& command, const char* flag, std::vector<std::int6
                       const char* type, const char* help);
 /// \}
 
+/// Registers --model, the file that a training has left; one has to be given.
+void add_model_file(CLI::App& command, std::string& file);
+
 /// Of an option that is one of some names: another one is refused, with the one that may have been
 /// meant.
 [[nodiscard]] CLI::Validator one_of(const std::vector<std::string>& names);

@@ -122,9 +122,7 @@ void add_evaluate(CLI::App& program, const Console& console) {
   auto* command = program.add_subcommand(
       "evaluate", "Say how well a trained model tells pictures, and which experts it asks");
   auto o = std::make_shared<EvaluateOptions>();
-  command->add_option("--model", o->model, "model.safetensors of a training")
-      ->type_name("FILE")
-      ->required();
+  add_model_file(*command, o->model);
   const OptionTable table = table_of(o->data);
   add_options(*command, table, {"data", "second_data", "threads"});
   command->add_option("--split", o->split, "of the pictures, as in the training")

@@ -120,9 +120,7 @@ void add_show(CLI::App& program, const Console& console) {
   auto* command = program.add_subcommand(
       "show", "Draw test examples with the experts that spoke, and experts by class");
   auto o = std::make_shared<ShowOptions>();
-  command->add_option("--model", o->model, "model.safetensors of a training")
-      ->type_name("FILE")
-      ->required();
+  add_model_file(*command, o->model);
   const OptionTable table = table_of(o->data);
   add_options(*command, table, {"data", "second_data", "threads"});
   const auto option = [&](const char* name, auto& value, const char* type, const char* help) {
