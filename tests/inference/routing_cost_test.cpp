@@ -8,6 +8,8 @@
 #include <vector>
 
 #include <comet/gates/make_gate.hpp>
+#include <comet/gates/masked.hpp>
+#include <comet/gates/softmax.hpp>
 #include <comet/inference/explain.hpp>
 #include <comet/inference/routing_cost.hpp>
 
@@ -77,6 +79,13 @@ TEST_CASE("routing_cost: what every sample costs a gate that is no tree, by type
     CHECK(routing_cost(gate, {x, ids, mask}) == double((samples - 1) * planes * d));
     CHECK(routing_cost(*gate.get_if<G>(), {x, ids}) == double(samples * planes * d));
   });
+}
+
+TEST_CASE("routing_cost: a masked gate costs what the gate within does", "[inference][cost]") {
+  const Matrix<double> x = random_matrix<double>(4, 5, 3);
+  const SoftmaxGate<double> all({.input_dim = 4, .num_experts = 3}, RandomKey(1));
+  const AnyGate<double> masked(MaskedExperts(all, std::vector<ExpertId>{0, 2}));
+  CHECK(routing_cost(masked, x) == routing_cost(all, x));
 }
 
 TEST_CASE("routing_cost: refuses samples of another size and gates it does not know",
