@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
 #include <cmath>
+#include <limits>
 
 #include <comet/core/types.hpp>
 #include <comet/metrics/mutual_information.hpp>
@@ -29,6 +30,6 @@ TEST_CASE("mutual_information: refuses what counts nothing", "[metrics][error]")
   wrong(1, 0) = -1;
   CHECK_THROWS_WITH(mutual_information(wrong),
                     "comet::mutual_information: together(1, 0) is -1, expected a number >= 0");
-  wrong(1, 0) = NAN;
+  wrong(1, 0) = std::numeric_limits<double>::quiet_NaN();
   CHECK_THROWS_WITH(mutual_information(wrong), Catch::Contains("together(1, 0) is nan"));
 }
