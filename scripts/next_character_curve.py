@@ -27,6 +27,11 @@ def points_of(folder):
         yield kind, test["multiply_adds"], test["bits"], name, test["experts_per_sample"]
 
 
+def block(kind, points):
+    lines = [f'{cost:.6g}\t{bits:.5f}\t"{name}"\t{used:.1f}\n' for cost, bits, name, used in points]
+    return f'"{kind}"\n' + "".join(lines) + "\n\n"
+
+
 def main():
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -37,17 +42,16 @@ def main():
     blocks = {kind: [] for kind in ("dense", "top_k", "top_k of other widths", "comet")}
     for kind, *point in points_of(options.folder):
         blocks[kind].append(point)
-    text = ""
     print("| row | bits/character | experts/character | multiply-adds/character |\n|---|--:|--:|--:|")
     for kind, points in blocks.items():
-        text += f'"{kind}"\n'
-        for cost, bits, name, experts in sorted(points):
-            text += f'{cost:.6g}\t{bits:.5f}\t"{name}"\n'
+        points.sort()
+        for cost, bits, name, experts in points:
             row = name if kind == "dense" else f"{kind.split()[0]}, {name}"
             print(f"| {row} | {bits:.4f} | {experts:.2f} | {cost:,.0f} |")
-        text += "\n\n"
+    # Eight experts belong to both curves of Top-k.
+    blocks["top_k of other widths"] += [p for p in blocks["top_k"] if p[2] == "8 experts"]
     beside = options.table.with_suffix(".tmp")
-    beside.write_text(text)
+    beside.write_text("".join(block(kind, sorted(points)) for kind, points in blocks.items()))
     os.replace(beside, options.table)
 
 

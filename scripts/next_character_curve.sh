@@ -4,7 +4,7 @@
 # experts and widths, one expert a character. The picture that says when to take a mixture.
 #   scripts/next_character_curve.sh [DIR [STEPS]]
 # Results go to DIR, by default results/next_character_curve; trainings are of STEPS steps, by default
-# 1,000. About half an hour on two cores; a second run goes on where the first has ended.
+# 1,000. About a quarter of an hour on two cores; a second run goes on where the first has ended.
 source "$(dirname "$0")/lib.sh"
 
 out=${1:-results/next_character_curve}

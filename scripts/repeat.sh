@@ -30,7 +30,7 @@ train() {
 # Weights and figures, without times and the number of threads.
 bits() {
   sha256sum <"$work/run/model.safetensors"
-  sed -E 's/"(seconds|seconds_per_epoch|threads)": *[0-9.e+-]+//' "$work/run/result.json" "$work/run/metrics.jsonl"
+  sed -E 's/"(seconds|seconds_per_epoch|test_seconds|threads)": *[0-9.e+-]+//' "$work/run/result.json" "$work/run/metrics.jsonl"
 }
 
 for gate in $gates; do
@@ -65,7 +65,7 @@ def numbers(value, name=""):
     """Every number of a result by its name, times apart."""
     if isinstance(value, dict):
         for key, each in value.items():
-            if key not in ("seconds", "seconds_per_epoch", "threads", "options"):
+            if key not in ("seconds", "seconds_per_epoch", "test_seconds", "threads", "options"):
                 yield from numbers(each, f"{name}.{key}" if name else key)
     elif isinstance(value, list):
         for i, each in enumerate(value):

@@ -34,7 +34,9 @@ RunResult run_result_from(const Json& run) {
   result.training.test = figures_from(with_nan(run.at("test")));
   result.training.best_epoch = run.at("best_epoch");
   result.training.seconds_per_epoch = run.at("seconds_per_epoch");
-  result.training.seconds = run.value("seconds", 0.0);  // tables of before have not said it
+  // Tables of before have not said these.
+  result.training.seconds = run.value("seconds", 0.0);
+  result.training.test_seconds = run.value("test_seconds", 0.0);
   result.parameters = run.at("parameters");
   return result;
 }
@@ -45,9 +47,9 @@ Cells result_cells(const std::vector<ResultRow>& rows, const ResultWords& words)
   Cells cells = {{"gate"}};
   if (words.has_local_search) cells.front().push_back("local search");
   for (const ResultColumn& column : words.measures) cells.front().push_back(column.title);
-  cells.front().insert(cells.front().end(),
-                       {"experts/" + words.samples,
-                        words.is_timed_by_epoch ? "seconds/epoch" : "seconds", "parameters"});
+  cells.front().insert(cells.front().end(), {"experts/" + words.samples,
+                                             words.is_timed_by_epoch ? "seconds/epoch" : "seconds",
+                                             "test seconds", "parameters"});
   for (const ResultRow& row : rows) {
     cells.push_back({row.gate});
     if (words.has_local_search) cells.back().push_back(row.local_search);
@@ -61,6 +63,7 @@ Cells result_cells(const std::vector<ResultRow>& rows, const ResultWords& words)
     add(1, [&](const RunResult& r) {
       return words.is_timed_by_epoch ? r.training.seconds_per_epoch : r.training.seconds;
     });
+    add(2, [](const RunResult& r) { return r.training.test_seconds; });
     cells.back().push_back(std::to_string(row.runs.front().parameters));
   }
   return cells;
@@ -85,6 +88,7 @@ Json to_json(const std::vector<ResultRow>& rows) {
                       {"best_epoch", run.training.best_epoch},
                       {"seconds_per_epoch", run.training.seconds_per_epoch},
                       {"seconds", run.training.seconds},
+                      {"test_seconds", run.training.test_seconds},
                       {"parameters", run.parameters}});
     list.push_back({{"gate", row.gate}, {"local_search", row.local_search}, {"runs", runs}});
   }

@@ -44,6 +44,7 @@ struct TrainingResult {
   int best_epoch = 0;
   double seconds = 0;                                ///< all of it
   double seconds_per_epoch = 0;                      ///< mean
+  double test_seconds = 0;                           ///< to predict what is held out for the test
   Figures validation;                                ///< of the best epoch
   Figures test;                                      ///< with the weights of the best epoch
   std::vector<comet::GateAnnealing> annealing = {};  ///< of its gates, where they are steered

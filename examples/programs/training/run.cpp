@@ -29,6 +29,7 @@ RunResult run_result_from(const Json& json) {
   result.training.best_epoch = json.at("best_epoch");
   result.training.seconds = json.at("seconds");
   result.training.seconds_per_epoch = json.at("seconds_per_epoch");
+  result.training.test_seconds = json.value("test_seconds", 0.0);
   result.parameters = json.at("parameters");
   return result;
 }
@@ -145,6 +146,7 @@ void write_result(const CommonOptions& options, const RunDescription& descriptio
                {"test", to_json(result.training.test)},
                {"threads", threads},
                {"seconds_per_epoch", result.training.seconds_per_epoch},
+               {"test_seconds", result.training.test_seconds},
                {"seconds", result.training.seconds}});
   write_atomically(std::filesystem::path(options.out) / result_name, json.dump(2) + "\n");
 }

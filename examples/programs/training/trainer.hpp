@@ -228,8 +228,10 @@ class Trainer {
     result.best_epoch = progress_.best_epoch;
     result.validation = progress_.validation;
     result.seconds_per_epoch = progress_.epoch_start / result.epochs;
+    const double before_test = stopwatch_.seconds();
     result.test = task_.test();
     result.seconds = stopwatch_.seconds();
+    result.test_seconds = result.seconds - before_test;
     return result;
   }
 

@@ -88,7 +88,8 @@ void check_cut_model_refused(const std::filesystem::path& model,
 /// All that a training leaves, but for times.
 inline std::string remains_of(const std::filesystem::path& directory) {
   auto result = nlohmann::json::parse(content_of(directory / "result.json"));
-  for (const char* const time : {"seconds", "seconds_per_epoch", "threads"}) result.erase(time);
+  for (const char* const time : {"seconds", "seconds_per_epoch", "test_seconds", "threads"})
+    result.erase(time);
   std::string remains = result.dump() + '\n';
   std::istringstream epochs(content_of(directory / "metrics.jsonl"));
   for (std::string line; std::getline(epochs, line);) {

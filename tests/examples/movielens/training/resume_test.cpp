@@ -34,6 +34,7 @@ std::string remains_of(const std::filesystem::path& directory) {
   Json result = Json::parse(content_of(directory / "result.json"));
   result.erase("seconds");
   result.erase("seconds_per_epoch");
+  result.erase("test_seconds");
   remains += result.dump() + '\n';
   std::istringstream epochs(content_of(directory / "metrics.jsonl"));
   for (std::string line; std::getline(epochs, line);) {
