@@ -1,6 +1,4 @@
 // SPDX-License-Identifier: MIT
-#include <algorithm>
-#include <chrono>
 #include <cstdint>
 #include <span>
 #include <string>
@@ -11,6 +9,8 @@
 #include <comet/comet.hpp>
 #include <next_character/model/model.hpp>
 #include <next_character/model/optimizer.hpp>
+
+#include <support/timing.hpp>
 
 /// \file
 /// \brief The model of next_character at its defaults with Top-k, k = 1: a training step, and one
@@ -84,17 +84,6 @@ std::vector<std::vector<std::span<const S>>> weights_by_expert(const Model& mode
   return used;
 }
 
-double microseconds_since(std::chrono::steady_clock::time_point start) {
-  return std::chrono::duration<double, std::micro>(std::chrono::steady_clock::now() - start)
-      .count();
-}
-
-double median(std::vector<double>& times) {
-  const auto middle = times.begin() + std::ptrdiff_t(times.size() / 2);
-  std::nth_element(times.begin(), middle, times.end());
-  return *middle;
-}
-
 /// In turns, so that a busy machine slows both.
 void one_character(benchmark::State& state) {
   const RandomKey key(1);
@@ -108,19 +97,19 @@ void one_character(benchmark::State& state) {
     const auto window =
         std::span<const std::int32_t>(text).subspan(first, std::size_t(sizes.window));
     first = (first + 1) % (text.size() - window.size());
-    auto start = std::chrono::steady_clock::now();
+    auto start = bench::Clock::now();
     benchmark::DoNotOptimize(model.predict(window, window.last(1), pass).data());
-    predicting.push_back(microseconds_since(start));
+    predicting.push_back(bench::microseconds_since(start));
 
     const Index expert = pass.workspace.mixture().routing().experts(0).front();
-    start = std::chrono::steady_clock::now();
+    start = bench::Clock::now();
     for (const auto& values : used[std::size_t(expert)])
       benchmark::DoNotOptimize(
           Eigen::Map<const Eigen::Array<S, Eigen::Dynamic, 1>>(values.data(), Index(values.size()))
               .sum());
-    reading.push_back(microseconds_since(start));
+    reading.push_back(bench::microseconds_since(start));
   }
-  const double predict = median(predicting), read = median(reading);
+  const double predict = bench::percentile(predicting, 0.5), read = bench::percentile(reading, 0.5);
   state.counters["predict_us"] = predict;
   state.counters["read_us"] = read;
   state.counters["over_reading"] = predict / read;

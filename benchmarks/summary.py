@@ -72,9 +72,10 @@ def main():
                   for mode in ("route", "forward")] for n in sizes]
         print(f"| {gate} | " + " | ".join(f"{r:.2f} ({f:.2f})" for r, f in times) + " |")
 
-    print("\n| one sample, gate and experts, us | p50 | p99 |\n|---|--:|--:|")
+    print("\n| one sample, gate and experts, us | p50 | p99 | reading its experts' weights |\n|---|--:|--:|--:|")
     for name, run in medians(results / "latency.json").items():
-        print(f"| {name.split('/')[1]} | {run['p50_us']:.1f} | {run['p99_us']:.1f} |")
+        print(f"| {name.split('/')[1]} | {run['p50_us']:.1f} | {run['p99_us']:.1f} | "
+              f"{run['read_us']:.1f} |")
 
     search = medians(results / "local_search.json")
     print("\n| local search, two-task model, B=512 | us of its own per step | share of the step |\n"

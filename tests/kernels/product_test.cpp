@@ -28,7 +28,7 @@ TEMPLATE_TEST_CASE("products are the formula at every size", "", COMET_TEST_SCAL
   const double tolerance = std::is_same_v<S, double> ? 1e-13 : 2e-5;
   for (const Index rows : {1, 2, 3, 7, 8, 9, 16, 17, 24, 25, 31, 50})
     for (const Index depth : {0, 1, 5, 8, 127, 128, 129, 300})
-      for (const Index columns : {0, 1, 2, 3, 4, 5, 7, 13, 26}) {
+      for (const Index columns : {0, 1, 2, 3, 4, 5, 7, 8, 9, 13, 26}) {
         CAPTURE(rows, depth, columns);
         const Matrix<S> a = random_matrix<S>(rows, depth, 1);
         const Matrix<S> b = random_matrix<S>(depth, columns, 2);

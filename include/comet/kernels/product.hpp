@@ -80,27 +80,42 @@ void inner_tiles(const S* w, Index w_stride, Index ahead, const S* x, Index x_st
                  Index columns, S* y, Index y_stride) {
   const Index part = ahead / std::max(Index(4), (columns + 2) / 3);
   const S* next = w + Units * w_stride;
-  Index c = 0;
-  const auto tile = [&](auto width) {
+  for_each_tile<3>(columns, [&](Index c, auto width) {
     prefetch(next, part);
     next += part;
     inner_tile<Units, width()>(w, w_stride, x + c * x_stride, x_stride, size, y + c * y_stride,
                                y_stride);
-    c += width();
-  };
-  using std::integral_constant;
-  while (columns - c >= 3 && columns - c != 4) tile(integral_constant<int, 3>{});
-  while (columns - c >= 2) tile(integral_constant<int, 2>{});
-  if (c < columns) tile(integral_constant<int, 1>{});
+  });
+}
+
+/// y(u + i * apart, :) = w(:, u + i * apart)^T x for i in 0..3, for few columns: next to nothing is
+/// computed with weights that come from afar, and memory gives four streams in the time of one.
+template <class S>
+void distant_units(const S* w, Index w_stride, Index apart, const S* x, Index x_stride, Index size,
+                   Index columns, S* y, Index y_stride) {
+  for_each_tile<3>(columns, [&](Index c, auto width) {
+    S sums[std::size_t(4 * width())];
+    inner_tile<4, width()>(w, apart * w_stride, x + c * x_stride, x_stride, size, sums, 4);
+    for (Index i = 0; i < width(); ++i)
+      for (Index u = 0; u < 4; ++u) y[u * apart + (c + i) * y_stride] = sums[4 * i + u];
+  });
 }
 
 /// y = w^T x. \param w  d x m \param x  d x B \param y  m x B, all with contiguous columns.
 /// x should fit the first-level cache: callers cut it into strips.
 template <class W, class X, class Y>
 void transposed_product(const W& w, const X& x, Y&& y) {
+  constexpr Index few_columns = 8;
   const Index m = w.cols();
   const Index stride = w.outerStride();
   Index u = 0;
+  if (x.cols() <= few_columns) {
+    const Index apart = m / 4;
+    for (; u < apart; ++u)
+      distant_units(w.data() + u * stride, stride, apart, x.data(), x.outerStride(), w.rows(),
+                    x.cols(), y.data() + u, y.outerStride());
+    u = 4 * apart;
+  }
   const auto units = [&](auto count) {
     const Index ahead = (std::min(count() + Index(4), m - u) - count()) * stride;
     inner_tiles<count()>(w.data() + u * stride, stride, ahead, x.data(), x.outerStride(), w.rows(),
