@@ -1,23 +1,39 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: MIT
 # Builds and runs every benchmark, then the peers, and draws the pictures of docs/performance.md.
-#   benchmarks/run.sh [DIR]     results go to DIR, by default benchmarks/results
-# Takes about ten minutes on two quiet cores, the build included. Each figure is the median of five repetitions.
+#   benchmarks/run.sh [--only NAME] [DIR]     results go to DIR, by default benchmarks/results
+# Takes about ten minutes on two quiet cores, the build included. Each figure is the median of five
+# repetitions. With --only, that program of benchmarks/NAME_bench.cpp alone, or the `peers` alone, and no
+# pictures.
 source "$(dirname "$0")/../scripts/lib.sh"
 
+programs=(ceiling plan route family moe_layer convolution training_step next_character two_pictures latency
+  optimizer sinkhorn assignment local_search loader)
+only=
+if [ "${1:-}" = --only ]; then
+  only=${2:-}
+  [[ " ${programs[*]} peers " == *" $only "* ]] || {
+    say "--only is one of ${programs[*]} peers"
+    exit 2
+  }
+  [ "$only" != peers ] && programs=("$only") || programs=()
+  shift 2
+fi
 out=${1:-benchmarks/results}
 build bench
 mkdir -p "$out"
 commit=$(git rev-parse --short HEAD)$(git diff --quiet HEAD -- include benchmarks || echo +)
-for program in ceiling plan route family moe_layer convolution training_step next_character latency optimizer sinkhorn assignment local_search loader; do
+for program in "${programs[@]}"; do
   say "$program"
   "build/bench/bin/${program}_bench" --benchmark_repetitions=5 --benchmark_min_time=0.2 \
     --benchmark_report_aggregates_only=true --benchmark_context=commit="$commit" \
     --benchmark_out="$out/$program.json.tmp" --benchmark_out_format=json >/dev/null
   mv "$out/$program.json.tmp" "$out/$program.json"
 done
+[ -z "$only" ] || [ "$only" = peers ] || exit 0
 say "peers"
 python3 benchmarks/peers/compare.py --bin build/bench/bin --out "$out"
+[ -z "$only" ] || exit 0
 if has gnuplot; then
   python3 benchmarks/plots.py "$out" docs/images
 else

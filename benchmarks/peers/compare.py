@@ -60,6 +60,7 @@ def main():
     parser.add_argument("--bin", type=pathlib.Path, required=True, help="built benchmarks")
     parser.add_argument("--out", type=pathlib.Path, required=True, help="for peers.json, peers.md")
     parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--only", default="", help="groups with this in their names")
     parser.add_argument("--python", default="/usr/bin/python3", help="the one with the peers")
     options = parser.parse_args()
     global PYTHON
@@ -72,6 +73,9 @@ def main():
     torch_character = lambda way, threads: lambda: python_peer(
         "torch_next_character.py", "--way", *way.split(), "--threads", str(threads))
     character_step = "next_character/step/top_k/B=2048/threads={}/f32/real_time"
+    torch_pictures = lambda way, threads: lambda: python_peer(
+        "torch_two_pictures.py", "--way", way, "--threads", str(threads))
+    pictures_step = "two_pictures/step/top_k/B=512/threads={}/f32/real_time"
     scipy = lambda kind: lambda: python_peer("scipy_assignment.py", "--kind", kind)
     groups = {
         "training step, two tasks, n=16 k=2 d=m=256 B=512, f32": {
@@ -85,6 +89,9 @@ def main():
         "training step of next_character, Top-k, one of 8 experts, B=2048, f32": {
             f"comet, {text}": bench("next_character_bench", character_step.format(threads))
             for threads, text in ((2, "2 threads"), (1, "1 thread"))},
+        "training step of two_pictures, Top-k, two of 6 experts, B=512, f32": {
+            f"comet, {text}": bench("two_pictures_bench", pictures_step.format(threads))
+            for threads, text in ((2, "2 threads"), (1, "1 thread"))},
         "linear assignment, uniform costs, n=1024, f64": {
             "comet": bench("assignment_bench", "assignment/uniform/n=1024/f64")},
         "linear assignment, ten distinct costs, n=1024, f64": {
@@ -96,6 +103,9 @@ def main():
             for threads in (1, 2):
                 groups["training step, two tasks, n=16 k=2 d=m=256 B=512, f32"][
                     f"PyTorch, {text}, {threads} thread{'s' * (threads > 1)}"] = torch(way, threads)
+                groups["training step of two_pictures, Top-k, two of 6 experts, B=512, f32"][
+                    f"PyTorch, {text}, {threads} thread{'s' * (threads > 1)}"] = (
+                        torch_pictures(way, threads))
         ways = {"every": "every expert", "gather": "gathering per expert",
                 "dense": "one expert for all, no mixture"}
         if can("from torch.nn.functional import grouped_mm"):
@@ -109,13 +119,14 @@ def main():
         missing.append("torch")
     if has_module("scipy"):
         names = list(groups)
-        groups[names[2]]["scipy"] = scipy("uniform")
-        groups[names[3]]["scipy"] = scipy("ties")
+        groups[names[-2]]["scipy"] = scipy("uniform")
+        groups[names[-1]]["scipy"] = scipy("ties")
     else:
         missing.append("scipy")
     if missing:
         print(f"left out, not installed: {', '.join(missing)}", file=sys.stderr)
 
+    groups = {group: programs for group, programs in groups.items() if options.only in group}
     times = {group: {name: [] for name in programs} for group, programs in groups.items()}
     for i in range(options.rounds):
         for group, programs in groups.items():
