@@ -130,14 +130,15 @@ TEST_CASE("two_pictures tune: the search spaces that come with it are right", "[
   using namespace programs::two_pictures;
   const auto root = std::filesystem::path(COMET_TEST_DATA).parent_path().parent_path();
   int spaces = 0;
-  for (const auto& entry :
-       std::filesystem::directory_iterator(root / "examples" / "two_pictures" / "search_spaces")) {
+  for (const auto& entry : std::filesystem::recursive_directory_iterator(
+           root / "examples" / "two_pictures" / "search_spaces")) {
+    if (entry.is_directory()) continue;
     TrainOptions options;
     const auto space = programs::SearchSpace::read(entry.path(), table_of(options));
     CHECK(space.contains("learning_rate"));
     ++spaces;
   }
-  CHECK(spaces == 4);
+  CHECK(spaces == 8);
 }
 
 TEST_CASE("two_pictures: bad input ends with 2 and one line", "[two_pictures][error]") {
