@@ -344,8 +344,8 @@ TEMPLATE_TEST_CASE("a masked sample gives 0 and changes nothing else, whatever i
   }
   const auto count = Index(live.size());
   Matrix<double> x = random_matrix<double>(d, whole, 1), dy = random_matrix<double>(m, whole, 2);
-  const Matrix<double> x_live = x(Eigen::placeholders::all, live),
-                       dy_live = dy(Eigen::placeholders::all, live);
+  const Matrix<double> x_live = x(Eigen::seqN(Index(0), x.rows()), live),
+                       dy_live = dy(Eigen::seqN(Index(0), dy.rows()), live);
   for (Index b = 0; b < whole; ++b)
     if (mask[std::size_t(b)] == 0) {
       x.col(b).setConstant(nan);
@@ -372,7 +372,7 @@ TEMPLATE_TEST_CASE("a masked sample gives 0 and changes nothing else, whatever i
   Pass pass(layer), expected_pass(expected);
   Matrix<double> y = Matrix<double>::Constant(m, whole, 7), y_live(m, count);
   const auto same_outputs = [&] {
-    CHECK(test::same_bits(Matrix<double>(y(Eigen::placeholders::all, live)), y_live));
+    CHECK(test::same_bits(Matrix<double>(y(Eigen::seqN(Index(0), y.rows()), live)), y_live));
     for (Index b = 0; b < whole; ++b)
       if (mask[std::size_t(b)] == 0) CHECK(y.col(b).isZero(0));
   };
@@ -390,7 +390,7 @@ TEMPLATE_TEST_CASE("a masked sample gives 0 and changes nothing else, whatever i
   Matrix<double> dx_live = Matrix<double>::Constant(d, count, 0.5);
   layer.backward(Samples{x, {}, mask}, dy, dx, pass);
   expected.backward(x_live, dy_live, dx_live, expected_pass);
-  CHECK(test::same_bits(Matrix<double>(dx(Eigen::placeholders::all, live)), dx_live));
+  CHECK(test::same_bits(Matrix<double>(dx(Eigen::seqN(Index(0), dx.rows()), live)), dx_live));
   for (Index b = 0; b < whole; ++b)
     if (mask[std::size_t(b)] == 0) CHECK((dx.col(b).array() == 0.5).all());
   CHECK(test::same_bits(test::gradients_of(layer, pass),

@@ -190,7 +190,7 @@ struct Model {
         if (gate[0].weights(Index(e), b) != 0 || gate[1].weights(Index(e), b) != 0)
           samples[e].push_back(b);
       if (samples[e].empty()) continue;
-      gathered[e] = x(Eigen::placeholders::all, samples[e]);
+      gathered[e] = x(Eigen::seqN(Index(0), x.rows()), samples[e]);
       outputs[e] = expert[e].forward(gathered[e]).cwiseMax(0.0F);
       outputs[e].array() *=
           (Matrix::Random(m, Index(samples[e].size())).array() > 2 * dropout - 1).cast<float>() /

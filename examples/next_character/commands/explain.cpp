@@ -63,6 +63,7 @@ void print(const Specialisation& experts, std::ostream& out) {
 
 void explain(const ExplainOptions& o, const Console& console) {
   expect_at_least("--length", o.length, 1);
+  refuse_input("--out", o.out, {o.model, o.data.text.data});
   const ModelFile file(o.model);
   const Text text = text_for(file, o.data.text, o.split);
   const Model model = file.model();

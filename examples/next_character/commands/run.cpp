@@ -5,6 +5,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <filesystem>
+#include <span>
 
 #include <comet/core/random.hpp>
 #include <comet/core/schedule.hpp>
@@ -16,6 +17,7 @@
 #include <next_character/model/named_places.hpp>
 #include <next_character/model/optimizer.hpp>
 #include <programs/base/files.hpp>
+#include <programs/base/fingerprint.hpp>
 #include <programs/base/places.hpp>
 
 namespace programs::next_character {
@@ -25,6 +27,7 @@ RunDescription description_of(const TrainOptions& options, const Text& text) {
   return {.options = to_json(options),
           .source = text.source,
           .counts = counts_of(text),
+          .content = Fingerprint().add(std::span<const char>(text.numbered)).text(),
           .rows = {{"train", text.train().size()},
                    {"validation", text.validation().size()},
                    {"test", text.test().size()}}};

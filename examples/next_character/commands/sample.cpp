@@ -14,6 +14,7 @@
 #include <next_character/commands/commands.hpp>
 #include <next_character/model/model_file.hpp>
 #include <next_character/model/writer.hpp>
+#include <programs/base/text_table.hpp>
 #include <programs/commands/command_line.hpp>
 
 namespace programs::next_character {
@@ -30,7 +31,8 @@ struct SampleOptions {
 void sample(const SampleOptions& o, const Console& console) {
   expect_at_least("--length", o.length, 0);
   if (!(o.temperature >= 0 && std::isfinite(o.temperature)))
-    throw std::invalid_argument("--temperature is not a number >= 0");
+    throw std::invalid_argument(
+        formatted("--temperature is %g, expected a number >= 0", o.temperature));
   const ModelFile file(o.model);
   const Model model = file.model();
   Writer writer(model, file.alphabet(), file.options().model.window,

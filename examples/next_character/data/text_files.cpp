@@ -126,6 +126,8 @@ std::vector<fs::path> text_files(const fs::path& path, const std::vector<std::st
   std::error_code error;
   const fs::file_status status = fs::status(path, error);
   if (!fs::exists(status)) throw FileError(path, "there is no such file or folder");
+  if (fs::is_character_file(status) || fs::is_block_file(status) || fs::is_socket(status))
+    throw FileError(path, "is neither a file nor a folder");
   if (!fs::is_directory(status)) return {path};
   std::vector<fs::path> files = files_below(path, endings);
   if (files.empty())

@@ -28,10 +28,11 @@ std::vector<Option> gate_options(CommonOptions& o, const comet::Index& num_exper
   const auto heeds = [&o](bool GateKind::*what) {
     return [&o, what] { return row_kind(o.gate).*what; };
   };
-  const Rule up_to_all = [&num_experts](double k) {
-    return k >= 1 && k <= double(num_experts)
-               ? std::string()
-               : "from 1 to --experts = " + std::to_string(num_experts);
+  const Rule up_to_all = [&o, &num_experts](double k) {
+    const int least = row_kind(o.gate).least_k;
+    if (k >= least && k <= double(num_experts)) return std::string();
+    return "from " + std::to_string(least) + " to --experts = " + std::to_string(num_experts) +
+           (least > 1 ? " with --gate " + o.gate : "");
   };
   return {Option("k", &o.k, "N", "experts per sample of " + gates_with(&GateKind::has_k))
               .must_be(up_to_all)
@@ -105,7 +106,10 @@ std::vector<Option> run_options(CommonOptions& o) {
               .used(Use::where_named)
               .not_searched()
               .or_else(o.seed),
-          Option("out", &o.out, "DIR", "for the results").used(Use::where_named).not_saved(),
+          Option("out", &o.out, "DIR", "for the results")
+              .used(Use::where_named)
+              .not_saved()
+              .of_any_bytes(),
           Option("from_pretrained", &o.from_pretrained, "FILE",
                  "start with the weights of this model, made for the same data")
               .used(Use::where_named)

@@ -10,6 +10,7 @@
 #include <fstream>
 #include <iterator>
 #include <span>
+#include <stdexcept>
 #include <string>
 #include <string_view>
 #include <system_error>
@@ -27,6 +28,15 @@ namespace {
 }
 
 }  // namespace
+
+void refuse_input(const char* flag, const std::filesystem::path& target,
+                  const std::vector<std::filesystem::path>& inputs) {
+  std::error_code none;
+  for (const std::filesystem::path& input : inputs)
+    if (std::filesystem::equivalent(target, input, none))
+      throw std::invalid_argument(std::string(flag) + " is " + in_quotes(target.string()) +
+                                  ", which is read and would be lost");
+}
 
 std::string read_file(const std::filesystem::path& file) {
   std::ifstream stream(file, std::ios::binary);

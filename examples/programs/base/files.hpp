@@ -5,11 +5,17 @@
 #include <filesystem>
 #include <string>
 #include <string_view>
+#include <vector>
 
 namespace programs {
 
 /// The bytes of a file. \throws FileError if it cannot be opened or read
 [[nodiscard]] std::string read_file(const std::filesystem::path& file);
+
+/// \brief Of a file that will be written: it must be none of those that are read.
+/// \throws std::invalid_argument naming the option and the file
+void refuse_input(const char* flag, const std::filesystem::path& target,
+                  const std::vector<std::filesystem::path>& inputs);
 
 /// Removes a file that may not be there. \throws FileError if that is not possible
 void remove_file(const std::filesystem::path& file);

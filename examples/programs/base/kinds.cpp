@@ -24,7 +24,8 @@ const std::vector<GateKind>& gate_kinds() {
                       .balances = requires(typename G::Options o) {
       o.load_balance; },
                       .loses_codes = requires(typename G::Options o) {
-      o.reachability; }});
+      o.reachability; },
+                      .least_k = G::name == comet::SampledGate<float>::name ? 2 : 1});
 });
 return list;
 }

@@ -18,6 +18,7 @@ struct GateKind {
   bool splits = false;       ///< the scale that its splits start with
   bool balances = false;     ///< a penalty on uneven load
   bool loses_codes = false;  ///< a penalty on weight of experts that there are not
+  int least_k = 1;
 };
 
 [[nodiscard]] const std::vector<GateKind>& gate_kinds();

@@ -12,6 +12,7 @@
 
 #include <programs/base/file_error.hpp>
 #include <programs/base/nearest.hpp>
+#include <programs/base/utf8.hpp>
 
 namespace programs {
 namespace {
@@ -97,12 +98,22 @@ void check_value(const Option& option, Value value) {
   raise(text.str());
 }
 
+void check_text(const Option& option, const std::string& text) {
+  if (option.is_text && to_utf8(text) != text)
+    raise(option.flag() + " is " + in_quotes(printable(to_utf8(text))) +
+          " in another encoding, expected UTF-8, as the results are");
+}
+
 void check_option(const Option& option) {
   std::visit(
       [&](const auto* value) {
         using T = std::remove_cvref_t<decltype(*value)>;
         if constexpr (std::same_as<T, std::vector<double>>) {
           for (const double number : *value) check_value(option, number);
+        } else if constexpr (std::same_as<T, std::vector<std::string>>) {
+          for (const std::string& text : *value) check_text(option, text);
+        } else if constexpr (std::same_as<T, std::string>) {
+          check_text(option, *value);
         } else if constexpr (std::same_as<T, std::optional<std::int64_t>>) {
           if (*value) check_value(option, **value);
         } else if constexpr (std::is_arithmetic_v<T>) {

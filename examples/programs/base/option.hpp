@@ -55,6 +55,8 @@ struct Option {
   Option& not_searched() { return set(&Option::searchable, false); }
   /// Whether the results depend on it, with the others as they are.
   Option& if_it(std::function<bool()> holds) { return set(&Option::matters, std::move(holds)); }
+  /// A name that results do not say, so that it need not be UTF-8.
+  Option& of_any_bytes() { return set(&Option::is_text, false); }
   /// In place of a number that is not given. \param number  not owned
   Option& or_else(const std::int64_t& number) { return set(&Option::otherwise, &number); }
 
@@ -75,6 +77,7 @@ struct Option {
   Use use = Use::always;
   bool saved = true;
   bool searchable = true;
+  bool is_text = true;            // for people: in UTF-8
   std::function<bool()> matters;  // null for always
   const std::int64_t* otherwise = nullptr;
 

@@ -2,8 +2,11 @@
 #include <programs/commands/command_line.hpp>
 
 #include <algorithm>
+#include <charconv>
 #include <concepts>
+#include <cstdint>
 #include <stdexcept>
+#include <system_error>
 #include <type_traits>
 #include <variant>
 
@@ -17,6 +20,17 @@ namespace {
 
 constexpr int longest_list = 32;
 
+/// What the parser takes without a word: nothing, and whole numbers beyond its own.
+std::string what_is_wrong(const std::string& value) {
+  if (value.empty()) return "is empty, expected a value";
+  std::int64_t number = 0;
+  const char* const end = value.data() + value.size();
+  const auto [rest, error] = std::from_chars(value.data(), end, number);
+  return rest == end && error == std::errc::result_out_of_range
+             ? "is " + value + ", expected a smaller number"
+             : "";
+}
+
 template <class T>
 CLI::Option* add_any_list(CLI::App& command, const char* flag, std::vector<T>& values,
                           const char* type, const char* help) {
@@ -24,7 +38,8 @@ CLI::Option* add_any_list(CLI::App& command, const char* flag, std::vector<T>& v
       ->type_name(type)
       ->delimiter(',')
       ->capture_default_str()
-      ->multi_option_policy(CLI::MultiOptionPolicy::Throw);
+      ->multi_option_policy(CLI::MultiOptionPolicy::Throw)
+      ->check(what_is_wrong);
 }
 
 }  // namespace
@@ -38,7 +53,8 @@ CLI::Option* add_option(CLI::App& command, const Option& option) {
         } else {
           return command.add_option(option.flag(), *place, option.help)
               ->type_name(option.type)
-              ->capture_default_str();
+              ->capture_default_str()
+              ->check(what_is_wrong);
         }
       },
       option.place);
@@ -66,7 +82,8 @@ CLI::Option* add_list(CLI::App& command, const char* flag, std::vector<std::int6
 void add_model_file(CLI::App& command, std::string& file) {
   command.add_option("--model", file, "model.safetensors of a training")
       ->type_name("FILE")
-      ->required();
+      ->required()
+      ->check(what_is_wrong);
 }
 
 void add_options(CLI::App& command, const OptionTable& table) {

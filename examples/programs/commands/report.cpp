@@ -20,7 +20,8 @@ void add_report(CLI::App& program, const Console& console, const ReportWords& wo
       ->add_option("DIR", o->folder,
                    "of a training by train, a comparison by compare, or a search by tune")
       ->type_name("")
-      ->required();
+      ->required()
+      ->check([](const std::string& folder) { return folder.empty() ? "is empty" : ""; });
   command
       ->add_option("--out", o->out,
                    "for report.html and NAME.png, .svg, .tsv and .gp (default DIR/report)")

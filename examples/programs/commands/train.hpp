@@ -4,12 +4,15 @@
 #include <memory>
 #include <ostream>
 #include <string>
+#include <variant>
 #include <vector>
 
 #include <CLI/CLI.hpp>
 
 #include <programs/base/console.hpp>
+#include <programs/base/files.hpp>
 #include <programs/base/interrupt.hpp>
+#include <programs/base/option.hpp>
 #include <programs/commands/command_line.hpp>
 #include <programs/report/result_table.hpp>
 #include <programs/training/run.hpp>
@@ -50,6 +53,8 @@ void add_train(CLI::App& program, const Console& console, const TrainWords& word
     Options options = *o;
     check(options);
     if (options.out.empty()) options.out = "results/" + options.gate;
+    const std::string data_path = *std::get<std::string*>(table_of(options)["data"].place);
+    refuse_input("--record", options.record, {data_path, options.from_pretrained});
     const InterruptGuard guard;
     const auto data = load(options);
     if constexpr (requires { tell_notes(data, console); }) tell_notes(data, console);

@@ -13,6 +13,7 @@
 #include <CLI/CLI.hpp>
 
 #include <programs/base/console.hpp>
+#include <programs/base/file_error.hpp>
 #include <programs/base/interrupt.hpp>
 #include <programs/commands/command_line.hpp>
 #include <programs/commands/run_trainee.hpp>
@@ -44,6 +45,10 @@ void tune(TuneOptions<Options> o, const SearchSpace& space, const Console& conso
   if (o.halving && space.contains("epochs"))
     throw std::invalid_argument("--halving decides on the epochs, and " + o.space +
                                 " says them, too");
+  if (const std::filesystem::path name = o.name;
+      name.empty() || name != name.filename() || o.name == "." || o.name == "..")
+    throw std::invalid_argument("--experiment-name is " + in_quotes(o.name) +
+                                ", expected the name of a folder in --results");
   const int cores = static_cast<int>(std::max(1U, std::thread::hardware_concurrency()));
   if (o.parallel == 0) o.parallel = cores;
   o.parallel = std::min(o.parallel, o.trials);

@@ -60,6 +60,9 @@ std::optional<RunResult> finished_run(const CommonOptions& options,
   Json there = json["options"], here = description.options;
   there["source"] = json.value("source", "");
   here["source"] = description.source;
+  // Results of before do not say it.
+  there["content"] = json.value("content", description.content);
+  here["content"] = description.content;
   if (const std::string other = other_training(there, here); !other.empty())
     throw FileError(out / result_name,
                     other + "; another --out keeps it, without --resume it is replaced");
@@ -89,6 +92,7 @@ namespace detail {
 Checkpoints checkpoints_of(const CommonOptions& options, const RunDescription& description) {
   Json run = description.options;
   run["source"] = description.source;
+  run["content"] = description.content;
   run.update(description.counts);
   return {.file = checkpoint_of(options),
           .every = options.checkpoint_every,
@@ -138,6 +142,7 @@ void write_result(const CommonOptions& options, const RunDescription& descriptio
                   const RunResult& result, comet::Index threads) {
   Json json = {{"source", description.source}};
   json.update(description.counts);
+  json["content"] = description.content;
   json.update({{"rows", description.rows},
                {"options", description.options},
                {"parameters", result.parameters},

@@ -18,6 +18,7 @@
 
 #include <programs/base/common_options.hpp>
 #include <programs/base/console.hpp>
+#include <programs/base/files.hpp>
 #include <programs/base/json.hpp>
 #include <programs/base/places.hpp>
 #include <programs/training/reports.hpp>
@@ -37,10 +38,11 @@ struct RunResult {
 
 /// \brief What a training is of, for its files and for people.
 struct RunDescription {
-  Json options;        ///< all that the figures depend on
-  std::string source;  ///< of the data
-  Json counts;         ///< what there is of it: {"ratings": 100836, "users": 610}
-  Json rows;           ///< of each split
+  Json options;         ///< all that the figures depend on
+  std::string source;   ///< of the data
+  Json counts;          ///< what there is of it: {"ratings": 100836, "users": 610}
+  std::string content;  ///< a fingerprint of it
+  Json rows;            ///< of each split
 };
 
 /// "data: ml-latest-small: 100836 ratings, 610 users, 9724 items".
@@ -130,6 +132,9 @@ RunResult run_training(Task& task, const CommonOptions& o, const TrainerOptions&
                        const Console& console, Save save, Paths paths) {
   const Checkpoints checkpoints = detail::checkpoints_of(o, description);
   const auto mode = goes_on(o) ? LineLog::Open::append : LineLog::Open::fresh;
+  // What an earlier training left is there until this one can begin.
+  make_directories(o.out);  // the record may be to lie there
+  if (!o.record.empty()) (void)LineLog(o.record, LineLog::Open::append);
   detail::start_directory(o.out, o.resume);
   TrainingLog log(o.out, mode, console, o);
   RunResult result;

@@ -22,6 +22,7 @@ RunDescription description_of(const TrainOptions& options, const Dataset& data) 
   return {.options = to_json(options),
           .source = data.source,
           .counts = counts_of(data),
+          .content = data.train.fingerprint(),
           .rows = {{"train", data.train.size()},
                    {"validation", data.validation.size()},
                    {"test", data.test.size()}}};

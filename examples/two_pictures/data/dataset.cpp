@@ -126,6 +126,12 @@ Dataset read_dataset(const DataOptions& options, comet::RandomKey key) {
                                  : Examples::pairs(all, std::move(numbers), classes,
                                                    options.partners, key.fold(place));
   };
+  for (const auto& [numbers, what] : {std::pair(&collection.train, "to train on"),
+                                      std::pair(&collection.validation, "for validation"),
+                                      std::pair(&collection.test, "to test with")})
+    if (numbers->empty())
+      throw FileError(folder, "has " + std::to_string(all->size()) +
+                                  " pictures, too few: none is left " + what);
   Examples train = examples(collection.train, 2);
   Examples validation = examples(collection.validation, 3);
   Examples test = examples(collection.test, 4);

@@ -5,6 +5,8 @@
 #include <cstddef>
 #include <utility>
 
+#include <programs/base/fingerprint.hpp>
+
 namespace programs::two_pictures {
 
 Examples::Examples(std::shared_ptr<const Labelled> all, std::vector<std::int32_t> pictures,
@@ -38,6 +40,13 @@ void Examples::add(std::int32_t picture, Index shift, std::span<float> out) cons
     for (Index column = 0; column < columns; ++column)
       line[column] += float(from[column]) / brightest;
   }
+}
+
+std::string Examples::fingerprint() const {
+  return Fingerprint()
+      .add(std::span<const std::uint8_t>(all_->pictures.pixels))
+      .add(std::span<const std::uint8_t>(all_->labels))
+      .text();
 }
 
 }  // namespace programs::two_pictures

@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <memory>
 #include <span>
+#include <string>
 #include <vector>
 
 #include <comet/core/random.hpp>
@@ -39,6 +40,8 @@ class Examples {
   [[nodiscard]] Index width() const { return all_->pictures.width + offset(); }
   [[nodiscard]] Index num_tasks() const { return second_.empty() ? 1 : 2; }
   [[nodiscard]] Index num_classes() const { return classes_; }
+  /// Of the pictures of all parts and their classes.
+  [[nodiscard]] std::string fingerprint() const;
   /// Of all parts: what picture() is below.
   [[nodiscard]] Index num_pictures() const { return all_->size(); }
 

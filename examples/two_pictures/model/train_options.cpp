@@ -21,7 +21,7 @@ std::vector<Option> data_options(TrainOptions& o) {
           .not_searched(),
       Option("partners", &o.pictures.partners, "N",
              "pairs that a picture is the first of; the paper has two")
-          .must_be(a_count())
+          .must_be(expected("from 1 to 1024", [](double n) { return n >= 1 && n <= 1024; }))
           .not_searched()
           .if_it([&o] { return o.pictures.show == "two"; })};
 }

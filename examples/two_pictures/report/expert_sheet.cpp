@@ -10,14 +10,15 @@ namespace programs::two_pictures {
 namespace {
 
 constexpr std::size_t columns_of_sheet = 6;
+constexpr const char* end_of_line = ".\"\\n\".";
 
-/// "shirt: coat" is wrong, "shirt" right.
+/// For gnuplot, in two lines. "shirt, taken for coat" is wrong, "shirt" right.
 std::string caption(const ShownExample& example, std::size_t task,
                     const std::vector<std::string>& names) {
   const auto& truth = names[std::size_t(example.truth[task])];
   const auto& answer = names[std::size_t(example.answer[task])];
-  return (truth == answer ? truth : truth + ", taken for " + answer) + "\\n" +
-         example.experts[task];
+  return gnuplot_string(truth == answer ? truth : truth + ", taken for " + answer) + end_of_line +
+         gnuplot_string(example.experts[task]);
 }
 
 }  // namespace
@@ -46,10 +47,10 @@ Plot example_sheet(const std::vector<ShownExample>& examples, Index height, Inde
     std::string title;
     bool right = true;
     for (std::size_t task = 0; task < example.truth.size(); ++task) {
-      title += (task == 0 ? "" : "\\n") + caption(example, task, names);
+      title += (task == 0 ? "" : end_of_line) + caption(example, task, names);
       right = right && example.truth[task] == example.answer[task];
     }
-    plot.commands += "set title \"" + title + "\" font ',9' textcolor rgb '" +
+    plot.commands += "set title " + title + " font ',9' textcolor rgb '" +
                      (right ? "#000000" : red) + "'\nplot 'examples.tsv' index " +
                      std::to_string(i) + " matrix with image\n";
   }

@@ -224,6 +224,23 @@ TEST_CASE("next_character tune: the search spaces that come with it are right",
   CHECK(spaces == 2);
 }
 
+TEST_CASE("next_character train --resume: another text of the same name and length is refused",
+          "[next_character][error]") {
+  const SmallTraining training;
+  const std::string file = training.out("own.txt").string();
+  std::string text;
+  for (const char* const part : {"1.py", "2.py", "3.py", "4.py", "5.py"})
+    text += content_of(training.out("texts") / part);
+  std::ofstream(file) << text;
+  REQUIRE(training.train("a", {"--data=" + file}).code == 0);
+  std::swap(text[10], text[text.size() / 2]);
+  std::reverse(text.begin(), text.begin() + 100);
+  std::ofstream(file) << text;
+  const Outcome outcome = training.train("a", {"--data=" + file, "--resume"});
+  CHECK(outcome.code == 2);
+  CHECK_THAT(outcome.err, Catch::Contains("another content"));
+}
+
 TEST_CASE("next_character: bad input ends with 2 and one line", "[next_character][error]") {
   const SmallTraining training;
   const auto refused = programs::test::check_refused<Program>;
@@ -235,13 +252,25 @@ TEST_CASE("next_character: bad input ends with 2 and one line", "[next_character
   refused({"train", "--data=" + broken, "--window=500"}, "a window of 500 needs more");
   refused({"train", "--data=/nowhere"}, "there is no such file or folder");
   refused({"train", "--k=9"}, "--k is 9, expected from 1 to --experts = 8");
+  refused({"train", "--gate=sampled"},
+          "--k is 1, expected from 2 to --experts = 8 with --gate sampled");
+  refused({"train", "--data=/dev/zero"}, "is neither a file nor a folder");
+  refused({"train", "--data=/a\xff"}, "expected UTF-8");
+  refused({"train", "--data", ""}, "--data: is empty");
+  refused({"train", "--seed=18446744073709551615"}, "expected a smaller number");
+  refused({"compare", "--seeds", ""}, "--seeds: is empty");
+  refused({"compare", "--seeds=1,99999999999999999999"}, "expected a smaller number");
+  refused({"report", ""}, "is empty");
   refused({"sample", "--model=" + broken}, "broken: ");
   refused({"sample", "--model=/nowhere"}, "/nowhere: ");
   refused({"compare", "--gates=none"}, "is none of comet");
 
   REQUIRE(training.train("a").code == 0);
   const std::string model = "--model=" + training.model("a");
-  refused({"sample", model, "--temperature=-1"}, "--temperature");
+  refused({"sample", model, "--temperature=-1"}, "--temperature is -1, expected");
+  refused({"explain", model, "--out=" + training.model("a")}, "is read and would be lost");
+  const std::string text = (training.out("texts") / "1.py").string();
+  refused({"train", "--data=" + text, "--record=" + text}, "is read and would be lost");
   refused({"sample", model, "--length=-1"}, "--length is -1, expected at least 0");
   refused({"evaluate", model, "--data=" + training.data(), "--endings=.c"}, "holds no file");
   programs::test::check_cut_model_refused<Program>(training.model("a"), broken,

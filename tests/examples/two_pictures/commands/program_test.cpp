@@ -124,6 +124,15 @@ TEST_CASE("two_pictures: what a trained model says", "[two_pictures]") {
   REQUIRE(shown.code == 0);
   for (const char* const name : {"examples", "experts_by_class_1", "experts_by_class_2"})
     CHECK(std::filesystem::exists(training.out("show") / (std::string(name) + ".tsv")));
+
+  // Names are text for gnuplot, never commands.
+  const Outcome named = run_program(
+      {"show", "--model=" + training.model("two"), data, "--out=" + training.out("named").string(),
+       "--count=5", "--names=a`touch " + training.out("ran").string() + "`,b,c',d,e,f,g,h,i,j"});
+  INFO(named.err);
+  CHECK(named.code == 0);
+  CHECK_FALSE(std::filesystem::exists(training.out("ran")));
+  CHECK_THAT(content_of(training.out("named") / "examples.gp"), !Catch::Contains("\"a`"));
 }
 
 TEST_CASE("two_pictures tune: the search spaces that come with it are right", "[two_pictures]") {
@@ -147,6 +156,8 @@ TEST_CASE("two_pictures: bad input ends with 2 and one line", "[two_pictures][er
   const std::string out = "--out=" + training.out("refused").string();
   refused({"train", "--data=/nowhere", out}, "/nowhere: there is no such folder");
   refused({"train", "--data=" + training.data(), "--show=three", out}, "--show");
+  refused({"train", "--data=" + training.data(), "--partners=1025", out},
+          "--partners is 1025, expected from 1 to 1024");
   refused({"train", "--data=" + training.data(), "--kernel=20", out},
           "--kernel is 20, expected at most 11 for 36 x 36 pixels");
   refused({"train", "--data=" + training.data(), "--k=9", out}, "--k is 9");

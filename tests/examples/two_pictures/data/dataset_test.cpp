@@ -147,6 +147,12 @@ TEST_CASE("read_dataset: what is wrong with a set is said in one line", "[two_pi
   std::filesystem::create_directories(folder);
   is_refused(options, folder.string() +
                           ": has no train-images-idx3-ubyte, with a point, or with .gz either");
+  const auto few = folder / "few";
+  std::filesystem::create_directory(few);
+  write_set(few, "", 8, 4);
+  DataOptions of_few = options;
+  of_few.data = few.string();
+  is_refused(of_few, few.string() + ": has 8 pictures, too few: none is left to train on");
   write_set(folder, "train-", 20, 4);
   const auto labels = folder / "train-labels-idx1-ubyte";
   write(labels, idx(0x801, {19}, round_of_labels(19, 4)));
