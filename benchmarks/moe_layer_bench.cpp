@@ -78,7 +78,8 @@ const bool registered = [] {
     for (const Index n : {8, 64, 256, 1024}) add(kind, {n, 2, 256, 256, 512, 1, Skew::uniform});
     for (const Index k : {1, 4, 16, 64}) add(kind, {64, k, 256, 256, 512, 1, Skew::uniform});
     for (const Index size : {64, 1024}) add(kind, {16, 2, size, size, 512, 1, Skew::uniform});
-    for (const Index batch : {1, 32, 4096}) add(kind, {64, 2, 256, 256, batch, 1, Skew::uniform});
+    for (const Index batch : {1, 8, 32, 128, 4096})
+      add(kind, {64, 2, 256, 256, batch, 1, Skew::uniform});
   }
   add(Kind::forward, {64, 64, 256, 256, 4096, 1, Skew::uniform});
   return true;

@@ -10,6 +10,7 @@
 #include <next_character/model/model.hpp>
 #include <next_character/model/optimizer.hpp>
 
+#include <support/threads.hpp>
 #include <support/timing.hpp>
 
 /// \file
@@ -104,9 +105,7 @@ void one_character(benchmark::State& state) {
     const Index expert = pass.workspace.mixture().routing().experts(0).front();
     start = bench::Clock::now();
     for (const auto& values : used[std::size_t(expert)])
-      benchmark::DoNotOptimize(
-          Eigen::Map<const Eigen::Array<S, Eigen::Dynamic, 1>>(values.data(), Index(values.size()))
-              .sum());
+      benchmark::DoNotOptimize(bench::sum_of(values));
     reading.push_back(bench::microseconds_since(start));
   }
   const double predict = bench::percentile(predicting, 0.5), read = bench::percentile(reading, 0.5);
@@ -116,14 +115,6 @@ void one_character(benchmark::State& state) {
 }
 BENCHMARK(one_character)->Name("next_character/one_character/f32")->Unit(benchmark::kMicrosecond);
 
-const bool registered = [] {
-  for (const Index threads : {1, 2})
-    benchmark::RegisterBenchmark(
-        ("next_character/step/top_k/B=2048/threads=" + std::to_string(threads) + "/f32").c_str(),
-        [threads](benchmark::State& state) { training_step(state, threads); })
-        ->UseRealTime()
-        ->Unit(benchmark::kMillisecond);
-  return true;
-}();
+const bool registered = bench::add_by_threads("next_character/step/top_k/B=2048", training_step);
 
 }  // namespace

@@ -9,18 +9,19 @@ source "$(dirname "$0")/../scripts/lib.sh"
 
 programs=(ceiling plan route family moe_layer convolution training_step next_character two_pictures latency
   optimizer sinkhorn assignment local_search loader)
-only=
+only='' target=''
 if [ "${1:-}" = --only ]; then
   only=${2:-}
   [[ " ${programs[*]} peers " == *" $only "* ]] || {
     say "--only is one of ${programs[*]} peers"
     exit 2
   }
-  [ "$only" != peers ] && programs=("$only") || programs=()
+  programs=()
+  [ "$only" = peers ] || programs=("$only") target=${only}_bench
   shift 2
 fi
 out=${1:-benchmarks/results}
-build bench
+build bench $target
 mkdir -p "$out"
 commit=$(git rev-parse --short HEAD)$(git diff --quiet HEAD -- include benchmarks || echo +)
 for program in "${programs[@]}"; do

@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: MIT
 #include <cstdint>
-#include <string>
 #include <utility>
 #include <vector>
 
@@ -8,6 +7,8 @@
 
 #include <comet/comet.hpp>
 #include <two_pictures/model/model.hpp>
+
+#include <support/threads.hpp>
 
 /// \file
 /// \brief The training step of two_pictures at its defaults with Top-k, k = 2 of 6 convolutional
@@ -53,14 +54,6 @@ void training_step(benchmark::State& state, Index threads) {
   state.SetItemsProcessed(state.iterations() * batch);
 }
 
-const bool registered = [] {
-  for (const Index threads : {1, 2})
-    benchmark::RegisterBenchmark(
-        ("two_pictures/step/top_k/B=512/threads=" + std::to_string(threads) + "/f32").c_str(),
-        [threads](benchmark::State& state) { training_step(state, threads); })
-        ->UseRealTime()
-        ->Unit(benchmark::kMillisecond);
-  return true;
-}();
+const bool registered = bench::add_by_threads("two_pictures/step/top_k/B=512", training_step);
 
 }  // namespace

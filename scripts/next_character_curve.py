@@ -4,8 +4,9 @@
 
     scripts/next_character_curve.py DIR TABLE     DIR: with a folder for each comparison
 
-TABLE has a block for each kind of row, its lines by cost: multiply-adds, bits, name. Prints it as
-Markdown as well.
+TABLE has a block for each kind of row, its lines by cost: multiply-adds, bits, name, experts. Prints it as
+Markdown as well, with the cost of the dense network that would have the same bits over the row's: between
+two that were trained by their logarithms, beyond the largest a bound.
 """
 
 import argparse
@@ -27,6 +28,15 @@ def points_of(folder):
         yield kind, test["multiply_adds"], test["bits"], name, test["experts_per_sample"]
 
 
+def dense_over(cost, bits, dense):
+    """As "1.8". dense: (cost, bits) of dense networks, larger ones later."""
+    for (small, worse), (large, better) in zip(dense, dense[1:]):
+        if worse >= bits >= better:
+            share = (worse - bits) / (worse - better)
+            return f"{small ** (1 - share) * large ** share / cost:.1f}"
+    return f"> {dense[-1][0] / cost:.1f}" if bits < dense[-1][1] else f"< {dense[0][0] / cost:.1f}"
+
+
 def block(kind, points):
     lines = [f'{cost:.6g}\t{bits:.5f}\t"{name}"\t{used:.1f}\n' for cost, bits, name, used in points]
     return f'"{kind}"\n' + "".join(lines) + "\n\n"
@@ -42,12 +52,16 @@ def main():
     blocks = {kind: [] for kind in ("dense", "top_k", "top_k of other widths", "comet")}
     for kind, *point in points_of(options.folder):
         blocks[kind].append(point)
-    print("| row | bits/character | experts/character | multiply-adds/character |\n|---|--:|--:|--:|")
-    for kind, points in blocks.items():
+    for points in blocks.values():
         points.sort()
+    dense = [(cost, bits) for cost, bits, *_ in blocks["dense"]]
+    print("| row | bits/character | experts/character | multiply-adds/character | dense for the same bits |")
+    print("|---|--:|--:|--:|--:|")
+    for kind, points in blocks.items():
         for cost, bits, name, experts in points:
             row = name if kind == "dense" else f"{kind.split()[0]}, {name}"
-            print(f"| {row} | {bits:.4f} | {experts:.2f} | {cost:,.0f} |")
+            over = "" if kind == "dense" else dense_over(cost, bits, dense) + " times"
+            print(f"| {row} | {bits:.4f} | {experts:.2f} | {cost:,.0f} | {over} |")
     # Eight experts belong to both curves of Top-k.
     blocks["top_k of other widths"] += [p for p in blocks["top_k"] if p[2] == "8 experts"]
     beside = options.table.with_suffix(".tmp")

@@ -17,6 +17,11 @@ import statistics
 import subprocess
 import sys
 
+RATINGS = "training step, two tasks, n=16 k=2 d=m=256 B=512, f32"
+CHARACTERS = "training step of next_character, Top-k, one of 8 experts, B=2048, f32"
+PICTURES = "training step of two_pictures, Top-k, two of 6 experts, B=512, f32"
+UNIFORM = "linear assignment, uniform costs, n=1024, f64"
+TIES = "linear assignment, ten distinct costs, n=1024, f64"
 HERE = pathlib.Path(__file__).resolve().parent
 
 
@@ -78,7 +83,7 @@ def main():
     pictures_step = "two_pictures/step/top_k/B=512/threads={}/f32/real_time"
     scipy = lambda kind: lambda: python_peer("scipy_assignment.py", "--kind", kind)
     groups = {
-        "training step, two tasks, n=16 k=2 d=m=256 B=512, f32": {
+        RATINGS: {
             "comet, 2 threads": bench("training_step_bench", step.format("active", 2)),
             "comet, 1 thread": bench("training_step_bench", step.format("active", 1)),
             "comet, every expert, 2 threads": bench("training_step_bench", step.format("every", 2)),
@@ -86,24 +91,24 @@ def main():
                 "eigen_loop_bench",
                 "peer/eigen_loop/training_step/n=16/k=2/d=256/m=256/threads=1/f32/B:512/real_time"),
         },
-        "training step of next_character, Top-k, one of 8 experts, B=2048, f32": {
+        CHARACTERS: {
             f"comet, {text}": bench("next_character_bench", character_step.format(threads))
             for threads, text in ((2, "2 threads"), (1, "1 thread"))},
-        "training step of two_pictures, Top-k, two of 6 experts, B=512, f32": {
+        PICTURES: {
             f"comet, {text}": bench("two_pictures_bench", pictures_step.format(threads))
             for threads, text in ((2, "2 threads"), (1, "1 thread"))},
-        "linear assignment, uniform costs, n=1024, f64": {
+        UNIFORM: {
             "comet": bench("assignment_bench", "assignment/uniform/n=1024/f64")},
-        "linear assignment, ten distinct costs, n=1024, f64": {
+        TIES: {
             "comet": bench("assignment_bench", "assignment/ties/n=1024/f64")},
     }
     missing = []
     if has_module("torch"):
         for way, text in (("gather", "gathering per expert"), ("every", "every expert")):
             for threads in (1, 2):
-                groups["training step, two tasks, n=16 k=2 d=m=256 B=512, f32"][
+                groups[RATINGS][
                     f"PyTorch, {text}, {threads} thread{'s' * (threads > 1)}"] = torch(way, threads)
-                groups["training step of two_pictures, Top-k, two of 6 experts, B=512, f32"][
+                groups[PICTURES][
                     f"PyTorch, {text}, {threads} thread{'s' * (threads > 1)}"] = (
                         torch_pictures(way, threads))
         ways = {"every": "every expert", "gather": "gathering per expert",
@@ -112,21 +117,22 @@ def main():
             ways |= {"grouped": "grouped_mm", "grouped --compile": "grouped_mm, compiled"}
         for way, text in ways.items():
             for threads in (1, 2):
-                groups["training step of next_character, Top-k, one of 8 experts, B=2048, f32"][
+                groups[CHARACTERS][
                     f"PyTorch, {text}, {threads} thread{'s' * (threads > 1)}"] = (
                         torch_character(way, threads))
     else:
         missing.append("torch")
     if has_module("scipy"):
-        names = list(groups)
-        groups[names[-2]]["scipy"] = scipy("uniform")
-        groups[names[-1]]["scipy"] = scipy("ties")
+        groups[UNIFORM]["scipy"] = scipy("uniform")
+        groups[TIES]["scipy"] = scipy("ties")
     else:
         missing.append("scipy")
     if missing:
         print(f"left out, not installed: {', '.join(missing)}", file=sys.stderr)
 
     groups = {group: programs for group, programs in groups.items() if options.only in group}
+    if not groups:
+        parser.error(f"no group has {options.only} in its name")
     times = {group: {name: [] for name in programs} for group, programs in groups.items()}
     for i in range(options.rounds):
         for group, programs in groups.items():

@@ -20,17 +20,6 @@ namespace {
 
 constexpr int longest_list = 32;
 
-/// What the parser takes without a word: nothing, and whole numbers beyond its own.
-std::string what_is_wrong(const std::string& value) {
-  if (value.empty()) return "is empty, expected a value";
-  std::int64_t number = 0;
-  const char* const end = value.data() + value.size();
-  const auto [rest, error] = std::from_chars(value.data(), end, number);
-  return rest == end && error == std::errc::result_out_of_range
-             ? "is " + value + ", expected a smaller number"
-             : "";
-}
-
 template <class T>
 CLI::Option* add_any_list(CLI::App& command, const char* flag, std::vector<T>& values,
                           const char* type, const char* help) {
@@ -43,6 +32,16 @@ CLI::Option* add_any_list(CLI::App& command, const char* flag, std::vector<T>& v
 }
 
 }  // namespace
+
+std::string what_is_wrong(const std::string& value) {
+  if (value.empty()) return "is empty, expected a value";
+  std::int64_t number = 0;
+  const char* const end = value.data() + value.size();
+  const auto [rest, error] = std::from_chars(value.data(), end, number);
+  return rest == end && error == std::errc::result_out_of_range
+             ? "is " + value + ", expected a smaller number"
+             : "";
+}
 
 CLI::Option* add_option(CLI::App& command, const Option& option) {
   CLI::Option* added = std::visit(

@@ -46,4 +46,8 @@ void expect_at_least(const char* flag, int value, int least);
 /// \throws std::invalid_argument naming both
 void refuse_twice(const CLI::App& command, const Json& said, const std::string& file);
 
+/// What is wrong with a value that the parser takes without a word: nothing at all, or a whole
+/// number beyond its own.
+[[nodiscard]] std::string what_is_wrong(const std::string& value);
+
 }  // namespace programs

@@ -5,6 +5,8 @@
 
 #include <CLI/CLI.hpp>
 
+#include <programs/commands/command_line.hpp>
+
 namespace programs {
 
 void add_report(CLI::App& program, const Console& console, const ReportWords& words,
@@ -21,7 +23,7 @@ void add_report(CLI::App& program, const Console& console, const ReportWords& wo
                    "of a training by train, a comparison by compare, or a search by tune")
       ->type_name("")
       ->required()
-      ->check([](const std::string& folder) { return folder.empty() ? "is empty" : ""; });
+      ->check(what_is_wrong);
   command
       ->add_option("--out", o->out,
                    "for report.html and NAME.png, .svg, .tsv and .gp (default DIR/report)")

@@ -30,20 +30,7 @@ namespace {
 
 /// All that a training leaves, but for times.
 std::string remains_of(const std::filesystem::path& directory) {
-  std::string remains;
-  Json result = Json::parse(content_of(directory / "result.json"));
-  result.erase("seconds");
-  result.erase("seconds_per_epoch");
-  result.erase("test_seconds");
-  remains += result.dump() + '\n';
-  std::istringstream epochs(content_of(directory / "metrics.jsonl"));
-  for (std::string line; std::getline(epochs, line);) {
-    Json epoch = Json::parse(line);
-    epoch.erase("seconds");
-    remains += epoch.dump() + '\n';
-  }
-  return remains + content_of(directory / "steps.jsonl") +
-         content_of(directory / "model.safetensors") + content_of(directory / "record.jsonl") +
+  return programs::test::remains_of(directory) + content_of(directory / "record.jsonl") +
          content_of(directory / "decision_paths.json");
 }
 
