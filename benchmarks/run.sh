@@ -23,7 +23,7 @@ fi
 out=${1:-benchmarks/results}
 build bench $target
 mkdir -p "$out"
-commit=$(git rev-parse --short HEAD)$(git diff --quiet HEAD -- include benchmarks || echo +)
+commit=$(git rev-parse --short HEAD)$(git diff --quiet HEAD -- include benchmarks ':!benchmarks/results' || echo +)
 for program in "${programs[@]}"; do
   say "$program"
   "build/bench/bin/${program}_bench" --benchmark_repetitions=5 --benchmark_min_time=0.2 \
