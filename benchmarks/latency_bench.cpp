@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: MIT
+#include <array>
 #include <cstddef>
 #include <span>
 #include <vector>
@@ -6,6 +7,7 @@
 #include <benchmark/benchmark.h>
 
 #include <comet/core/make_experts.hpp>
+#include <comet/core/storage.hpp>
 #include <comet/experts/dense.hpp>
 #include <comet/gates/comet.hpp>
 #include <comet/gates/top_k.hpp>
@@ -16,7 +18,8 @@
 
 /// \file
 /// \brief One sample at a time, gate and experts, in one thread: what a request costs at the median
-/// and at the 99th percentile, and what it takes only to read the weights of its experts.
+/// and at the 99th percentile, what it takes only to read the weights of its experts, and how much
+/// less it is with weights kept in fewer bits.
 
 namespace {
 
@@ -63,6 +66,53 @@ BENCHMARK_TEMPLATE(predict_one, comet::CometGate<S>)
     ->Unit(benchmark::kMicrosecond);
 BENCHMARK_TEMPLATE(predict_one, comet::TopKGate<S>)
     ->Name("latency/top_k/n=64/k=2/d=256/m=256/B=1/f32")
+    ->Unit(benchmark::kMicrosecond);
+
+/// The same layer with its weights in full, in half and in eight bits, in turns.
+template <class Gate>
+void predict_stored(benchmark::State& state) {
+  constexpr Index n = 64, d = 256, m = 256, samples = 257;
+  const RandomKey key(1);
+  Gate gate({.input_dim = d, .num_experts = n, .k = 2}, key);
+  bench::saturate(gate);
+  const comet::MoeLayer layer(
+      gate, comet::make_experts<comet::DenseExpert<S>>(n, {.input_dim = d, .output_dim = m}, key));
+  const std::array served = {layer.freeze(), layer.freeze(comet::Storage::bf16),
+                             layer.freeze(comet::Storage::int8)};
+  comet::Matrix<S> x(d, samples), y(m, 1);
+  RandomKey(2).fill_uniform(x, -1, 1);
+  comet::Pass pass(served[0]);
+  std::array<std::vector<double>, served.size()> times;
+  std::vector<double> routing;
+  comet::Routing<S> row;
+  comet::Pass routes(served[0].gates()[0]);
+  Index sample = 0;
+  for (auto _ : state) {
+    for (std::size_t i = 0; i < served.size(); ++i) {
+      const auto start = bench::Clock::now();
+      served[i].predict(x.col(sample), y, pass);
+      benchmark::DoNotOptimize(y.data());
+      times[i].push_back(bench::microseconds_since(start));
+      // One that goes elsewhere, or the next of the layers would find its experts at hand.
+      sample = (sample + 1) % samples;
+    }
+    const auto start = bench::Clock::now();
+    served[0].gates()[0].route(x.col(sample), row, routes);
+    routing.push_back(bench::microseconds_since(start));
+  }
+  const double full = bench::percentile(times[0], 0.5);
+  state.counters["p50_us"] = full;
+  state.counters["bf16_p50_us"] = bench::percentile(times[1], 0.5);
+  state.counters["int8_p50_us"] = bench::percentile(times[2], 0.5);
+  state.counters["bf16_over_full"] = bench::percentile(times[1], 0.5) / full;
+  state.counters["int8_over_full"] = bench::percentile(times[2], 0.5) / full;
+  state.counters["route_us"] = bench::percentile(routing, 0.5);
+}
+BENCHMARK_TEMPLATE(predict_stored, comet::CometGate<S>)
+    ->Name("storage/comet/n=64/k=2/d=256/m=256/B=1")
+    ->Unit(benchmark::kMicrosecond);
+BENCHMARK_TEMPLATE(predict_stored, comet::TopKGate<S>)
+    ->Name("storage/top_k/n=64/k=2/d=256/m=256/B=1")
     ->Unit(benchmark::kMicrosecond);
 
 }  // namespace

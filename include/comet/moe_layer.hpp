@@ -4,7 +4,6 @@
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
-#include <cstring>
 #include <span>
 #include <string>
 #include <utility>
@@ -13,6 +12,8 @@
 #include <comet/core/buffer.hpp>
 #include <comet/core/check.hpp>
 #include <comet/core/concepts.hpp>
+#include <comet/core/fingerprint.hpp>
+#include <comet/core/parameters.hpp>
 #include <comet/core/pass.hpp>
 #include <comet/core/random.hpp>
 #include <comet/core/routing.hpp>
@@ -22,39 +23,9 @@
 #include <comet/dispatch/combine.hpp>
 #include <comet/dispatch/plan.hpp>
 #include <comet/experts/bank.hpp>
+#include <comet/gates/capabilities.hpp>
 
 namespace comet {
-
-namespace detail {
-
-/// A number that changes when a feature does, of a sample that is none of padding: tells a batch
-/// from another one.
-template <class S>
-std::uint64_t fingerprint(const Samples<S>& samples) {
-  constexpr std::size_t word_size = sizeof(std::uint64_t);
-  const std::size_t size = std::size_t(samples.dim()) * sizeof(S);
-  std::uint64_t sum = 0;
-  for (Index b = 0; b < samples.size(); ++b) {
-    if (!samples.is_live(b)) continue;
-    const auto* bytes = reinterpret_cast<const char*>(samples.features.col(b).data());
-    const auto word = [&](std::size_t at, std::size_t count) {
-      std::uint64_t value = 0;
-      std::memcpy(&value, bytes + at, count);
-      return value;
-    };
-    std::uint64_t even = 0, odd = 0;
-    std::size_t at = 0;
-    for (; at + 4 * word_size <= size; at += 4 * word_size) {
-      even += word(at, word_size) + word(at + 2 * word_size, word_size);
-      odd += word(at + word_size, word_size) + word(at + 3 * word_size, word_size);
-    }
-    for (; at < size; at += word_size) even += word(at, std::min(word_size, size - at));
-    sum += (even + odd) * std::uint64_t(2 * b + 1);
-  }
-  return sum;
-}
-
-}  // namespace detail
 
 /// \brief A mixture of shared experts with one gate per task, evaluated only where a weight is
 /// not 0.
@@ -88,7 +59,7 @@ std::uint64_t fingerprint(const Samples<S>& samples) {
 ///               scalars per active pair, twice that in training
 /// \par Threads  const; one Pass per calling thread, whose pool spreads a call over its threads
 /// \tparam G     a RoutingGate; to train, a TrainableGate or a gate without parameters
-/// \tparam E     a TrainableExpert
+/// \tparam E     a PredictingExpert; to train, a TrainableExpert
 /// \see docs/math.md, equation (1)
 template <class G, class E>
 class MoeLayer {
@@ -97,11 +68,11 @@ class MoeLayer {
                 "Scalar, Workspace, "
                 "num_experts(), max_active() and route(samples, routing, pass) const; "
                 "see core/concepts.hpp");
-  static_assert(TrainableExpert<E>,
-                "comet::MoeLayer: the second argument is not an expert (concept TrainableExpert): "
-                "it needs Scalar, "
-                "input_dim(), output_dim(), cache_dim(), cost(), predict, forward, visit and a "
-                "backward pass; see core/concepts.hpp");
+  static_assert(PredictingExpert<E>,
+                "comet::MoeLayer: the second argument is not an expert (concept PredictingExpert): "
+                "it needs Scalar, input_dim(), output_dim(), cache_dim(), cost() and predict; to "
+                "be trained (concept TrainableExpert) also forward, visit and a backward pass; see "
+                "core/concepts.hpp");
   static_assert(std::same_as<typename G::Scalar, typename E::Scalar>,
                 "comet::MoeLayer: gate and expert have different scalar types");
 
@@ -177,10 +148,27 @@ class MoeLayer {
     return sum;
   }
 
+  /// \brief A layer that only predicts, its experts' weights kept as told; with Storage::full it
+  /// gives the bits of predict().
+  /// \throws std::invalid_argument from a gate that cannot be frozen; see freeze
+  /// \throws NotFinite naming a parameter that is not finite
+  [[nodiscard]] auto freeze(Storage storage = Storage::full) const requires FreezableGate<G> &&
+      FreezableExpert<E> {
+    for_each_parameter(bank_, [](const ParameterName& name, const auto& values) {
+      detail::check_finite<S>("freeze", name.str(), values);
+    });
+    std::vector<decltype(gates_[0].freeze({}))> gates;
+    for (const G& gate : gates_) gates.push_back(gate.freeze({}));
+    std::vector<decltype(experts()[0].freeze(storage))> frozen;
+    for (const E& expert : experts()) frozen.push_back(expert.freeze(storage));
+    return MoeLayer<typename decltype(gates)::value_type, typename decltype(frozen)::value_type>(
+        std::move(gates), std::move(frozen));
+  }
+
   /// Calls f(name, part) for the experts and the gates.
   template <class F>
   void visit(F&& f) const {
-    f("experts", bank_.experts());
+    if constexpr (Parametric<E>) f("experts", bank_.experts());
     if constexpr (Parametric<G>) f("gates", gates_);
   }
 
@@ -286,6 +274,9 @@ void MoeLayer<G, E>::forward(const Samples<S>& samples, MatrixView<S> y, RandomK
                 "comet::MoeLayer::forward: this gate has parameters but cannot be trained: it "
                 "needs forward(samples, routing, key, pass), backward(samples, routing, dweights, "
                 "dx, pass) and regularization(pass), all const");
+  static_assert(TrainableExpert<E>,
+                "comet::MoeLayer::forward: these experts cannot be trained (concept "
+                "TrainableExpert): they only predict, as frozen ones do");
   constexpr const char* where = "MoeLayer::forward";
   check_shapes(where, samples, y, "y.rows()", "y.cols()");
   samples.validate(where);

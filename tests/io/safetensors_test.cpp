@@ -7,6 +7,7 @@
 #include <span>
 #include <stdexcept>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include <Eigen/Core>
@@ -53,6 +54,16 @@ Layer make_layer(std::uint64_t seed, Index num_experts = 3) {
   return {{gate},
           make_experts<DenseExpert<float>>(num_experts, {.input_dim = 4, .output_dim = 2}, key)};
 }
+
+/// Three numbers in double.
+struct OneTensor {
+  using Scalar = double;
+  Parameter<double> values = {3};
+  template <class F>
+  void visit(F&& f) const {
+    f("bias", values);
+  }
+};
 
 struct OneBias {
   using Scalar = float;
@@ -197,6 +208,48 @@ TEST_CASE("files of other writers: no metadata, numbers out of line, columns as 
   CHECK(model.bias(0, 0) == number);
   CHECK_THROWS_WITH(load_parameters(file, model),
                     path.string() + ": tensor \"b\" is none of the model's");
+}
+
+TEST_CASE("a frozen expert goes into a file as it keeps its weights, and comes back") {
+  const TemporaryDirectory dir;
+  const DenseExpert<float> expert({.input_dim = 5, .output_dim = 3}, RandomKey(1));
+  const DenseExpert<float> other({.input_dim = 5, .output_dim = 3}, RandomKey(2));
+  for (const auto& [storage, dtype] :
+       {std::pair(Storage::full, "F32"), std::pair(Storage::bf16, "BF16"),
+        std::pair(Storage::int8, "I8")}) {
+    const auto frozen = expert.freeze(storage);
+    save_parameters(dir.path() / "frozen", frozen);
+    const TensorFile file(dir.path() / "frozen");
+    CHECK(file.tensor("weight").dtype == dtype);
+    CHECK(file.tensor("weight").shape == std::vector<Index>{3, 5});
+    CHECK((file.find("scale") != nullptr) == (storage == Storage::int8));
+    auto read = other.freeze(storage);
+    load_parameters(file, read);
+    const Matrix<float> x = test::random_matrix<float>(5, 4, 3);
+    Matrix<float> y(3, 4), expected(3, 4), cache(0, 4);
+    frozen.predict(x, expected, cache);
+    read.predict(x, y, cache);
+    CHECK(y == expected);
+  }
+  save_parameters(dir.path() / "frozen", expert.freeze(Storage::int8));
+  auto half = other.freeze(Storage::bf16);
+  CHECK_THROWS_WITH(load_parameters(TensorFile(dir.path() / "frozen"), half),
+                    Catch::Contains("tensor \"weight\" has numbers of type I8, expected BF16"));
+}
+
+TEMPLATE_TEST_CASE("half precision is widened to what the model computes with", "", Bfloat16,
+                   Eigen::half) {
+  const TemporaryDirectory dir;
+  const std::vector<TestType> numbers = {TestType(1.5F), TestType(-0.0078125F), TestType(1e-3F)};
+  save_tensors(dir.path() / "half",
+               {make_tensor<TestType>("bias", {3}, std::span<const TestType>(numbers))});
+  const TensorFile file(dir.path() / "half");
+  CHECK(file.values<TestType>("bias") == numbers);
+  OneTensor model;
+  load_parameters(file, model);
+  for (Index i = 0; i < 3; ++i)
+    CHECK(model.values(i) == double(static_cast<float>(numbers[std::size_t(i)])));
+  CHECK_THROWS_WITH((void)file.values<float>("bias"), Catch::Contains("expected F32"));
 }
 
 TEST_CASE("a file that does not fit the model is refused and leaves it as it is") {

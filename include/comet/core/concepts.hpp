@@ -12,6 +12,7 @@
 #include <comet/core/random.hpp>
 #include <comet/core/routing.hpp>
 #include <comet/core/samples.hpp>
+#include <comet/core/storage.hpp>
 #include <comet/core/types.hpp>
 
 /// \file
@@ -73,25 +74,32 @@ struct TrainingTile {
   std::span<const SampleId> samples;  ///< columns beyond these are padding
 };
 
-/// \brief A function applied to each column by itself, with parameters.
+/// \brief Predicts: a function applied to each column by itself, what a layer takes as an expert.
+/// One that can do no more than this is frozen.
 ///
 /// A bank calls it on blocks of columns: x is d x width, y is m x width. `cache` is cache_dim() x
-/// width: forward() fills it, backward finds it again; predict() may use it as scratch. Columns may
-/// be padding: finite in, anything finite out. cost() is the number of multiply-adds of one column.
-/// An expert whose result for a column does not depend on the width of the block, bit for bit, can
-/// say `static constexpr bool independent_columns = true;` and gets no padding; a product by Eigen
-/// does depend on it. Experts of one layer may differ in everything but input_dim() and
-/// output_dim().
+/// width, scratch. Columns may be padding: finite in, anything finite out. cost() is the number of
+/// multiply-adds of one column. An expert whose result for a column does not depend on the width of
+/// the block, bit for bit, can say `static constexpr bool independent_columns = true;` and gets no
+/// padding; a product by Eigen does depend on it. Experts of one layer may differ in everything but
+/// input_dim() and output_dim().
 template <class E>
-concept ExpertFunction = std::copyable<E> && Parametric<E> &&
-    std::floating_point<typename E::Scalar> &&
+concept PredictingExpert = std::copyable<E> && std::floating_point<typename E::Scalar> &&
     requires(const E expert, const ConstMatrixView<typename E::Scalar>& x,
-             MatrixView<typename E::Scalar> out, const TrainingTile& tile) {
+             MatrixView<typename E::Scalar> out) {
   { expert.input_dim() } -> std::convertible_to<Index>;
   { expert.output_dim() } -> std::convertible_to<Index>;
   { expert.cache_dim() } -> std::convertible_to<Index>;
   { expert.cost() } -> std::convertible_to<double>;
   expert.predict(x, out, out);
+};
+
+/// \brief A function of columns with parameters, that knows training from prediction: forward()
+/// fills the cache, backward finds it again.
+template <class E>
+concept ExpertFunction = PredictingExpert<E> && Parametric<E> &&
+    requires(const E expert, const ConstMatrixView<typename E::Scalar>& x,
+             MatrixView<typename E::Scalar> out, const TrainingTile& tile) {
   expert.forward(x, out, out, tile);
 };
 
@@ -133,9 +141,15 @@ concept ColumnFunction = SplitBackwardExpert<F> && requires {
   requires F::independent_columns;
 };
 
-/// \brief What a layer takes as an expert: either form of the backward pass.
+/// \brief An expert that can be trained: either form of the backward pass.
 template <class E>
 concept TrainableExpert = WholeBackwardExpert<E> || SplitBackwardExpert<E>;
+
+/// \brief An expert that can be frozen: into one that only predicts, its weights kept as told.
+template <class E>
+concept FreezableExpert = PredictingExpert<E> && requires(const E expert, Storage storage) {
+  { expert.freeze(storage) } -> PredictingExpert;
+};
 
 /// \brief Changes a model's parameters by its gradients and sets the gradients to zero.
 template <class O, class Model>

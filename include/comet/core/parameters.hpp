@@ -11,6 +11,7 @@
 #include <utility>
 #include <vector>
 
+#include <comet/core/storage.hpp>
 #include <comet/core/types.hpp>
 
 /// \file
@@ -69,7 +70,9 @@ class ParameterName {
 /// \tparam Storage  what a number is kept as; parts compute in their own Scalar
 template <class Storage>
 class Parameter : public Matrix<Storage> {
-  static_assert(std::floating_point<Storage>, "comet: the scalar type is float or double");
+  static_assert(detail::StorageType<Storage>,
+                "comet: the scalar type is float or double; a part that only predicts may keep "
+                "bfloat16 or 8 bits");
 
  public:
   /// Nothing yet.

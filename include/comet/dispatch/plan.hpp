@@ -48,7 +48,11 @@ class DispatchPlan {
     Index columns = 0;
     for (std::size_t e = 0; e < std::size_t(num_experts); ++e) {
       first_column_[e] = columns;
-      columns += (Index(counts_[e]) + column_multiple - 1) / column_multiple * column_multiple;
+      if (column_multiple == 1) {
+        columns += counts_[e];  // spares a division that would be the cost of a sample's plan
+      } else {
+        columns += (Index(counts_[e]) + column_multiple - 1) / column_multiple * column_multiple;
+      }
     }
     first_column_.back() = columns;
     scatter_pairs(routings, num_experts);

@@ -31,14 +31,14 @@ namespace comet {
 ///               cache_dim() scalars per column in training, per column of a thread's block in
 ///               predict()
 /// \par Threads  const; one Pass per calling thread, whose pool spreads a call
-/// \tparam E     a TrainableExpert
+/// \tparam E     a PredictingExpert; to train, a TrainableExpert
 template <class E>
 class ExpertBank {
-  static_assert(TrainableExpert<E>,
-                "comet::ExpertBank: the argument is not an expert (concept TrainableExpert): it "
-                "needs Scalar, input_dim(), "
-                "output_dim(), cache_dim(), cost(), predict, forward, visit and a backward pass; "
-                "see core/concepts.hpp");
+  static_assert(PredictingExpert<E>,
+                "comet::ExpertBank: the argument is not an expert (concept PredictingExpert): it "
+                "needs Scalar, input_dim(), output_dim(), cache_dim(), cost() and predict; to be "
+                "trained (concept TrainableExpert) also forward, visit and a backward pass; see "
+                "core/concepts.hpp");
 
  public:
   using Scalar = typename E::Scalar;  ///< float or double.
@@ -94,6 +94,9 @@ class ExpertBank {
   /// backward() needs.
   void forward(const DispatchPlan& plan, const Columns<S>& columns, Columns<S>& outputs,
                RandomKey key, Pass<ExpertBank>& pass) const {
+    static_assert(TrainableExpert<E>,
+                  "comet::ExpertBank::forward: this expert cannot be trained (concept "
+                  "TrainableExpert): it only predicts, as a frozen one does");
     run("ExpertBank::forward", true, plan, columns, outputs, pass,
         [&](const E& expert, const Task& task, const auto& x, auto&& y, auto&& cache) {
           expert.forward(x, y, cache, TrainingTile{key.fold(task.expert), task.samples});
@@ -139,7 +142,8 @@ class ExpertBank {
   [[nodiscard]] ThreadPool* threads_for(const DispatchPlan& plan, ThreadPool* pool) const {
     double cost = 0;
     for (Index e = 0; e < size(); ++e)
-      cost += double(plan.padded_count(first_ + e)) * double(experts_[std::size_t(e)].cost());
+      if (const Index count = plan.padded_count(first_ + e); count > 0)
+        cost += double(count) * double(experts_[std::size_t(e)].cost());
     return detail::worth_threads(pool, cost);
   }
 
@@ -203,6 +207,7 @@ template <class E>
 void ExpertBank<E>::check_plan(const char* where, const DispatchPlan& plan) const {
   detail::check_at_least(where, "plan.num_experts()", plan.num_experts(), first_ + size());
   const Index multiple = column_multiple();
+  if (multiple == 1) return;
   for (Index e = first_; e < first_ + size(); ++e)
     if (plan.padded_count(e) % multiple != 0) [[unlikely]]
       detail::raise(where, "the number of columns of expert " + std::to_string(e),
@@ -238,7 +243,7 @@ void ExpertBank<E>::run(const char* where, bool trains, const DispatchPlan& plan
   if (trains) {
     ws.caches_.keep_all(experts_, plan, first_);
   } else {
-    ws.caches_.share(experts_, std::min(block_columns, plan.num_columns()),
+    ws.caches_.share(experts_, plan, first_, std::min(block_columns, plan.num_columns()),
                      detail::num_workers(pool));
   }
   auto all = outputs.matrix();

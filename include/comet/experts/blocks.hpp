@@ -25,6 +25,7 @@ inline void cut_blocks(const DispatchPlan& plan, Index first_expert, Index count
   blocks.clear();
   const Index units_per_block = std::max(Index(1), most_columns / multiple);
   for (Index e = first_expert; e < first_expert + count; ++e) {
+    if (plan.padded_count(e) == 0) continue;
     const Index units = plan.padded_count(e) / multiple;
     const Index pieces = (units + units_per_block - 1) / units_per_block;
     for (Index i = 0; i < pieces; ++i) {

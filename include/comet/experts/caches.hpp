@@ -35,11 +35,15 @@ class Caches {
     return {values_.matrix().data() + begin_[std::size_t(number)] + first * rows, rows, width};
   }
 
-  /// A cache for each worker, of as many columns as a block may have.
+  /// A cache for each worker, of as many columns as a block may have. Experts without columns are
+  /// not looked at: with one sample, most are not in the processor's caches.
   template <class E>
-  void share(const std::vector<E>& experts, Index most_columns, Index num_workers) {
+  void share(const std::vector<E>& experts, const DispatchPlan& plan, Index first,
+             Index most_columns, Index num_workers) {
     Index rows = 0;
-    for (const E& expert : experts) rows = std::max(rows, Index(expert.cache_dim()));
+    for (Index e = 0; e < Index(experts.size()); ++e)
+      if (plan.padded_count(first + e) > 0)
+        rows = std::max(rows, Index(experts[std::size_t(e)].cache_dim()));
     // Memory of any worker begins at the same place in a cache line, so that bits of an expert that
     // asks Eigen for sums do not hang on it.
     constexpr Index line = 64 / Index(sizeof(S));

@@ -7,7 +7,9 @@
 #include <comet/core/concepts.hpp>
 #include <comet/core/parameters.hpp>
 #include <comet/core/random.hpp>
+#include <comet/core/storage.hpp>
 #include <comet/core/types.hpp>
+#include <comet/experts/frozen.hpp>
 #include <comet/kernels/affine.hpp>
 
 namespace comet {
@@ -100,6 +102,11 @@ class DenseExpert {
     const Index first = slice * detail::units_per_slice;
     detail::affine_accumulate(x, dz, first, std::min(detail::units_per_slice, output_dim() - first),
                               gradients[0], gradients[1]);
+  }
+
+  /// \brief The same without training. \throws NotFinite naming a parameter that is not finite
+  [[nodiscard]] FrozenExpert<S> freeze(Storage storage = Storage::full) const {
+    return FrozenExpert<S>({{"", {weight_, bias_, options_.activation, storage}}});
   }
 
   /// Calls f(name, parameter) for weight and bias.

@@ -9,7 +9,9 @@
 #include <comet/core/concepts.hpp>
 #include <comet/core/parameters.hpp>
 #include <comet/core/random.hpp>
+#include <comet/core/storage.hpp>
 #include <comet/core/types.hpp>
+#include <comet/experts/frozen.hpp>
 #include <comet/kernels/affine.hpp>
 
 namespace comet {
@@ -127,6 +129,13 @@ class MlpExpert {
     } else {
       add(2, cache.topRows(hidden_dim()), dy, slice - hidden_slices());
     }
+  }
+
+  /// \brief The same without training. \throws NotFinite naming a parameter that is not finite
+  [[nodiscard]] FrozenExpert<S> freeze(Storage storage = Storage::full) const {
+    return FrozenExpert<S>(
+        {{"hidden", {hidden_weight_, hidden_bias_, options_.activation, storage}},
+         {"output", {output_weight_, output_bias_, Activation::identity, storage}}});
   }
 
   /// Calls f(name, parameter): hidden.weight, hidden.bias, output.weight, output.bias.

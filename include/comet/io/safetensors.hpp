@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
+#include <concepts>
 #include <cstddef>
 #include <cstring>
 #include <filesystem>
@@ -14,6 +15,7 @@
 #include <vector>
 
 #include <comet/core/parameters.hpp>
+#include <comet/core/storage.hpp>
 #include <comet/core/types.hpp>
 #include <comet/io/tensor.hpp>
 #include <comet/io/tensor_file.hpp>
@@ -25,6 +27,9 @@
 /// A weight that is in x out here, one output unit per column, has the memory of a C-order array
 /// [out, in]: it is written with that shape, which is PyTorch's for a linear layer, and no byte
 /// moves. An embedding of d x ids is [ids, d], a bias [out].
+///
+/// A file in half precision (BF16, F16) is read into a float or double model, number by number and
+/// exactly; a frozen model is written and read as it keeps its weights.
 ///
 /// \code
 ///   save_parameters("model.safetensors", model, {{"trained_on", "ml-latest-small"}});
@@ -71,6 +76,28 @@ inline std::vector<Index> without_leading_ones(std::vector<Index> shape) {
   return shape;
 }
 
+/// Whether every number of the file's type is one of type S.
+template <class S>
+[[nodiscard]] bool widens(const Tensor& tensor) {
+  return std::floating_point<S> && (tensor.dtype == "BF16" || tensor.dtype == "F16");
+}
+
+/// The numbers of a tensor, which may be kept in half precision.
+template <class S>
+void copy_numbers(const Tensor& from, S* to) {
+  const auto widen = [&]<class Half>(Half half) {
+    for (std::size_t i = 0; i < from.bytes.size(); i += sizeof(Half)) {
+      std::memcpy(&half, from.bytes.data() + i, sizeof(Half));
+      *to++ = static_cast<S>(static_cast<float>(half));
+    }
+  };
+  if constexpr (std::floating_point<S>) {
+    if (from.dtype == "BF16") return widen(Bfloat16());
+    if (from.dtype == "F16") return widen(Eigen::half());
+  }
+  if (!from.bytes.empty()) std::memcpy(to, from.bytes.data(), from.bytes.size());
+}
+
 /// f(name, values) for every piece of the state of a part, or of the parts of a range.
 template <class Part, class F>
 void for_each_state(Part& part, const std::string& prefix, F& f) {
@@ -101,8 +128,8 @@ void restored(Part& part) {
 /// \param model   Parametric, of the sizes that the file has
 /// \param prefix  of the names in the file; tensors with other beginnings are not looked at
 /// \param others  names of tensors in the file that are not the model's
-/// \throws FileError naming the first tensor that is missing, has other numbers or another shape,
-///         or is none of the model's
+/// \throws FileError naming the first tensor that is missing, has other numbers (half precision is
+///         widened) or another shape, or is none of the model's
 template <class Model>
 void load_parameters(const TensorFile& file, Model& model, const std::string& prefix = "",
                      const std::set<std::string>& others = {}) {
@@ -112,7 +139,7 @@ void load_parameters(const TensorFile& file, Model& model, const std::string& pr
                        using S = typename std::remove_cvref_t<decltype(parameter)>::Scalar;
                        const std::string name = prefix + parameter_name.str();
                        const Tensor& tensor = file.tensor(name);
-                       file.check_dtype<S>(tensor);
+                       if (!detail::widens<S>(tensor)) file.check_dtype<S>(tensor);
                        if (detail::without_leading_ones(tensor.shape) !=
                            detail::without_leading_ones(parameter.shape()))
                          file.refuse("tensor " + detail::quoted_name(name) + " has shape " +
@@ -125,9 +152,7 @@ void load_parameters(const TensorFile& file, Model& model, const std::string& pr
         !others.contains(tensor.name))
       file.refuse("tensor " + detail::quoted_name(tensor.name) + " is none of the model's");
   for_each_parameter(model, [&](const ParameterName& name, auto& parameter) {
-    const Tensor& tensor = file.tensor(prefix + name.str());
-    if (!tensor.bytes.empty())
-      std::memcpy(parameter.data(), tensor.bytes.data(), tensor.bytes.size());
+    detail::copy_numbers(file.tensor(prefix + name.str()), parameter.data());
   });
 }
 

@@ -12,6 +12,7 @@
 #include <vector>
 
 #include <comet/core/check.hpp>
+#include <comet/core/storage.hpp>
 #include <comet/core/types.hpp>
 
 namespace comet {
@@ -55,7 +56,9 @@ inline std::uint64_t size_of_dtype(std::string_view name) {
 
 template <class T>
 [[nodiscard]] std::string dtype_of() {
-  static_assert(std::floating_point<T> || std::integral<T>);
+  static_assert(StorageType<T> || std::integral<T>);
+  if constexpr (std::same_as<T, Bfloat16>) return "BF16";
+  if constexpr (std::same_as<T, Eigen::half>) return "F16";
   const char* kind = std::floating_point<T> ? "F" : std::signed_integral<T> ? "I" : "U";
   return kind + std::to_string(8 * sizeof(T));
 }

@@ -46,6 +46,22 @@ struct Dropout {
   std::uint32_t dropped;  ///< of 2^16
 };
 
+/// y = activation(y + bias), column by column. \param slope  as of affine_forward()
+template <class S, class Y>
+EIGEN_ALWAYS_INLINE void add_bias_and_activate(const Matrix<S>& bias, Activation activation, Y&& y,
+                                               MatrixView<S> slope) {
+  for (Index c = 0; c < y.cols(); ++c) {
+    if (activation == Activation::relu) {
+      y.col(c) = (y.col(c) + bias.col(0)).cwiseMax(S(0));
+    } else {
+      y.col(c) += bias.col(0);
+    }
+    if (keeps_slope(activation))
+      activate_smooth(activation, y.rows(), y.col(c).data(),
+                      slope.size() > 0 ? slope.col(c).data() : nullptr);
+  }
+}
+
 /// y = activation(weight^T x + bias) for a block of columns; a column's bits do not depend on the
 /// others.
 /// \param weight  in x out    \param bias  out x 1
@@ -62,15 +78,10 @@ void affine_forward(const Matrix<S>& weight, const Matrix<S>& bias, Activation a
     const Index width = std::min(strip, x.cols() - first);
     auto y_strip = y.middleCols(first, width);
     transposed_product(weight, x.middleCols(first, width), y_strip);
-    for (Index c = 0; c < width; ++c) {
-      if (activation == Activation::relu) {
-        y_strip.col(c) = (y_strip.col(c) + bias.col(0)).cwiseMax(S(0));
-      } else {
-        y_strip.col(c) += bias.col(0);
-      }
-      if (keeps_slope(activation))
-        activate_smooth(activation, y.rows(), y_strip.col(c).data(),
-                        slope.size() > 0 ? slope.col(first + c).data() : nullptr);
+    if (slope.size() > 0) {
+      add_bias_and_activate<S>(bias, activation, y_strip, slope.middleCols(first, width));
+    } else {
+      add_bias_and_activate<S>(bias, activation, y_strip, no_gradient);
     }
   }
 }

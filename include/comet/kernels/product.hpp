@@ -38,7 +38,7 @@ EIGEN_ALWAYS_INLINE void inner_step(const S* w, Index w_stride, const S* x, Inde
   }
 }
 
-/// y(u.., c..) = w(:, u)^T x(:, c) for Units in {1, 4} and Columns in {1, 2, 3}. An element sums
+/// y(u.., c..) = w(:, u)^T x(:, c) for Units in {1, 4, 8} and Columns in {1, 2, 3}. An element sums
 /// lane by lane along the vectors, then over the lanes, in any tile.
 template <int Units, int Columns, class S>
 void inner_tile(const S* w, Index w_stride, const S* x, Index x_stride, Index size, S* y,
@@ -61,12 +61,14 @@ void inner_tile(const S* w, Index w_stride, const S* x, Index x_stride, Index si
 
   COMET_UNROLL
   for (int c = 0; c < Columns; ++c) {
-    if constexpr (Units == 4) {
-      sum_lanes(sum[0][c], sum[1][c], sum[2][c], sum[3][c], y + c * y_stride);
-    } else {
+    if constexpr (Units == 1) {
       S sums[4];
       sum_lanes(sum[0][c], sum[0][c], sum[0][c], sum[0][c], sums);
       y[c * y_stride] = sums[0];
+    } else {
+      COMET_UNROLL
+      for (int u = 0; u < Units; u += 4)
+        sum_lanes(sum[u][c], sum[u + 1][c], sum[u + 2][c], sum[u + 3][c], y + u + c * y_stride);
     }
   }
 }
@@ -88,16 +90,20 @@ void inner_tiles(const S* w, Index w_stride, Index ahead, const S* x, Index x_st
   });
 }
 
-/// y(u + i * apart, :) = w(:, u + i * apart)^T x for i in 0..3, for few columns: next to nothing is
-/// computed with weights that come from afar, and memory gives four streams in the time of one.
-template <class S>
+/// y(u + i * apart, :) = w(:, u + i * apart)^T x for i in 0..Units-1, for few columns: next to
+/// nothing is computed with weights that come from afar, and memory gives several streams in the
+/// time of one.
+template <int Units, class S>
 void distant_units(const S* w, Index w_stride, Index apart, const S* x, Index x_stride, Index size,
                    Index columns, S* y, Index y_stride) {
   for_each_tile<3>(columns, [&](Index c, auto width) {
-    S sums[std::size_t(4 * width())];
-    inner_tile<4, width()>(w, apart * w_stride, x + c * x_stride, x_stride, size, sums, 4);
-    for (Index i = 0; i < width(); ++i)
-      for (Index u = 0; u < 4; ++u) y[u * apart + (c + i) * y_stride] = sums[4 * i + u];
+    if constexpr (Units == 4 || width() == 1) {
+      S sums[std::size_t(Units * width())];
+      inner_tile<Units, width()>(w, apart * w_stride, x + c * x_stride, x_stride, size, sums,
+                                 Units);
+      for (Index i = 0; i < width(); ++i)
+        for (Index u = 0; u < Units; ++u) y[u * apart + (c + i) * y_stride] = sums[Units * i + u];
+    }
   });
 }
 
@@ -109,12 +115,17 @@ void transposed_product(const W& w, const X& x, Y&& y) {
   const Index m = w.cols();
   const Index stride = w.outerStride();
   Index u = 0;
-  if (x.cols() <= few_columns) {
-    const Index apart = m / 4;
+  const auto distant = [&](auto count) {
+    const Index apart = m / count();
     for (; u < apart; ++u)
-      distant_units(w.data() + u * stride, stride, apart, x.data(), x.outerStride(), w.rows(),
-                    x.cols(), y.data() + u, y.outerStride());
-    u = 4 * apart;
+      distant_units<count()>(w.data() + u * stride, stride, apart, x.data(), x.outerStride(),
+                             w.rows(), x.cols(), y.data() + u, y.outerStride());
+    u = count() * apart;
+  };
+  if (x.cols() == 1) {
+    distant(std::integral_constant<int, 8>{});  // fewer sums would wait for each other
+  } else if (x.cols() <= few_columns) {
+    distant(std::integral_constant<int, 4>{});
   }
   const auto units = [&](auto count) {
     const Index ahead = (std::min(count() + Index(4), m - u) - count()) * stride;

@@ -1,0 +1,98 @@
+// SPDX-License-Identifier: MIT
+#include <support/catch.hpp>
+
+#include <cmath>
+#include <cstdint>
+#include <limits>
+
+#include <comet/core/random.hpp>
+#include <comet/kernels/stored_product.hpp>
+#include <support/model.hpp>
+
+using namespace comet;
+using namespace comet::detail;
+using comet::test::random_matrix;
+
+namespace {
+
+/// Inputs and outputs of whole and broken registers and blocks, and of more than one part.
+constexpr Index depths[] = {1, 7, 16, 43, 256, 1024, 1025, 2500};
+constexpr Index outputs[] = {1, 3, 4, 11, 16, 37};
+
+template <class Operand, class S>
+Matrix<S> product(const Matrix<typename Operand::Weight>& w, const Matrix<S>& x) {
+  Matrix<S> y = Matrix<S>::Constant(w.cols(), x.cols(), std::numeric_limits<S>::quiet_NaN());
+  stored_product<Operand, S>(w, x, y);
+  return y;
+}
+
+/// A column alone, and in a batch of any width.
+template <class Operand, class S>
+void check_any_width(const Matrix<typename Operand::Weight>& w, const Matrix<S>& x) {
+  const Matrix<S> alone = product<Operand, S>(w, x.col(0));
+  for (Index width = 1; width <= x.cols(); ++width)
+    CHECK(product<Operand, S>(w, x.leftCols(width)).col(0) == alone);
+}
+
+template <class S>
+Matrix<std::int8_t> random_integers(Index rows, Index cols) {
+  return random_matrix<S>(rows, cols, 5)
+      .unaryExpr([](S v) { return std::rint(v * 127); })
+      .template cast<std::int8_t>();
+}
+
+}  // namespace
+
+TEMPLATE_TEST_CASE("products with bfloat16 weights are those with the weights' values", "",
+                   COMET_TEST_SCALARS) {
+  using S = TestType;
+  for (const Index d : depths)
+    for (const Index m : outputs) {
+      const Matrix<Bfloat16> w =
+          random_matrix<S>(d, m, 1).template cast<float>().template cast<Bfloat16>();
+      const Matrix<S> x = random_matrix<S>(d, 12, 2);
+      const Matrix<S> wide = w.template cast<float>().template cast<S>();
+      const Matrix<S> expected = wide.transpose() * x;
+      CHECK((product<Bfloat16Operand<S>, S>(w, x) - expected).norm() <=
+            40 * std::numeric_limits<S>::epsilon() * std::sqrt(S(d)) * wide.norm());
+      check_any_width<Bfloat16Operand<S>, S>(w, x);
+    }
+}
+
+TEMPLATE_TEST_CASE("products with weights of eight bits are exact sums of integers", "",
+                   COMET_TEST_SCALARS) {
+  using S = TestType;
+  using Operand = IntegerOperand<S>;
+  for (const Index d : depths)
+    for (const Index m : outputs) {
+      const Matrix<std::int8_t> w = random_integers<S>(d, m);
+      const Matrix<S> x = random_matrix<S>(d, 12, 3);
+      const Matrix<S> y = product<Operand, S>(w, x);
+      for (Index c = 0; c < x.cols(); ++c) {
+        const S unit = x.col(c).cwiseAbs().maxCoeff() / S(32767);
+        for (Index u = 0; u < m; ++u) {
+          S sum = 0;
+          for (Index k = 0; k < d; k += 512) {
+            std::int64_t part = 0;
+            for (Index i = k; i < std::min(d, k + 512); ++i)
+              part += std::int64_t(w(i, u)) * std::int64_t(std::rint(x(i, c) * (S(1) / unit)));
+            sum += S(part) * unit;
+          }
+          CHECK(std::abs(y(u, c) - sum) <= 4 * std::numeric_limits<S>::epsilon() * std::abs(sum));
+        }
+      }
+      check_any_width<Operand, S>(w, x);
+    }
+}
+
+TEST_CASE("the largest sums of eight bits fit; a column of zeros, and one that is not finite") {
+  const Index d = 5000;
+  const Matrix<std::int8_t> w = Matrix<std::int8_t>::Constant(d, 8, -127);
+  Matrix<double> x = Matrix<double>::Constant(d, 3, 2.0);
+  x.col(1).setZero();
+  x(7, 2) = std::numeric_limits<double>::infinity();
+  const Matrix<double> y = product<IntegerOperand<double>, double>(w, x);
+  CHECK(y(0, 0) == Approx(-127 * 2.0 * double(d)));
+  CHECK(y.col(1).isZero(0));
+  CHECK(y.col(2).array().isNaN().all());
+}
