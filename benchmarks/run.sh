@@ -7,7 +7,7 @@
 # pictures.
 source "$(dirname "$0")/../scripts/lib.sh"
 
-programs=(ceiling plan route family moe_layer convolution training_step next_character two_pictures latency
+programs=(ceiling plan route family moe_layer convolution training_step next_character two_pictures latency emitted
   optimizer sinkhorn assignment local_search loader)
 only='' target=''
 if [ "${1:-}" = --only ]; then

@@ -20,7 +20,7 @@ include/comet dispatch: core kernels
 include/comet io: core
 include/comet training: core kernels optimizers gates metrics
 include/comet experts: core kernels dispatch
-include/comet inference: core kernels gates
+include/comet inference: core kernels gates dispatch experts
 include/comet local_search: core kernels gates dispatch experts
 include/comet testing: core kernels gates
 '

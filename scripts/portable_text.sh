@@ -29,10 +29,10 @@ text() {
 
 namespace comet::portable {
 
-/// The code of arithmetic.hpp, soft_tree.hpp and route.hpp, without the namespace.
+/// The code of arithmetic.hpp, soft_tree.hpp, route.hpp and experts.hpp, without the namespace.
 inline constexpr std::string_view text = R"portable(
 END
-  for file in arithmetic.hpp soft_tree.hpp route.hpp; do code "$file"; done
+  for file in arithmetic.hpp soft_tree.hpp route.hpp experts.hpp; do code "$file"; done
   printf ')portable";\n\n}  // namespace comet::portable\n'
 }
 

@@ -25,6 +25,7 @@
 #include <comet/experts/chain.hpp>
 #include <comet/experts/constant.hpp>
 #include <comet/experts/dense.hpp>
+#include <comet/experts/frozen.hpp>
 #include <comet/experts/mlp.hpp>
 #include <comet/gates/all.hpp>
 #include <comet/gates/any.hpp>
@@ -48,6 +49,7 @@
 #include <comet/gates/static_dselect_k.hpp>
 #include <comet/gates/top_k.hpp>
 #include <comet/inference/emit_cpp.hpp>
+#include <comet/inference/emit_layer.hpp>
 #include <comet/inference/explain.hpp>
 #include <comet/inference/freeze.hpp>
 #include <comet/inference/routing_cost.hpp>

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// Compiles emitted gates without the library and compares what they route with what it did.
+// Compiles emitted gates and layers without the library and compares what they do with what it did.
 #include <cstdio>
 #include <cstring>
 #include <limits>
@@ -41,13 +41,33 @@ bool same_bits(const S* a, const S* b, int size) {
     expect(samples == 40, #gate, "number of samples", samples);                                \
   }
 
+#define CHECK_LAYER(layer)                                                                     \
+  {                                                                                            \
+    constexpr int samples =                                                                    \
+        static_cast<int>(sizeof(layer##_cases::x) / sizeof(layer::Scalar)) / layer::input_dim; \
+    layer::Scalar y[layer::num_tasks * layer::output_dim];                                     \
+    for (int b = 0; b < samples; ++b) {                                                        \
+      const int asked = layer::predict(layer##_cases::x + b * layer::input_dim, y);            \
+      expect(asked >= layer::num_tasks, #layer, "number of experts", b);                       \
+      for (int t = 0; t < layer::num_tasks; ++t)                                               \
+        expect(same_bits(y + t * layer::output_dim,                                            \
+                         layer##_cases::y + (t * samples + b) * layer::output_dim,             \
+                         layer::output_dim),                                                   \
+               #layer, "mixture", b);                                                          \
+    }                                                                                          \
+    layer::Scalar x[layer::input_dim] = {};                                                    \
+    x[0] = std::numeric_limits<layer::Scalar>::infinity();                                     \
+    expect(layer::predict(x, y) == -1, #layer, "takes infinity", 0);                           \
+    expect(samples == 40, #layer, "number of samples", samples);                               \
+  }
+
 }  // namespace
 
 int main() {
-  CHECK_ALL_GATES
+  CHECK_ALL
   const int table[] = {4, 0, 3, 3, 1};
   for (int id = 0; id < 5; ++id) expect(tables::hash::route(id) == table[id], "hash", "expert", id);
   expect(tables::hash::route(5) == -1 && tables::hash::route(-1) == -1, "hash", "unknown id", 5);
-  if (failures == 0) std::puts("all gates route to the same bits");
+  if (failures == 0) std::puts("all gates and layers give the same bits");
   return failures == 0 ? 0 : 1;
 }

@@ -1,20 +1,25 @@
 // SPDX-License-Identifier: MIT
-// emit_gates FILE: writes gates as plain C++, and random samples with what the library routes them
-// to.
+// emit_gates FILE: writes gates and layers as plain C++, and random samples with what the library
+// makes of them.
 #include <cstdint>
 #include <fstream>
 #include <string>
 #include <type_traits>
+#include <utility>
 #include <vector>
 
 #include <comet/core/pass.hpp>
+#include <comet/experts/dense.hpp>
+#include <comet/experts/mlp.hpp>
 #include <comet/gates/comet.hpp>
 #include <comet/gates/dselect_k.hpp>
 #include <comet/gates/hash.hpp>
 #include <comet/gates/softmax.hpp>
 #include <comet/gates/top_k.hpp>
 #include <comet/inference/emit_cpp.hpp>
+#include <comet/inference/emit_layer.hpp>
 #include <comet/inference/freeze.hpp>
+#include <comet/moe_layer.hpp>
 #include <support/locale.hpp>
 
 using namespace comet;
@@ -71,6 +76,28 @@ G scattered(G gate) {
   return gate;
 }
 
+/// A layer with a gate for each task, and what it predicts; biases are not 0.
+template <class E, class G>
+void write_layer(const std::string& name, std::vector<G> gates, const typename E::Options& options,
+                 Storage storage, std::ostream& out) {
+  using S = typename G::Scalar;
+  const Index n = gates.front().num_experts();
+  std::vector<E> experts;
+  for (Index i = 0; i < n; ++i) experts.push_back(scattered(E(options, RandomKey(3).fold(i))));
+  const auto served = MoeLayer(std::move(gates), std::move(experts)).freeze(storage);
+  emit_cpp(served, out, {.name = name});
+  Matrix<S> x(d, samples), y(served.output_dim(), served.num_tasks() * samples);
+  RandomKey(9).fill_uniform(x, -1, 1);
+  Pass pass(served);
+  served.predict(x, y, pass);
+  detail::CppWriter<S> cpp(out, name + "_cases", "What the library says");
+  cpp << "using Scalar = " << (std::is_same_v<S, float> ? "float" : "double") << ";\n";
+  cpp.array("Scalar", "x", x.reshaped());
+  cpp.array("Scalar", "y", y.reshaped());
+  cpp.end();
+  checks += "CHECK_LAYER(" + name + ")\n";
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
@@ -111,7 +138,24 @@ int main(int argc, char** argv) {
                  true, out);
   write("softmax", SoftmaxGate<float>({.input_dim = d, .num_experts = 7}, key), out);
   emit_cpp(HashGate<float>({4, 0, 3, 3, 1}, 5), out, {.name = "tables::hash"});
-  out << "#define CHECK_ALL_GATES ";
+  write_layer<DenseExpert<float>, CometGate<float>>(
+      "layer_tasks",
+      {scattered(
+           CometGate<float>(Comet{.input_dim = d, .num_experts = 11, .k = 3, .gamma = 8}, key)),
+       scattered(CometGate<float>(Comet{.input_dim = d, .num_experts = 11, .k = 2}, RandomKey(2)))},
+      {.input_dim = d, .output_dim = 13}, Storage::full, out);
+  write_layer<MlpExpert<double>, TopKGate<double>>(
+      "layer_mlp", {TopKGate<double>({.input_dim = d, .num_experts = 9, .k = 9}, key)},
+      {.input_dim = d, .hidden_dim = 21, .output_dim = 5}, Storage::full, out);
+  write_layer<MlpExpert<float>, DSelectKGate<float>>(
+      "layer_mlp_int8",
+      {scattered(DSelectKGate<float>(DSelect{.input_dim = d, .num_experts = 11, .k = 2, .gamma = 8},
+                                     key))},
+      {.input_dim = d, .hidden_dim = 600, .output_dim = 16}, Storage::int8, out);
+  write_layer<DenseExpert<double>, TopKGate<double>>(
+      "layer_int8", {TopKGate<double>({.input_dim = d, .num_experts = 3, .k = 1}, key)},
+      {.input_dim = d, .output_dim = 3, .activation = Activation::identity}, Storage::int8, out);
+  out << "#define CHECK_ALL ";
   for (const char c : checks) out << (c == '\n' ? ' ' : c);
   out << '\n';
   return out ? 0 : 1;

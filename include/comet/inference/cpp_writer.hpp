@@ -14,8 +14,10 @@
 #include <comet/core/types.hpp>
 #include <comet/gates/hyperplanes.hpp>
 #include <comet/kernels/dots.hpp>
+#include <comet/kernels/portable/experts.hpp>
 #include <comet/kernels/portable/soft_tree.hpp>
 #include <comet/kernels/portable/text.hpp>
+#include <comet/kernels/product.hpp>
 
 /// \file
 /// \brief The parts that emitted headers share, as text. Numbers are never written by a stream,
@@ -61,6 +63,37 @@ DotOrder dot_order() {
   raise("emit_cpp", "this build sums inner products in an order that is not known here");
 }
 
+/// How this build computes the sums of products (kernels/product.hpp), see portable::dot_units().
+struct ProductOrder {
+  bool fused;
+  bool crossed;
+};
+
+template <bool fused, bool crossed, class S>
+bool is_product_order() {
+  constexpr int width = int(lanes<S>);
+  for (Index size = 1; size <= 5 * width + 2; ++size) {
+    Matrix<S> w(size, 1), x(size, 1), y(1, 1);
+    RandomKey(0).fold(size).fill_uniform(w, -1, 1);
+    RandomKey(1).fold(size).fill_uniform(x, -1, 1);
+    transposed_product(w, x, y);
+    S expected;
+    portable::dot_units<width, fused, crossed, 1>(w.data(), size, x.data(), &expected);
+    if (y(0) != expected) return false;
+  }
+  return true;
+}
+
+/// \throws std::invalid_argument if this build sums in another order than portable code can
+template <class S>
+ProductOrder product_order() {
+  if (is_product_order<true, false, S>()) return {true, false};
+  if (is_product_order<true, true, S>()) return {true, true};
+  if (is_product_order<false, false, S>()) return {false, false};
+  if (is_product_order<false, true, S>()) return {false, true};
+  raise("emit_cpp", "this build sums products in an order that is not known here");
+}
+
 /// Text of an emitted header: arrays as exact numbers, and the code of the portable headers.
 template <class S>
 class CppWriter {
@@ -69,7 +102,7 @@ class CppWriter {
       : out_(out), name_(name) {
     check_name();
     *this << "// " << what << R"(.
-// Written by comet::emit_cpp: an edit is lost when the gate is written again. C++17, no
+// Written by comet::emit_cpp: an edit is lost when it is written again. C++17, no
 // dependencies. Do not compile with -ffast-math, which changes sums.
 #pragma once
 
@@ -77,8 +110,13 @@ class CppWriter {
 #include <cmath>
 #include <cstddef>
 #include <cstdint>
+#include <cstring>
 #include <limits>
 #include <type_traits>
+
+#if defined(__FMA__)
+#include <immintrin.h>
+#endif
 
 #if defined(__FAST_MATH__) || (defined(__FINITE_MATH_ONLY__) && __FINITE_MATH_ONLY__)
 #error "this header promises exact sums: compile it without -ffast-math"
@@ -120,10 +158,17 @@ namespace )"
 
   template <class Values>
   void array(std::string_view type, std::string_view name, const Values& values) {
+    array_of(type, name, values, [](const auto& value, auto write) { write(value); });
+  }
+  /// The numbers of several things, one behind the other: each(thing, write) writes those of one.
+  template <class Things, class Each>
+  void array_of(std::string_view type, std::string_view name, const Things& things, Each each) {
     *this << "inline constexpr " << type << " " << name << "[] = {";
     Index i = 0;
-    for (const auto value : values)
-      *this << (i++ % 8 == 0 ? "\n    " : " ") << literal(value) << ",";
+    for (const auto& thing : things)
+      each(thing, [&](const auto& value) {
+        *this << (i++ % 8 == 0 ? "\n    " : " ") << literal(value) << ",";
+      });
     *this << "};\n";
   }
 
@@ -158,15 +203,19 @@ namespace )"
           << "  }\n";
   }
 
-  /// What every header begins with: sizes, the portable code, and the inner product.
+  /// The code that gates and experts are evaluated by.
+  void portable_code() {
+    *this << "namespace portable {\n" << portable::text << "\n}  // namespace portable\n\n";
+  }
+
+  /// What every gate begins with: sizes, and the inner product.
   void begin(Index input_dim, Index num_experts, Index max_entries) {
     *this << "using Scalar = " << (std::is_same_v<S, float> ? "float" : "double") << ";\n";
     constant("input_dim", input_dim);
     constant("num_experts", num_experts);
     constant("max_entries", max_entries);
     const DotOrder order = dot_order<S>();
-    *this << "\nnamespace portable {\n"
-          << portable::text << "\n}  // namespace portable\n\nnamespace detail {\n\n"
+    *this << "\nnamespace detail {\n\n"
           << "// In the order of the build that wrote this file.\n"
              "inline Scalar dot(const Scalar* w, const Scalar* x, Scalar bias) {\n"
              "  return portable::dot<"
@@ -190,9 +239,9 @@ namespace )"
            "  };\n";
   }
 
- private:
+  /// A number as C++ has it, exactly.
   template <class Value>
-  static std::string literal(Value value) {
+  [[nodiscard]] static std::string literal(Value value) {
     if constexpr (std::is_same_v<Value, bool>) {
       return value ? "true" : "false";
     } else if constexpr (std::is_integral_v<Value>) {
@@ -204,6 +253,7 @@ namespace )"
     }
   }
 
+ private:
   void check_name() const {
     const auto is_letter = [](char c) { return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z'); };
     bool good = !name_.empty() && is_letter(name_[0]);
@@ -215,12 +265,5 @@ namespace )"
   std::ostream& out_;
   std::string name_;
 };
-
-template <class Tables>
-std::string emitted_title(const char* gate, const Tables& tables) {
-  return std::string("Routing of one sample by ") + gate + ": " +
-         std::to_string(tables.input_dim()) + " inputs, " + std::to_string(tables.n) +
-         " experts, k = " + std::to_string(tables.k);
-}
 
 }  // namespace comet::detail

@@ -3,6 +3,7 @@
 
 #include <ostream>
 #include <string>
+#include <type_traits>
 
 #include <comet/core/check.hpp>
 #include <comet/core/types.hpp>
@@ -20,33 +21,23 @@ struct EmitCppOptions {
   std::string name = "gate";  ///< namespace of what is written, an identifier or several with `::`
 };
 
-/// \brief Writes the gate as a C++17 header that routes one sample to the same bits, for programs
-/// that have no place for a library.
-///
-/// In namespace options.name the header has `Scalar`, `input_dim`, `num_experts`, `max_entries` and
-///
-///     int route(const Scalar* x, std::int32_t* experts, Scalar* weights);
-///
-/// which neither allocates nor throws: the code is that of frozen gates (kernels/portable); a COMET
-/// gate takes room for n k leaves on the stack. Numbers are written exactly. Inner products repeat
-/// the order and the fused operations of the build that writes (packets of 4, 8, ... partial sums),
-/// in plain loops that a compiler can turn back into vector code; where fused operations were used
-/// the header calls std::fma, which wants hardware for it (-mfma) to be fast.
-///
-/// Bits agree with route() if the program that calls route() was compiled with -ffp-contract=off,
-/// or for a target without fused operations; otherwise its compiler may have fused a sum of weights
-/// that the header does not, and a weight can differ in its last digits. The header guards itself
-/// against contraction, except against clang's -ffp-contract=fast, and refuses -ffast-math. exp()
-/// must come from the same C library.
-///
-/// \param frozen  what freeze() gives for a CometGate, permutations included
-/// \throws std::invalid_argument if options.name is no namespace, or this build adds up inner
-///         products in an order that the header cannot repeat
+namespace detail {
+
+/// What a header says it is.
+template <class Tables>
+std::string emitted_title(const FrozenGate<Tables>& frozen) {
+  using S = typename Tables::Scalar;
+  const char* gate = std::is_same_v<Tables, CometTables<S>>  ? "a COMET gate"
+                     : std::is_same_v<Tables, TopKTables<S>> ? "a Top-k gate"
+                                                             : "a DSelect-k gate";
+  return std::string("Routing of one sample by ") + gate + ": " +
+         std::to_string(frozen.input_dim()) + " inputs, " + std::to_string(frozen.num_experts()) +
+         " experts, k = " + std::to_string(frozen.tables().k);
+}
+
 template <class S>
-void emit_cpp(const FrozenCometGate<S>& frozen, std::ostream& out,
-              const EmitCppOptions& options = {}) {
+void write_gate(CppWriter<S>& cpp, const FrozenCometGate<S>& frozen) {
   const CometTables<S>& tables = frozen.tables();
-  detail::CppWriter<S> cpp(out, options.name, detail::emitted_title("a COMET gate", tables));
   cpp.begin(frozen.input_dim(), frozen.num_experts(), frozen.max_active());
   cpp << "// Plane q k + j is node q (heap order) of tree j.\n";
   cpp.planes("split", tables.splits);
@@ -67,19 +58,11 @@ void emit_cpp(const FrozenCometGate<S>& frozen, std::ostream& out,
 }
 
 )";
-  cpp.end();
 }
 
-/// \brief The same for a Top-k gate. \see emit_cpp(const FrozenCometGate<S>&, std::ostream&, const
-/// EmitCppOptions&)
-///
-/// With TopKSoftmax::all the sum over the logits that were not selected runs in the order in which
-/// the standard library's selection leaves them: bits agree for the same standard library.
 template <class S>
-void emit_cpp(const FrozenTopKGate<S>& frozen, std::ostream& out,
-              const EmitCppOptions& options = {}) {
+void write_gate(CppWriter<S>& cpp, const FrozenTopKGate<S>& frozen) {
   const TopKTables<S>& tables = frozen.tables();
-  detail::CppWriter<S> cpp(out, options.name, detail::emitted_title("a Top-k gate", tables));
   cpp.begin(frozen.input_dim(), frozen.num_experts(), frozen.max_active());
   cpp.planes("expert", tables.logits);
   cpp.array("std::int32_t", "expert_of_slot", frozen.labels());
@@ -96,16 +79,11 @@ void emit_cpp(const FrozenTopKGate<S>& frozen, std::ostream& out,
 }
 
 )";
-  cpp.end();
 }
 
-/// \brief The same for a DSelect-k gate. \see emit_cpp(const FrozenCometGate<S>&, std::ostream&,
-/// const EmitCppOptions&)
 template <class S>
-void emit_cpp(const FrozenDSelectKGate<S>& frozen, std::ostream& out,
-              const EmitCppOptions& options = {}) {
+void write_gate(CppWriter<S>& cpp, const FrozenDSelectKGate<S>& frozen) {
   const DSelectKTables<S>& tables = frozen.tables();
-  detail::CppWriter<S> cpp(out, options.name, detail::emitted_title("a DSelect-k gate", tables));
   cpp.begin(frozen.input_dim(), frozen.num_experts(), frozen.max_active());
   cpp << "// Plane j m + t is bit t of selector j, the most significant first.\n";
   cpp.planes("bit", tables.bits);
@@ -133,6 +111,48 @@ void emit_cpp(const FrozenDSelectKGate<S>& frozen, std::ostream& out,
 }
 
 )";
+}
+
+/// A gate that a header can have.
+template <class G>
+concept EmittableGate = requires(CppWriter<typename G::Scalar>& cpp, const G& gate) {
+  write_gate(cpp, gate);
+};
+
+}  // namespace detail
+
+/// \brief Writes the gate as a C++17 header that routes one sample to the same bits, for programs
+/// that have no place for a library.
+///
+/// In namespace options.name the header has `Scalar`, `input_dim`, `num_experts`, `max_entries` and
+///
+///     int route(const Scalar* x, std::int32_t* experts, Scalar* weights);
+///
+/// which neither allocates nor throws: the code is that of frozen gates (kernels/portable); a COMET
+/// gate takes room for n k leaves on the stack. Numbers are written exactly. Inner products repeat
+/// the order and the fused operations of the build that writes (packets of 4, 8, ... partial sums),
+/// in plain loops that a compiler can turn back into vector code; where fused operations were used
+/// the header calls std::fma, which wants hardware for it (-mfma) to be fast.
+///
+/// Bits agree with route() if the program that calls route() was compiled with -ffp-contract=off,
+/// or for a target without fused operations; otherwise its compiler may have fused a sum of weights
+/// that the header does not, and a weight can differ in its last digits. The header guards itself
+/// against contraction, except against clang's -ffp-contract=fast, and refuses -ffast-math. exp()
+/// must come from the same C library.
+///
+/// Of a Top-k gate with TopKSoftmax::all the sum over the logits that were not selected runs in the
+/// order in which the standard library's selection leaves them: bits agree for the same standard
+/// library.
+///
+/// \param frozen  what freeze() gives for a CometGate, TopKGate or DSelectKGate, permutations
+///                included
+/// \throws std::invalid_argument if options.name is no namespace, or this build adds up inner
+///         products in an order that the header cannot repeat
+template <detail::EmittableGate G>
+void emit_cpp(const G& frozen, std::ostream& out, const EmitCppOptions& options = {}) {
+  detail::CppWriter<typename G::Scalar> cpp(out, options.name, detail::emitted_title(frozen));
+  cpp.portable_code();
+  detail::write_gate(cpp, frozen);
   cpp.end();
 }
 

@@ -5,6 +5,11 @@
 #include <cmath>
 #include <cstddef>
 #include <cstdint>
+#include <cstring>
+
+#if defined(__FMA__)
+#include <immintrin.h>
+#endif
 
 /// \file
 /// \brief The arithmetic of routing in plain C++17. The folder needs nothing else: gates stand on
@@ -59,6 +64,79 @@ S multiply_add(S a, S b, S c) {
   }
 }
 
+/// \brief A register of so many numbers, where the target has an instruction that multiplies and
+/// adds them with one rounding: std::fma in a loop is seldom turned into it.
+template <class S, int lanes>
+struct Fused {
+  static constexpr bool available = false;
+};
+#if defined(__FMA__)
+template <>
+struct Fused<float, 4> {
+  using Type = __m128;
+  static constexpr bool available = true;
+  static Type add(Type a, Type b, Type c) { return _mm_fmadd_ps(a, b, c); }
+};
+template <>
+struct Fused<double, 2> {
+  using Type = __m128d;
+  static constexpr bool available = true;
+  static Type add(Type a, Type b, Type c) { return _mm_fmadd_pd(a, b, c); }
+};
+template <>
+struct Fused<float, 8> {
+  using Type = __m256;
+  static constexpr bool available = true;
+  static Type add(Type a, Type b, Type c) { return _mm256_fmadd_ps(a, b, c); }
+};
+template <>
+struct Fused<double, 4> {
+  using Type = __m256d;
+  static constexpr bool available = true;
+  static Type add(Type a, Type b, Type c) { return _mm256_fmadd_pd(a, b, c); }
+};
+#endif
+#if defined(__AVX512F__)
+template <>
+struct Fused<float, 16> {
+  using Type = __m512;
+  static constexpr bool available = true;
+  static Type add(Type a, Type b, Type c) { return _mm512_fmadd_ps(a, b, c); }
+};
+template <>
+struct Fused<double, 8> {
+  using Type = __m512d;
+  static constexpr bool available = true;
+  static Type add(Type a, Type b, Type c) { return _mm512_fmadd_pd(a, b, c); }
+};
+#endif
+
+/// \brief The first `count` numbers, or as many as fit, then zeros.
+template <class S, int lanes>
+auto load_lanes(const S* values, Index count = lanes) {
+  typename Fused<S, lanes>::Type result = {};
+  std::memcpy(&result, values, std::size_t(count < lanes ? count : lanes) * sizeof(S));
+  return result;
+}
+
+/// \brief The partial sums of dot().
+template <int lanes, class S>
+void fused_rows(const S* w, const S* x, Index size, S* even, S* odd) {
+  using Register = Fused<S, lanes>;
+  typename Register::Type sum = {}, odd_sum = {};
+  Index l = 0;
+  for (; l + 2 * lanes <= size; l += 2 * lanes) {
+    sum = Register::add(load_lanes<S, lanes>(w + l), load_lanes<S, lanes>(x + l), sum);
+    odd_sum = Register::add(load_lanes<S, lanes>(w + l + lanes),
+                            load_lanes<S, lanes>(x + l + lanes), odd_sum);
+  }
+  for (; l < size; l += lanes)
+    sum = Register::add(load_lanes<S, lanes>(w + l, size - l),
+                        load_lanes<S, lanes>(x + l, size - l), sum);
+  std::memcpy(even, &sum, sizeof sum);
+  std::memcpy(odd, &odd_sum, sizeof odd_sum);
+}
+
 /// \brief w . x + bias in two rows of `lanes` partial sums, as a vector unit has them: the bits of
 /// a build whose registers hold so many numbers. \tparam fused  multiply and add with one rounding
 /// \tparam last   the sums are halved down to these: 1, or 4 that are added as neighbours
@@ -68,6 +146,10 @@ S dot(const S* w, const S* x, Size size, S bias) {
   S even[std::size_t(lanes)] = {};
   S odd[std::size_t(lanes)] = {};
   Index l = 0;
+  if constexpr (fused && Fused<S, lanes>::available) {
+    fused_rows<lanes>(w, x, Index(size), even, odd);
+    l = Index(size);
+  }
   for (; l + 2 * lanes <= size; l += 2 * lanes)
     for (int i = 0; i < lanes; ++i) {
       even[i] = multiply_add<fused>(w[l + i], x[l + i], even[i]);

@@ -6,7 +6,7 @@
 
 namespace comet::portable {
 
-/// The code of arithmetic.hpp, soft_tree.hpp and route.hpp, without the namespace.
+/// The code of arithmetic.hpp, soft_tree.hpp, route.hpp and experts.hpp, without the namespace.
 inline constexpr std::string_view text = R"portable(
 using Index = std::ptrdiff_t;
 template <class S>
@@ -44,11 +44,81 @@ S multiply_add(S a, S b, S c) {
     return a * b + c;
   }
 }
+template <class S, int lanes>
+struct Fused {
+  static constexpr bool available = false;
+};
+#if defined(__FMA__)
+template <>
+struct Fused<float, 4> {
+  using Type = __m128;
+  static constexpr bool available = true;
+  static Type add(Type a, Type b, Type c) { return _mm_fmadd_ps(a, b, c); }
+};
+template <>
+struct Fused<double, 2> {
+  using Type = __m128d;
+  static constexpr bool available = true;
+  static Type add(Type a, Type b, Type c) { return _mm_fmadd_pd(a, b, c); }
+};
+template <>
+struct Fused<float, 8> {
+  using Type = __m256;
+  static constexpr bool available = true;
+  static Type add(Type a, Type b, Type c) { return _mm256_fmadd_ps(a, b, c); }
+};
+template <>
+struct Fused<double, 4> {
+  using Type = __m256d;
+  static constexpr bool available = true;
+  static Type add(Type a, Type b, Type c) { return _mm256_fmadd_pd(a, b, c); }
+};
+#endif
+#if defined(__AVX512F__)
+template <>
+struct Fused<float, 16> {
+  using Type = __m512;
+  static constexpr bool available = true;
+  static Type add(Type a, Type b, Type c) { return _mm512_fmadd_ps(a, b, c); }
+};
+template <>
+struct Fused<double, 8> {
+  using Type = __m512d;
+  static constexpr bool available = true;
+  static Type add(Type a, Type b, Type c) { return _mm512_fmadd_pd(a, b, c); }
+};
+#endif
+template <class S, int lanes>
+auto load_lanes(const S* values, Index count = lanes) {
+  typename Fused<S, lanes>::Type result = {};
+  std::memcpy(&result, values, std::size_t(count < lanes ? count : lanes) * sizeof(S));
+  return result;
+}
+template <int lanes, class S>
+void fused_rows(const S* w, const S* x, Index size, S* even, S* odd) {
+  using Register = Fused<S, lanes>;
+  typename Register::Type sum = {}, odd_sum = {};
+  Index l = 0;
+  for (; l + 2 * lanes <= size; l += 2 * lanes) {
+    sum = Register::add(load_lanes<S, lanes>(w + l), load_lanes<S, lanes>(x + l), sum);
+    odd_sum = Register::add(load_lanes<S, lanes>(w + l + lanes),
+                            load_lanes<S, lanes>(x + l + lanes), odd_sum);
+  }
+  for (; l < size; l += lanes)
+    sum = Register::add(load_lanes<S, lanes>(w + l, size - l),
+                        load_lanes<S, lanes>(x + l, size - l), sum);
+  std::memcpy(even, &sum, sizeof sum);
+  std::memcpy(odd, &odd_sum, sizeof odd_sum);
+}
 template <int lanes, bool fused, int last, class S, class Size>
 S dot(const S* w, const S* x, Size size, S bias) {
   S even[std::size_t(lanes)] = {};
   S odd[std::size_t(lanes)] = {};
   Index l = 0;
+  if constexpr (fused && Fused<S, lanes>::available) {
+    fused_rows<lanes>(w, x, Index(size), even, odd);
+    l = Index(size);
+  }
   for (; l + 2 * lanes <= size; l += 2 * lanes)
     for (int i = 0; i < lanes; ++i) {
       even[i] = multiply_add<fused>(w[l + i], x[l + i], even[i]);
@@ -299,6 +369,143 @@ bool route_top_k(const Tables& tables, const S* x, S* h, std::int32_t* order, S*
   select_top_k(h, tables.n, k, tables.over_all, order, weights);
   for (Index i = 0; i < k; ++i) add(Index(order[i]), weights[i]);
   return true;
+}
+template <int lanes, bool crossed, class S>
+S sum_of_lanes(const S* a) {
+  if constexpr (lanes == 1) {
+    return a[0];
+  } else if constexpr (lanes == 2) {
+    return a[0] + a[1];
+  } else if constexpr (lanes == 4) {
+    return (a[0] + a[1]) + (a[2] + a[3]);
+  } else if constexpr (lanes == 8) {
+    if constexpr (crossed)
+      return ((a[0] + a[2]) + (a[4] + a[6])) + ((a[1] + a[3]) + (a[5] + a[7]));
+    else
+      return ((a[0] + a[1]) + (a[2] + a[3])) + ((a[4] + a[5]) + (a[6] + a[7]));
+  } else {
+    S half[std::size_t(lanes / 2)];
+    for (int i = 0; i < lanes / 2; ++i) half[i] = a[i] + a[i + lanes / 2];
+    return sum_of_lanes<lanes / 2, crossed>(half);
+  }
+}
+template <int lanes, bool crossed, int units, class S>
+void fused_units(const S* w, Index d, const S* x, S* y) {
+  using Register = Fused<S, lanes>;
+  typename Register::Type sum[std::size_t(units)] = {};
+  Index l = 0;
+  for (; l + lanes <= d; l += lanes) {
+    const auto part = load_lanes<S, lanes>(x + l);
+#if defined(__GNUC__) && !defined(__clang__)
+#pragma GCC unroll 8
+#endif
+    for (int u = 0; u < units; ++u)
+      sum[u] = Register::add(load_lanes<S, lanes>(w + u * d + l), part, sum[u]);
+  }
+  if (l < d) {
+    const auto part = load_lanes<S, lanes>(x + l, d - l);
+    for (int u = 0; u < units; ++u)
+      sum[u] = Register::add(load_lanes<S, lanes>(w + u * d + l, d - l), part, sum[u]);
+  }
+#if defined(__GNUC__) && !defined(__clang__)
+#pragma GCC unroll 8
+#endif
+  for (int u = 0; u < units; ++u) {
+    S parts[std::size_t(lanes)];
+    std::memcpy(parts, &sum[u], sizeof parts);
+    y[u] = sum_of_lanes<lanes, crossed>(parts);
+  }
+}
+template <int lanes, bool fused, bool crossed, int units, class S>
+void dot_units(const S* w, Index d, const S* x, S* y) {
+  if constexpr (fused && Fused<S, lanes>::available) {
+    fused_units<lanes, crossed, units>(w, d, x, y);
+  } else {
+    S sum[std::size_t(units)][std::size_t(lanes)] = {};
+    for (Index l = 0; l < d; l += lanes)
+      for (int u = 0; u < units; ++u)
+        for (int i = 0; i < lanes; ++i) {
+          const bool inside = l + i < d;
+          sum[u][i] = multiply_add<fused>(inside ? w[u * d + l + i] : S(0),
+                                          inside ? x[l + i] : S(0), sum[u][i]);
+        }
+    for (int u = 0; u < units; ++u) y[u] = sum_of_lanes<lanes, crossed>(sum[u]);
+  }
+}
+template <int lanes, bool fused, bool crossed, class S>
+void affine(const S* w, const S* bias, bool relu, Index d, Index m, const S* x, S* y) {
+  const Index fours = m / 4 * 4;
+  for (Index u = 0; u < fours; u += 4) dot_units<lanes, fused, crossed, 4>(w + u * d, d, x, y + u);
+  for (Index u = fours; u < m; ++u) dot_units<lanes, fused, crossed, 1>(w + u * d, d, x, y + u);
+  for (Index u = 0; u < m; ++u) {
+    const S z = y[u] + bias[u];
+    y[u] = relu && !(z > S(0)) ? S(0) : z;
+  }
+}
+template <class S>
+void affine(const std::int8_t* w, const S* scale, const S* bias, bool relu, Index d, Index m,
+            const S* x, std::int16_t* rounded, S* y) {
+  constexpr Index depth = 512;
+  S largest = 0;
+  for (Index i = 0; i < d; ++i) largest = largest < std::abs(x[i]) ? std::abs(x[i]) : largest;
+  const S unit = largest / S(32767);
+  const bool usable = unit > S(0) && std::isfinite(unit);
+  const S inverse = usable ? S(1) / unit : S(0);
+  for (Index i = 0; i < d; ++i)
+    rounded[i] = usable ? static_cast<std::int16_t>(static_cast<int>(std::rint(x[i] * inverse)))
+                        : std::int16_t(0);
+  for (Index u = 0; u < m; ++u) {
+    S total = 0;
+    for (Index k = 0; k < d; k += depth) {
+      const Index end = k + depth < d ? k + depth : d;
+      std::int32_t sum = 0;
+      for (Index i = k; i < end; ++i) sum += std::int32_t(w[u * d + i]) * std::int32_t(rounded[i]);
+      const S part = static_cast<S>(sum) * unit;
+      total = k == 0 ? part : total + part;
+    }
+    const S scaled = total * scale[u];
+    const S z = scaled + bias[u];
+    y[u] = relu && !(z > S(0)) ? S(0) : z;
+  }
+}
+template <class S>
+void add_scaled(S* sum, Index size, const S* weights, const S* vectors, int count) {
+  const auto term = [&](int i, Index r) { return weights[i] * vectors[i * size + r]; };
+  int i = 0;
+  for (; i + 4 <= count; i += 4)
+    for (Index r = 0; r < size; ++r) {
+      const S first = term(i, r) + term(i + 1, r), second = term(i + 2, r) + term(i + 3, r);
+      sum[r] += first + second;
+    }
+  if (i + 2 <= count) {
+    for (Index r = 0; r < size; ++r) {
+      const S both = term(i, r) + term(i + 1, r);
+      sum[r] += both;
+    }
+    i += 2;
+  }
+  if (i < count)
+    for (Index r = 0; r < size; ++r) {
+      const S one = term(i, r);
+      sum[r] += one;
+    }
+}
+template <class S, class Expert>
+void mix(const std::int32_t* experts, const S* weights, int entries, Index size, S* sum, S* outputs,
+         Expert expert) {
+  constexpr int most = 8;
+  for (Index r = 0; r < size; ++r) sum[r] = S(0);
+  S factors[most];
+  int count = 0;
+  for (int i = 0; i < entries; ++i) {
+    if (weights[i] == S(0)) continue;
+    factors[count] = weights[i];
+    expert(experts[i], outputs + count * size);
+    if (++count < most) continue;
+    add_scaled(sum, size, factors, outputs, count);
+    count = 0;
+  }
+  add_scaled(sum, size, factors, outputs, count);
 }
 )portable";
 
