@@ -5,11 +5,12 @@
 
 #include <comet/core/concepts.hpp>
 #include <comet/core/permutation.hpp>
+#include <comet/core/storage.hpp>
 #include <comet/gates/capabilities.hpp>
 #include <comet/gates/frozen.hpp>
 
 /// \file
-/// \brief After training: gates that only route.
+/// \brief After training: gates that only route, layers that only predict.
 
 namespace comet {
 
@@ -37,6 +38,28 @@ template <RoutingGate G>
   static_assert(FreezableGate<G> || depends_on_batch,
                 "comet::freeze: this gate cannot be frozen: it has no member freeze(permutations)");
   if constexpr (FreezableGate<G>) return gate.freeze(permutations);
+}
+
+/// \brief A layer that predicts as `layer` does and can do nothing else: its gates frozen, its
+/// experts' weights kept as told. Later changes of `layer` do not reach it.
+///
+/// With Storage::full it gives the bits of predict(). With less, it gives those of a layer with
+/// rounded weights, for any batch and number of threads; Storage::int8 also rounds what an expert
+/// is given to 16 bits, as a share of the sample's largest number, and has integer sums: the same
+/// on any machine.
+///
+/// \code
+///   auto served = freeze(layer, Storage::int8);
+///   served.predict(x, y, pass);
+/// \endcode
+/// \param layer  a MoeLayer of gates and experts that can be frozen (FreezableGate,
+/// FreezableExpert) \throws std::invalid_argument from a gate that cannot be frozen \throws
+/// NotFinite naming the parameter that is not finite \par Cost  a copy; predicting costs as much as
+/// before, or less: see docs/performance.md \see Storage, emit_cpp, save_parameters
+template <class Layer>
+requires(!RoutingGate<Layer> && requires(const Layer& layer) { layer.freeze(Storage::full); })
+    [[nodiscard]] auto freeze(const Layer& layer, Storage storage = Storage::full) {
+  return layer.freeze(storage);
 }
 
 }  // namespace comet
