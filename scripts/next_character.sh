@@ -8,12 +8,13 @@
 source "$(dirname "$0")/lib.sh"
 
 out=results/next_character
-arguments=("$@")
+arguments=()  # but for --out, which may be given once
 while [ $# -gt 0 ]; do
   case $1 in
-    --out) out=${2:-} ;;
-    --out=*) out=${1#--out=} ;;
+    --out) out=${2:-}; shift $(($# > 1 ? 2 : 1)); continue ;;
+    --out=*) out=${1#--out=}; shift; continue ;;
   esac
+  arguments+=("$1")
   shift
 done
 

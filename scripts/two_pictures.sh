@@ -10,16 +10,17 @@ source "$(dirname "$0")/lib.sh"
 out=results/two_pictures
 data=
 second=()
-arguments=("$@")
+arguments=()  # but for --out, which may be given once
 while [ $# -gt 0 ]; do
   case $1 in
-    --out) out=${2:-} ;;
-    --out=*) out=${1#--out=} ;;
+    --out) out=${2:-}; shift $(($# > 1 ? 2 : 1)); continue ;;
+    --out=*) out=${1#--out=}; shift; continue ;;
     --data) data=${2:-} ;;
     --data=*) data=${1#--data=} ;;
     --second-data) second=(--second-data "${2:-}") ;;
     --second-data=*) second=("$1") ;;
   esac
+  arguments+=("$1")
   shift
 done
 

@@ -14,6 +14,7 @@
 #include <movielens/model/predictor.hpp>
 #include <movielens/model/train_options.hpp>
 #include <programs/commands/command_line.hpp>
+#include <programs/commands/other_data.hpp>
 
 namespace programs::movielens {
 namespace {
@@ -33,6 +34,8 @@ void evaluate(const EvaluateOptions& o, const Console& console) {
   const Dataset data = load(options);
   print_notes(data.notes, console.err);
   check_ids(file, data.user_ids, data.item_ids, data.source);
+  const std::string content = fingerprint_of(data);
+  tell_other_data(file.content(), content, data.source, console);
   const TwoTaskRows& rows = o.split == "train"        ? data.rows.train
                             : o.split == "validation" ? data.rows.validation
                                                       : data.rows.test;
@@ -41,6 +44,7 @@ void evaluate(const EvaluateOptions& o, const Console& console) {
   if (o.json) {
     Json json = {{"model", o.model},
                  {"source", data.source},
+                 {"is_of_training", is_of_training(file.content(), content)},
                  {"split", o.split},
                  {"rows", rows.size()},
                  {"options", to_json(file.options())}};

@@ -4,7 +4,6 @@
 #include <cstddef>
 #include <cstdint>
 #include <filesystem>
-#include <span>
 #include <string>
 
 #include <comet/core/random.hpp>
@@ -19,20 +18,10 @@
 #include <movielens/model/two_task.hpp>
 #include <programs/base/file_error.hpp>
 #include <programs/base/files.hpp>
-#include <programs/base/fingerprint.hpp>
 #include <programs/base/places.hpp>
 
 namespace programs::movielens {
 namespace {
-
-std::string fingerprint_of(const Dataset& data) {
-  Fingerprint content;
-  for (const TwoTaskRows* rows : {&data.rows.train, &data.rows.validation, &data.rows.test})
-    content.add(std::span<const std::int32_t>(rows->user))
-        .add(std::span<const std::int32_t>(rows->item))
-        .add(std::span<const float>(rows->rating));
-  return content.text();
-}
 
 RunDescription description_of(const TrainOptions& options, const Dataset& data) {
   return {.options = to_json(options),

@@ -14,6 +14,7 @@
 #include <movielens/data/row_reader.hpp>
 #include <movielens/data/scale.hpp>
 #include <programs/base/file_error.hpp>
+#include <programs/base/files.hpp>
 #include <programs/base/utf8.hpp>
 
 namespace programs::movielens {
@@ -34,6 +35,7 @@ std::filesystem::path ratings_file(const std::filesystem::path& path) {
     throw FileError(path,
                     "holds none of ratings.csv, ratings.dat, u.data, jester-data-1.csv and "
                     "BX-Book-Ratings.csv");
+  expect_regular(found);
   return found;
 }
 

@@ -16,6 +16,7 @@
 #include <movielens/data/numbers.hpp>
 #include <movielens/data/row_splitter.hpp>
 #include <programs/base/file_error.hpp>
+#include <programs/base/files.hpp>
 
 namespace programs::movielens {
 namespace {
@@ -183,6 +184,7 @@ bool are_numbers(const std::vector<std::string>& titles) {
 Titles read_titles(const std::filesystem::path& path, std::string_view item_column) {
   const auto file = titles_file(path);
   if (!file) return {};
+  expect_regular(*file);
   TitleList list = TitleReader(*file, item_column).read();
   if (!list.has_names && are_numbers(list.titles))
     throw FileError(

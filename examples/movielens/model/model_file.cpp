@@ -11,7 +11,9 @@
 #include <comet/gates/any.hpp>
 #include <comet/gates/hash.hpp>
 
+#include <programs/base/fingerprint.hpp>
 #include <programs/base/json.hpp>
+#include <programs/training/finite_weights.hpp>
 #include <programs/training/gate_steering.hpp>
 
 namespace programs::movielens {
@@ -57,6 +59,7 @@ comet::Metadata describe(const TrainOptions& options, const Dataset& data, const
                          const std::vector<comet::GateAnnealing>& annealing) {
   const Json description = {{"options", to_json(options)},
                             {"source", data.source},
+                            {"content", fingerprint_of(data)},
                             {"users", data.rows.num_users},
                             {"items", data.rows.num_items},
                             {"permutations", programs::to_json(order)},
@@ -81,6 +84,7 @@ ModelFile::ModelFile(const std::filesystem::path& path) : file_(path) {
     options_.model.num_users = json.at("users");
     options_.model.num_items = json.at("items");
     source_ = json.at("source");
+    content_ = json.value("content", "");
     order_ = order_from(json.at("permutations"));
     annealing_ = annealing_from(json.value("annealing", Json::array()));
     check(options_);
@@ -108,6 +112,7 @@ void ModelFile::check_sizes() const {
     check_shape("experts." + std::to_string(i) + ".weight", m.expert_dim, 2 * m.embedding_dim);
   if (Index(user_ids_.size()) != m.num_users || Index(item_ids_.size()) != m.num_items)
     file_.refuse("has not one id for each user and each item");
+  expect_finite(file_);
 }
 
 void ModelFile::load(Model& model) const {
@@ -128,6 +133,15 @@ void ModelFile::load(Model& model) const {
   } catch (const std::logic_error& error) {
     file_.refuse(std::string("does not fit the model: ") + error.what());
   }
+}
+
+std::string fingerprint_of(const Dataset& data) {
+  Fingerprint content;
+  for (const TwoTaskRows* rows : {&data.rows.train, &data.rows.validation, &data.rows.test})
+    content.add(std::span<const std::int32_t>(rows->user))
+        .add(std::span<const std::int32_t>(rows->item))
+        .add(std::span<const float>(rows->rating));
+  return content.text();
 }
 
 void save_model(const std::filesystem::path& path, const Model& model, const TrainOptions& options,

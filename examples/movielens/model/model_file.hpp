@@ -28,6 +28,9 @@ class ModelFile {
   /// With the numbers of users and items.
   [[nodiscard]] const ModelOptions& model() const noexcept { return options_.model; }
   [[nodiscard]] const std::string& source() const noexcept { return source_; }
+  /// A fingerprint of the rows of its training, \see fingerprint_of; empty in files that do not
+  /// say.
+  [[nodiscard]] const std::string& content() const noexcept { return content_; }
   [[nodiscard]] const Order& order() const noexcept { return order_; }
   /// Ids as the ratings have them, in the order of the embeddings.
   [[nodiscard]] const std::vector<std::string>& user_ids() const noexcept { return user_ids_; }
@@ -41,7 +44,7 @@ class ModelFile {
 
   comet::TensorFile file_;
   TrainOptions options_;
-  std::string source_;
+  std::string source_, content_;
   Order order_;
   std::vector<comet::GateAnnealing> annealing_;
   std::vector<std::string> user_ids_, item_ids_;
@@ -50,6 +53,9 @@ class ModelFile {
 /// \throws comet::FileError if the model is of other users or items than the data
 void check_ids(const ModelFile& file, const std::vector<std::string>& user_ids,
                const std::vector<std::string>& item_ids, const std::string& source);
+
+/// Of the rows of all parts, those that are drawn among them.
+[[nodiscard]] std::string fingerprint_of(const Dataset& data);
 
 /// \param annealing  of its gates, where they were steered
 /// \throws comet::FileError if the file cannot be written

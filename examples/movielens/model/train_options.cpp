@@ -46,6 +46,17 @@ std::vector<Option> model_options(ModelOptions& o) {
               .must_be(expected("in [0, 1)", [](double x) { return x >= 0 && x < 1; }))};
 }
 
+/// Here seeds draw negatives, too.
+std::vector<Option> seeds_and_places(TrainOptions& o) {
+  std::vector<Option> options = run_options(o);
+  for (Option& option : options) {
+    if (option.name == "seed")
+      option.help = "split, negatives, start and noise are functions of it";
+    if (option.name == "split_seed") option.help = "of split and negatives, if not that of --seed";
+  }
+  return options;
+}
+
 }  // namespace
 
 TaskWeights task_weights(const TrainOptions& o) {
@@ -64,7 +75,7 @@ OptionTable table_of(TrainOptions& o) {
                       {weight_option(o)},
                       schedule_options(o),
                       model_options(o.model),
-                      run_options(o)});
+                      seeds_and_places(o)});
 }
 
 OptionTable data_table_of(TrainOptions& o) { return OptionTable({data_options(o)}); }

@@ -19,6 +19,7 @@
 #include <next_character/model/train_options.hpp>
 #include <programs/base/text_table.hpp>
 #include <programs/commands/command_line.hpp>
+#include <programs/commands/other_data.hpp>
 
 namespace programs::next_character {
 namespace {
@@ -43,7 +44,7 @@ void print(const Figures& figures, double seconds, std::size_t places, std::ostr
 
 void evaluate(const EvaluateOptions& o, const Console& console) {
   const ModelFile file(o.model);
-  const Text text = text_for(file, o.data.text, o.split);
+  const Text text = text_for(file, o.data.text, o.split, console);
   const std::size_t most =
       o.split == "test" ? CharacterTask::test_places : std::numeric_limits<std::size_t>::max();
   const Model model = file.model();
@@ -55,11 +56,14 @@ void evaluate(const EvaluateOptions& o, const Console& console) {
   const Figures figures = evaluator.evaluate(model, pass);
   const std::chrono::duration<double> seconds = std::chrono::steady_clock::now() - start;
   if (o.json) {
-    Json json = {{"model", o.model},
-                 {"source", text.source},
-                 {"split", o.split},
-                 {"characters", evaluator.num_places()},
-                 {"options", to_json(file.options())}};
+    Json json = {
+        {"model", o.model},
+        {"source", text.source},
+        {"is_of_training", o.split == "all" ? Json()  // has no order of files to tell it by
+                                            : is_of_training(file.content(), fingerprint_of(text))},
+        {"split", o.split},
+        {"characters", evaluator.num_places()},
+        {"options", to_json(file.options())}};
     json.update(to_json(figures));
     json["seconds"] = seconds.count();
     console.out << json.dump(2) << '\n';
@@ -85,7 +89,10 @@ void add_evaluate(CLI::App& program, const Console& console) {
       ->capture_default_str()
       ->check(one_of(split_names()));
   command->add_flag("--json", o->json, "one JSON object instead of lines");
-  command->callback([o, console] { evaluate(*o, console); });
+  command->callback([o, console] {
+    table_of(o->data).check({"threads"});
+    evaluate(*o, console);
+  });
 }
 
 }  // namespace programs::next_character

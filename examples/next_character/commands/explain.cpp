@@ -65,7 +65,7 @@ void explain(const ExplainOptions& o, const Console& console) {
   expect_at_least("--length", o.length, 1);
   refuse_input("--out", o.out, {o.model, o.data.text.data});
   const ModelFile file(o.model);
-  const Text text = text_for(file, o.data.text, o.split);
+  const Text text = text_for(file, o.data.text, o.split, console);
   const Model model = file.model();
   const Index window = file.options().model.window;
   const auto part = part_of(text, o.split);

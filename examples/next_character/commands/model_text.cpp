@@ -3,6 +3,7 @@
 
 #include <next_character/commands/run.hpp>
 #include <next_character/model/train_options.hpp>
+#include <programs/commands/other_data.hpp>
 
 namespace programs::next_character {
 
@@ -11,13 +12,15 @@ const std::vector<std::string>& split_names() {
   return names;
 }
 
-Text text_for(const ModelFile& file, const TextOptions& options, const std::string& split) {
+Text text_for(const ModelFile& file, const TextOptions& options, const std::string& split,
+              const Console& console) {
   TrainOptions all = file.options();
   all.text.data = options.data;
   if (!options.endings.empty()) all.text.endings = options.endings;
   if (split == "all") return read_whole(all.text, file.alphabet(), all.model.window);
   Text text = load(all);
   file.check_alphabet(text);
+  tell_other_data(file.content(), fingerprint_of(text), text.source, console);
   return text;
 }
 

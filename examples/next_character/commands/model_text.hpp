@@ -7,6 +7,7 @@
 
 #include <next_character/data/text.hpp>
 #include <next_character/model/model_file.hpp>
+#include <programs/base/console.hpp>
 
 namespace programs::next_character {
 
@@ -14,11 +15,11 @@ namespace programs::next_character {
 [[nodiscard]] const std::vector<std::string>& split_names();
 
 /// \brief A text in the numbers of a model: that of its training, split in the same way, or any
-/// other one, whole.
+/// other one, whole. Says if it is to be split, and is another than that of the training.
 /// \param options  where it is; endings that are not named are those of the training
 /// \throws FileError for a text that cannot be used, or a model of another text
 [[nodiscard]] Text text_for(const ModelFile& file, const TextOptions& options,
-                            const std::string& split);
+                            const std::string& split, const Console& console);
 
 [[nodiscard]] std::span<const Symbol> part_of(const Text& text, const std::string& split);
 

@@ -5,7 +5,8 @@
 #include <cstddef>
 #include <cstdint>
 #include <filesystem>
-#include <span>
+#include <stdexcept>
+#include <string>
 
 #include <comet/core/random.hpp>
 #include <comet/core/schedule.hpp>
@@ -17,7 +18,6 @@
 #include <next_character/model/named_places.hpp>
 #include <next_character/model/optimizer.hpp>
 #include <programs/base/files.hpp>
-#include <programs/base/fingerprint.hpp>
 #include <programs/base/places.hpp>
 
 namespace programs::next_character {
@@ -27,7 +27,7 @@ RunDescription description_of(const TrainOptions& options, const Text& text) {
   return {.options = to_json(options),
           .source = text.source,
           .counts = counts_of(text),
-          .content = Fingerprint().add(std::span<const char>(text.numbered)).text(),
+          .content = fingerprint_of(text),
           .rows = {{"train", text.train().size()},
                    {"validation", text.validation().size()},
                    {"test", text.test().size()}}};
@@ -50,6 +50,15 @@ TrainerOptions trainer_options(const TrainOptions& o) {
 Text load(const TrainOptions& options) {
   const comet::RandomKey key(static_cast<std::uint64_t>(options.split_seed.value_or(options.seed)));
   return read_text(options.text, options.model.window, key.fold(places::data));
+}
+
+void check_fits(const TrainOptions& options, const Text& text) {
+  const std::size_t shortest =
+      std::min({text.train().size(), text.validation().size(), text.test().size()});
+  if (std::size_t(options.model.window) >= shortest)
+    throw std::invalid_argument("--window is " + std::to_string(options.model.window) +
+                                ", expected less than the " + std::to_string(shortest) +
+                                " characters of a part of the text");
 }
 
 Json counts_of(const Text& text) {

@@ -16,6 +16,9 @@ namespace programs::next_character {
 /// \throws FileError for a text that cannot be used
 [[nodiscard]] Text load(const TrainOptions& options);
 
+/// \throws std::invalid_argument if the window is too long for a part of the text
+void check_fits(const TrainOptions& options, const Text& text);
+
 /// How many characters, symbols and files.
 [[nodiscard]] Json counts_of(const Text& text);
 

@@ -30,6 +30,7 @@ struct SampleOptions {
 
 void sample(const SampleOptions& o, const Console& console) {
   expect_at_least("--length", o.length, 0);
+  expect_at_least("--seed", o.seed, 0);
   if (!(o.temperature >= 0 && std::isfinite(o.temperature)))
     throw std::invalid_argument(
         formatted("--temperature is %g, expected a number >= 0", o.temperature));

@@ -8,6 +8,7 @@
 #include <utility>
 
 #include <programs/base/file_error.hpp>
+#include <programs/base/fingerprint.hpp>
 
 #include <next_character/data/text_files.hpp>
 
@@ -43,6 +44,10 @@ void check_length(const std::filesystem::path& path, std::string_view part, std:
 }
 
 }  // namespace
+
+std::string fingerprint_of(const Text& text) {
+  return Fingerprint().add(std::span<const char>(text.numbered)).text();
+}
 
 std::size_t cut_between_files(std::span<const std::size_t> ends, std::size_t size,
                               std::size_t wanted) {

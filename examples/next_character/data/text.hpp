@@ -41,6 +41,9 @@ struct Text {
   }
 };
 
+/// Of all of its symbols.
+[[nodiscard]] std::string fingerprint_of(const Text& text);
+
 /// \brief Where to cut a text of these files so that about `wanted` characters of its first `size`
 /// are behind the cut.
 ///

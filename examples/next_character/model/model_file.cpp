@@ -12,6 +12,7 @@
 
 #include <next_character/model/build_model.hpp>
 #include <programs/base/json.hpp>
+#include <programs/training/finite_weights.hpp>
 #include <programs/training/gate_steering.hpp>
 
 namespace programs::next_character {
@@ -28,6 +29,7 @@ comet::Metadata describe(const TrainOptions& options, const Text& text, const Or
   const auto bytes = text.alphabet.bytes();
   const Json description = {{"options", to_json(options)},
                             {"source", text.source},
+                            {"content", fingerprint_of(text)},
                             {"alphabet", std::vector<int>(bytes.begin(), bytes.end())},
                             {"permutations", programs::to_json(order)},
                             {"annealing", programs::to_json(annealing)}};
@@ -43,6 +45,7 @@ ModelFile::ModelFile(const std::filesystem::path& path) : file_(path) {
     const Json json = parse_json(found->second);
     options_ = options_from(json.at("options"));
     source_ = json.at("source");
+    content_ = json.value("content", "");
     alphabet_ = Alphabet::of_bytes(json.at("alphabet").get<std::vector<std::uint8_t>>());
     order_ = order_from(json.at("permutations"));
     annealing_ = annealing_from(json.value("annealing", Json::array()));
@@ -67,6 +70,7 @@ void ModelFile::check_sizes() const {
   check_shape("output.weight", alphabet_.size(), m.hidden_dim);
   for (Index i = 0; i < m.num_experts; ++i)
     check_shape("experts." + std::to_string(i) + ".hidden.weight", m.expert_dim, m.hidden_dim);
+  expect_finite(file_);
 }
 
 Model ModelFile::model() const {

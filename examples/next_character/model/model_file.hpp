@@ -26,6 +26,9 @@ class ModelFile {
   /// Of the text it was trained on.
   [[nodiscard]] const std::string& source() const noexcept { return source_; }
 
+  /// Its fingerprint; empty in files that do not say it.
+  [[nodiscard]] const std::string& content() const noexcept { return content_; }
+
   /// The model with its weights.
   [[nodiscard]] Model model() const;
   /// \brief Loads the weights into a model of the same options. \throws FileError
@@ -38,7 +41,7 @@ class ModelFile {
 
   comet::TensorFile file_;
   TrainOptions options_;
-  std::string source_;
+  std::string source_, content_;
   Alphabet alphabet_;
   Order order_;
   std::vector<comet::GateAnnealing> annealing_;

@@ -97,11 +97,11 @@ std::vector<Option> schedule_options(CommonOptions& o) {
 }
 
 std::vector<Option> run_options(CommonOptions& o) {
-  return {Option("seed", &o.seed, "N", "split, negatives, start and noise are functions of it")
+  return {Option("seed", &o.seed, "N", "split, start and noise are functions of it")
               .must_be(a_whole_number())
               .used(Use::where_named)
               .not_searched(),
-          Option("split_seed", &o.split_seed, "N", "of split and negatives, if not that of --seed")
+          Option("split_seed", &o.split_seed, "N", "of the split, if not that of --seed")
               .must_be(a_whole_number())
               .used(Use::where_named)
               .not_searched()

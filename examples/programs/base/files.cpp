@@ -48,6 +48,12 @@ std::string read_file(const std::filesystem::path& file) {
   }
 }
 
+void expect_regular(const std::filesystem::path& file) {
+  std::error_code error;
+  const std::filesystem::file_status status = std::filesystem::status(file, error);
+  if (std::filesystem::is_other(status)) throw FileError(file, "is not a regular file");
+}
+
 void remove_file(const std::filesystem::path& file) {
   std::error_code error;
   std::filesystem::remove(file, error);

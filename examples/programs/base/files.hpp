@@ -12,6 +12,10 @@ namespace programs {
 /// The bytes of a file. \throws FileError if it cannot be opened or read
 [[nodiscard]] std::string read_file(const std::filesystem::path& file);
 
+/// \brief Of a file that is found in a folder: a pipe there would be waited for without end, a
+/// device read without end. \throws FileError for what is neither a file nor a folder
+void expect_regular(const std::filesystem::path& file);
+
 /// \brief Of a file that will be written: it must be none of those that are read.
 /// \throws std::invalid_argument naming the option and the file
 void refuse_input(const char* flag, const std::filesystem::path& target,

@@ -183,6 +183,10 @@ void OptionTable::check() const {
   for (const Option& option : options_) check_option(option);
 }
 
+void OptionTable::check(const std::vector<std::string>& names) const {
+  for (const std::string& name : names) check_option((*this)[name]);
+}
+
 Json OptionTable::to_json() const {
   Json json;
   for (const Option& option : options_)

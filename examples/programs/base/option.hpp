@@ -101,6 +101,8 @@ class OptionTable {
 
   /// \throws std::invalid_argument naming the option, its value and its bound
   void check() const;
+  /// The same of those that are named, for a command that has no others.
+  void check(const std::vector<std::string>& names) const;
 
   /// Those that the results depend on: first those that always matter.
   [[nodiscard]] Json to_json() const;

@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: MIT
 #include <programs/commands/budget.hpp>
 
+#include <cmath>
 #include <cstdint>
 #include <filesystem>
 #include <memory>
 #include <optional>
 #include <ostream>
+#include <stdexcept>
 #include <string>
 #include <vector>
 
@@ -15,6 +17,7 @@
 
 #include <programs/base/file_error.hpp>
 #include <programs/base/files.hpp>
+#include <programs/base/text_table.hpp>
 #include <programs/commands/command_line.hpp>
 #include <programs/report/gnuplot.hpp>
 #include <programs/report/plots.hpp>
@@ -34,6 +37,9 @@ struct BudgetOptions {
 
 void budget(const BudgetOptions& o, const Console& console) {
   expect_at_least("--resamples", o.resamples, 1);
+  expect_at_least("--seed", o.seed, 0);
+  if (o.target && !std::isfinite(*o.target))
+    throw std::invalid_argument(formatted("--target is %g, expected a finite number", *o.target));
   std::vector<Trial> trials;
   for (const std::string& file : o.files) {
     const std::vector<Trial> more = read_trials(file);

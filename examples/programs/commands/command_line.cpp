@@ -5,6 +5,7 @@
 #include <charconv>
 #include <concepts>
 #include <cstdint>
+#include <set>
 #include <stdexcept>
 #include <system_error>
 #include <type_traits>
@@ -106,10 +107,30 @@ CLI::Validator one_of(const std::vector<std::string>& names) {
       "{" + list + "}");
 }
 
-void expect_at_least(const char* flag, int value, int least) {
+void expect_at_least(const char* flag, std::int64_t value, std::int64_t least) {
   if (value < least)
     throw std::invalid_argument(std::string(flag) + " is " + std::to_string(value) +
                                 ", expected at least " + std::to_string(least));
+}
+
+void expect_at_most(const char* flag, std::int64_t value, std::int64_t most,
+                    const std::string& why) {
+  if (value > most)
+    throw std::invalid_argument(std::string(flag) + " is " + std::to_string(value) +
+                                ", expected at most " + std::to_string(most) + why);
+}
+
+void expect_once(const char* flag, const std::vector<std::string>& items) {
+  std::set<std::string> seen;
+  for (const std::string& item : items)
+    if (!seen.insert(item).second)
+      throw std::invalid_argument(std::string(flag) + " names " + item + " twice");
+}
+
+void expect_once(const char* flag, const std::vector<std::int64_t>& items) {
+  std::vector<std::string> texts;
+  for (const std::int64_t item : items) texts.push_back(std::to_string(item));
+  expect_once(flag, texts);
 }
 
 void refuse_twice(const CLI::App& command, const Json& said, const std::string& file) {

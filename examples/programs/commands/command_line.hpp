@@ -40,7 +40,15 @@ void add_model_file(CLI::App& command, std::string& file);
 [[nodiscard]] CLI::Validator one_of(const std::vector<std::string>& names);
 
 /// \brief Checks an option that only one command has. \throws std::invalid_argument naming it
-void expect_at_least(const char* flag, int value, int least);
+void expect_at_least(const char* flag, std::int64_t value, std::int64_t least);
+/// The same, of its upper bound. \param why  it is that, as the rest of a sentence; may be empty
+void expect_at_most(const char* flag, std::int64_t value, std::int64_t most,
+                    const std::string& why = {});
+
+/// \brief Of a list whose items are worked on one after the other: what is named twice would be
+/// done twice. \throws std::invalid_argument naming the option and the item
+void expect_once(const char* flag, const std::vector<std::string>& items);
+void expect_once(const char* flag, const std::vector<std::int64_t>& items);
 
 /// \brief Refuses an option that is given on the command line although a file says it, too.
 /// \throws std::invalid_argument naming both

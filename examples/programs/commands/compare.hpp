@@ -14,6 +14,9 @@
 #include <CLI/CLI.hpp>
 
 #include <programs/base/console.hpp>
+#include <programs/base/file_error.hpp>
+#include <programs/base/file_lock.hpp>
+#include <programs/base/files.hpp>
 #include <programs/base/interrupt.hpp>
 #include <programs/base/kinds.hpp>
 #include <programs/commands/command_line.hpp>
@@ -71,6 +74,10 @@ void write_comparison(const std::filesystem::path& folder, const char* table,
                       const ComparisonHead& head, const std::vector<ResultRow>& rows,
                       const ResultWords& words, const Console& console);
 
+/// Keeps other comparisons out of a folder for as long as the lock is held. \throws FileError if
+/// one is under way there
+[[nodiscard]] FileLock hold_comparison(const std::filesystem::path& folder);
+
 /// \brief Every row with every seed, a training each.
 template <class Options, class Data>
 class Comparison {
@@ -117,6 +124,9 @@ class Comparison {
 
   /// All of them, before the first takes its time.
   void check_rows() const {
+    expect_once("--gates", options_.gates);
+    expect_once("--local-searches", options_.searches);
+    expect_once("--seeds", options_.seeds);
     for (const std::int64_t seed : options_.seeds)
       for (const ResultRow& row : rows_)
         if (!is_fitted(row.gate)) check(options_of(row, seed));
@@ -130,12 +140,15 @@ class Comparison {
     if constexpr (requires { tell_notes(data, console_); })
       if (source_.empty()) tell_notes(data, console_);
     source_ = data.source;
+    if (!held_) held_.emplace(hold_comparison(folder_));
     const InterruptGuard guard;
     for (ResultRow& row : rows_) {
       try {
         row.runs.push_back(result_of(options_of(row, seed), data));
       } catch (const Interrupted&) {
         throw ended;
+      } catch (const Diverged& error) {
+        throw Diverged(options_of(row, seed).out + ": " + error.what());
       }
       // Asked for after the run's last step: the guard would forget it.
       if (is_interrupted()) throw ended;
@@ -156,6 +169,7 @@ class Comparison {
       options_.train.out.empty() ? "results/compare" : options_.train.out;
   std::vector<ResultRow> rows_;
   std::string source_;
+  std::optional<FileLock> held_;
 };
 
 }  // namespace detail

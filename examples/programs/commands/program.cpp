@@ -16,6 +16,7 @@
 #include <programs/base/file_error.hpp>
 #include <programs/base/interrupt.hpp>
 #include <programs/commands/usage.hpp>
+#include <programs/training/diverged.hpp>
 
 namespace programs {
 namespace {
@@ -34,8 +35,6 @@ std::string version() {
 
 void start_program(CLI::App& program) {
   program.require_subcommand(1);
-  // The last of repeated options counts, so that a script's can be overridden.
-  program.option_defaults()->multi_option_policy(CLI::MultiOptionPolicy::TakeLast);
   use_plain_help(program);
   program.set_version_flag("--version", program.get_name() + ' ' + version());
 }
@@ -47,6 +46,12 @@ int run_program(CLI::App& program, int argc, const char* const* argv, const Cons
     console.err << std::endl;
     return code;
   };
+  // Of an option with a value that is given twice one would count and the other be lost without a
+  // word; a flag says the same again.
+  for (CLI::App* command : program.get_subcommands({}))
+    for (CLI::Option* option : command->get_options())
+      if (option->get_items_expected_max() == 0)
+        option->multi_option_policy(CLI::MultiOptionPolicy::TakeLast);
   // Last, because commands inherit it.
   program.footer(program.get_name() +
                  " COMMAND --help tells more. Exit status: 0 if all went well, 2 for bad\n"
@@ -65,7 +70,9 @@ int run_program(CLI::App& program, int argc, const char* const* argv, const Cons
     return fail(ended_by_signal, error.what());
   } catch (const std::invalid_argument& error) {
     return fail(bad_input, error.what());
-  } catch (const comet::NotFinite& error) {  // it diverged: by its options
+  } catch (const Diverged& error) {  // by its options
+    return fail(bad_input, error.what());
+  } catch (const comet::NotFinite& error) {
     return fail(bad_input, error.what());
   } catch (const std::bad_alloc&) {
     return fail(bad_input, "not enough memory for a model or a data set of this size");

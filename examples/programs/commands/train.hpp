@@ -59,7 +59,8 @@ void add_train(CLI::App& program, const Console& console, const TrainWords& word
     const auto data = load(options);
     if constexpr (requires { tell_notes(data, console); }) tell_notes(data, console);
     const RunResult result = run(options, data, console);
-    console.out << result_table({{options.gate, options.local_search, {result}}}, result_words);
+    console.out << "data: " << data.source << '\n'
+                << result_table({{options.gate, options.local_search, {result}}}, result_words);
   });
 }
 

@@ -49,17 +49,14 @@ void tune(TuneOptions<Options> o, const SearchSpace& space, const Console& conso
       name.empty() || name != name.filename() || o.name == "." || o.name == "..")
     throw std::invalid_argument("--experiment-name is " + in_quotes(o.name) +
                                 ", expected the name of a folder in --results");
+  // Each is a thread.
+  expect_at_most("--parallel", o.parallel, 1024);
   const int cores = static_cast<int>(std::max(1U, std::thread::hardware_concurrency()));
   if (o.parallel == 0) o.parallel = cores;
   o.parallel = std::min(o.parallel, o.trials);
   if (o.train.threads == 0) o.train.threads = std::max(1, cores / o.parallel);
   const std::filesystem::path folder = std::filesystem::path(o.results) / o.name;
   const auto data = load(o.train);
-  if constexpr (requires { tell_notes(data, console); }) tell_notes(data, console);
-  if (!o.train.quiet)
-    console.err << data_line(data.source, counts_of(data)) << '\n'
-                << o.trials << " trials, " << o.parallel << " at once; results in "
-                << folder.string() << std::endl;
   const InterruptGuard guard;
   const TunerOptions options{.folder = folder,
                              .trials = o.trials,
@@ -71,7 +68,14 @@ void tune(TuneOptions<Options> o, const SearchSpace& space, const Console& conso
                              .seed = o.train.seed,
                              .split_seed = o.train.split_seed.value_or(o.train.seed)};
   const RunTrainee trainee(o.train, data, console);
-  Tuner(options, space, trainee, console).run();
+  Tuner tuner(options, space, trainee, console);
+  tuner.prepare();
+  if constexpr (requires { tell_notes(data, console); }) tell_notes(data, console);
+  if (!o.train.quiet)
+    console.err << data_line(data.source, counts_of(data)) << '\n'
+                << o.trials << " trials, " << o.parallel << " at once; results in "
+                << folder.string() << std::endl;
+  tuner.run();
 }
 
 }  // namespace detail

@@ -109,6 +109,24 @@ std::string what_is_no_number(const CLI::App& command, std::string_view message)
          "number" + (option->get_items_expected_max() > 1 ? ", or several with commas" : "");
 }
 
+/// Of an option that is given again, or a list that is too long or too short; empty if there is
+/// none.
+std::string what_is_too_much(const CLI::App& command) {
+  for (const CLI::Option* option : command.get_options()) {
+    const auto given = option->count();
+    const auto least = std::size_t(option->get_items_expected_min());
+    const auto most = std::size_t(option->get_items_expected_max());
+    if (given == 0 || most == 0 || (given >= least && given <= most)) continue;
+    if (most == 1)
+      return option->get_name() + " is given " +
+             (given == 2 ? "twice" : std::to_string(given) + " times") + ", expected once";
+    return option->get_name() + " has " + std::to_string(given) +
+           (given == 1 ? " value, expected " : " values, expected ") +
+           std::to_string(given < least ? least : most);
+  }
+  return {};
+}
+
 }  // namespace
 
 void use_plain_help(CLI::App& program) { program.formatter(std::make_shared<PlainHelp>()); }
@@ -117,6 +135,7 @@ std::string what_was_wrong(const CLI::App& program, const CLI::ParseError& error
   const std::vector<std::string> unknown = program.remaining(/*recurse=*/true);
   const CLI::App& command = innermost(program);
   if (unknown.empty()) {
+    if (const std::string much = what_is_too_much(command); !much.empty()) return much;
     const std::string no_number = what_is_no_number(command, error.what());
     return no_number.empty() ? error.what() : no_number;
   }

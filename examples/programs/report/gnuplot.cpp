@@ -8,6 +8,7 @@
 #include <cerrno>
 #include <cstddef>
 #include <ostream>
+#include <system_error>
 
 #include <programs/base/files.hpp>
 #include <programs/base/utf8.hpp>
@@ -32,6 +33,14 @@ int run_gnuplot(const std::filesystem::path& directory, const std::string& scrip
   while (::waitpid(child, &status, 0) < 0 && errno == EINTR) {
   }
   return WIFEXITED(status) ? WEXITSTATUS(status) : 1;
+}
+
+/// gnuplot is content with an empty file if a picture is too large for its library: that is none.
+bool has_content(const std::filesystem::path& picture) {
+  std::error_code error;
+  if (std::filesystem::file_size(picture, error) > 0 && !error) return true;
+  std::filesystem::remove(picture, error);
+  return false;
 }
 
 std::string script_of(const Plot& plot) {
@@ -63,14 +72,17 @@ std::vector<bool> draw(const std::vector<Plot>& plots, const std::filesystem::pa
   std::vector<bool> drawn(plots.size(), false);
   for (std::size_t i = 0; i < plots.size(); ++i) {
     const int code = run_gnuplot(directory, plots[i].name + ".gp");
-    drawn[i] = code == 0 && std::filesystem::exists(directory / (plots[i].name + ".svg"));
+    bool is_whole = code == 0;
+    for (const char* const ending : {".png", ".svg"})
+      is_whole = has_content(directory / (plots[i].name + ending)) && is_whole;
+    drawn[i] = is_whole;
     if (code == not_found) {
       console.err << "gnuplot is not installed, so there are no pictures; their data and scripts "
                      "are in "
                   << directory.string() << std::endl;
       break;
     }
-    if (code != 0)
+    if (!is_whole)
       console.err << "gnuplot could not draw " << (directory / plots[i].name).string() << ".gp"
                   << std::endl;
   }

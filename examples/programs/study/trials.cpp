@@ -25,6 +25,7 @@ Trial trial_from(const Json& json) {
   trial.number = json.at("trial");
   if (json.contains("rung")) trial.rung = json.at("rung").get<int>();
   trial.source = json.at("source");
+  trial.content = json.value("content", "");
   trial.options = json.at("options");
   (void)trial.gate();
   (void)trial.local_search();
@@ -51,6 +52,7 @@ Json to_json(const Trial& trial) {
   Json json = {{"trial", trial.number}};
   if (trial.rung) json["rung"] = *trial.rung;
   json["source"] = trial.source;
+  if (!trial.content.empty()) json["content"] = trial.content;
   json["options"] = trial.options;
   if (!trial.failure.empty()) {
     json["failure"] = trial.failure;

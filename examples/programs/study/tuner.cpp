@@ -3,9 +3,9 @@
 
 #include <algorithm>
 #include <limits>
+#include <numeric>
 #include <ostream>
 
-#include <comet/core/errors.hpp>
 #include <comet/core/random.hpp>
 #include <comet/core/thread_pool.hpp>
 
@@ -15,6 +15,7 @@
 #include <programs/base/interrupt.hpp>
 #include <programs/base/text_table.hpp>
 #include <programs/study/trial_summary.hpp>
+#include <programs/training/diverged.hpp>
 
 namespace programs {
 
@@ -39,19 +40,21 @@ std::filesystem::path Tuner::folder_of(int trial) const {
   return options_.folder / "trials" / formatted("%04d", trial);
 }
 
-void Tuner::run() {
+void Tuner::prepare() {
   if (!options_.resume && std::filesystem::exists(options_.folder) &&
       !std::filesystem::is_empty(options_.folder))
     throw FileError(options_.folder, "is not empty; --resume goes on with the search in it");
-  const int rungs = this->rungs();
-  std::vector<int> candidates;
-  for (int trial = 0; trial < options_.trials; ++trial) {
-    candidates.push_back(trial);
-    (void)trainee_.options_with(job(trial, std::nullopt, rungs).changes);
-  }
-  make_directories(options_.folder / "trials");
+  for (int trial = 0; trial < options_.trials; ++trial)
+    (void)trainee_.options_with(job(trial, std::nullopt, rungs()).changes);
   read_finished();
+  make_directories(options_.folder / "trials");
   write_atomically(options_.folder / "space.json", space_.json().dump(2) + "\n");
+}
+
+void Tuner::run() {
+  const int rungs = this->rungs();
+  std::vector<int> candidates(static_cast<std::size_t>(options_.trials));
+  std::iota(candidates.begin(), candidates.end(), 0);
   for (int rung = 0; rung <= rungs; ++rung) {
     std::vector<Job> jobs;
     for (const int trial : candidates)
@@ -132,6 +135,7 @@ Trial Tuner::train(const Job& job, const std::filesystem::path& out) const {
   trial.number = job.trial;
   trial.rung = job.rung;
   trial.source = trainee_.source();
+  trial.content = trainee_.content();
   trial.options = trainee_.options_with(job.changes);
   try {
     const TrainingResult result = trainee_.train(job.changes, out);
@@ -143,8 +147,8 @@ Trial Tuner::train(const Job& job, const std::filesystem::path& out) const {
     for (const Measure& measure : result.test.measures)
       if (measure.is_headline) trial.test_measures.push_back(measure);
     trial.seconds = result.seconds;
-  } catch (const comet::NotFinite& error) {
-    trial.failure = error.what();  // it diverged; the others go on
+  } catch (const Diverged& error) {
+    trial.failure = error.what();  // the others go on
     trial.validation_loss = std::numeric_limits<double>::infinity();
   }
   return trial;
@@ -180,6 +184,9 @@ void Tuner::expect_same(const Trial& trial, const Job& job) const {
   for (const auto& [name, value] : expected.items())
     if (!trial.options.contains(name) || trial.options.at(name) != value)
       refuse(name, trial.options.value(name, Json()).dump(), value.dump());
+  // Trials of before do not say it.
+  if (!trial.content.empty() && trial.content != trainee_.content())
+    refuse("data of the content", trial.content, trainee_.content());
 }
 
 void Tuner::show(const Trial& trial, const std::vector<Job>& jobs) const {

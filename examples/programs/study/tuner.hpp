@@ -27,11 +27,13 @@ class Trainee {
 
   /// Of the data.
   [[nodiscard]] virtual std::string source() const = 0;
+  /// A fingerprint of them.
+  [[nodiscard]] virtual std::string content() const = 0;
   /// \brief All options that the figures depend on, for a training with these instead of defaults.
-  /// \throws std::invalid_argument for those that a training cannot have
+  /// \throws std::invalid_argument for those that a training on the data cannot have
   [[nodiscard]] virtual Json options_with(const Json& changes) const = 0;
   /// \param out  the directory of the training
-  /// \throws comet::NotFinite if it diverges
+  /// \throws Diverged if it does
   [[nodiscard]] virtual TrainingResult train(const Json& changes,
                                              const std::filesystem::path& out) const = 0;
 };
@@ -61,7 +63,14 @@ class Tuner {
         const Console& console)
       : options_(options), space_(space), trainee_(trainee), console_(console) {}
 
+  /// \brief Makes the folder, if nothing speaks against the search: first of all, so that what is
+  /// refused leaves no trace.
   /// \throws FileError if the folder holds another search, or cannot be written
+  /// \throws std::invalid_argument if there is a trial that cannot be trained
+  void prepare();
+
+  /// \brief Trains what is not trained yet. After prepare().
+  /// \throws FileError if the folder cannot be written, or has come to hold another search
   /// \throws Interrupted if an orderly end was asked for
   void run();
 

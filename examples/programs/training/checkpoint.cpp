@@ -33,7 +33,7 @@ Json to_json(const Progress& p) {
 std::string other_training(const Json& saved, const Json& run) {
   for (const auto& [name, value] : run.items())
     if (!saved.contains(name) || saved[name] != value)
-      return "is of a training with another " + name + ": " +
+      return "is of another training: " + name + ": " +
              (saved.contains(name) ? saved[name].dump() : "none") + " there, " + value.dump() +
              " here";
   return {};

@@ -78,7 +78,7 @@ struct TrainingState {
 [[nodiscard]] std::string other_training(const Json& saved, const Json& run);
 
 /// \brief Reads what a checkpoint says besides tensors. \return how long the training's logs were
-/// \throws comet::FileError if it is damaged, or of a training with another `run`
+/// \throws comet::FileError if it is damaged, or of another training by its `run`
 [[nodiscard]] Json read_progress(const comet::TensorFile& file, const Json& run,
                                  Progress& progress);
 

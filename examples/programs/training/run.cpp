@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <ostream>
+#include <utility>
 #include <vector>
 
 #include <programs/base/file_error.hpp>
@@ -98,6 +99,13 @@ Checkpoints checkpoints_of(const CommonOptions& options, const RunDescription& d
           .every = options.checkpoint_every,
           .resume = options.resume,
           .run = std::move(run)};
+}
+
+FileLock hold_directory(const std::filesystem::path& directory) {
+  std::optional<FileLock> held = FileLock::try_for(directory / "metrics.jsonl");
+  if (!held)
+    throw FileError(directory, "another training is writing to it; give each an --out of its own");
+  return std::move(*held);
 }
 
 void start_directory(const std::filesystem::path& directory, bool resume) {

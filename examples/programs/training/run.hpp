@@ -7,6 +7,7 @@
 #include <stdexcept>
 #include <string>
 
+#include <comet/core/errors.hpp>
 #include <comet/core/parameters.hpp>
 #include <comet/core/random.hpp>
 #include <comet/core/thread_pool.hpp>
@@ -18,9 +19,11 @@
 
 #include <programs/base/common_options.hpp>
 #include <programs/base/console.hpp>
+#include <programs/base/file_lock.hpp>
 #include <programs/base/files.hpp>
 #include <programs/base/json.hpp>
 #include <programs/base/places.hpp>
+#include <programs/training/diverged.hpp>
 #include <programs/training/reports.hpp>
 #include <programs/training/trainer.hpp>
 #include <programs/training/training_log.hpp>
@@ -60,6 +63,10 @@ namespace detail {
 /// Of a training with these options on these data.
 [[nodiscard]] Checkpoints checkpoints_of(const CommonOptions& options,
                                          const RunDescription& description);
+
+/// \brief Keeps other trainings out of a directory for as long as the lock is held. It is on
+/// metrics.jsonl, which every training writes. \throws FileError if one is under way there
+[[nodiscard]] FileLock hold_directory(const std::filesystem::path& directory);
 
 /// Makes the directory of a training and removes what an earlier one left there: all its results,
 /// or, for one that goes on, what a crash kept from being written.
@@ -126,6 +133,9 @@ TrainingResult with_local_search(Task& task, const CommonOptions& o, Use use) {
 /// \param save   writes the model of a result to a file, if options.weights
 /// \param paths  gives the way of a few rows through its gates, a list of programs::decision_path
 /// \throws Interrupted if an orderly end was asked for
+/// \throws Diverged if a number is not finite any more: the logs stay, there is no checkpoint,
+/// which
+///         would only diverge again, and nothing of what a training leaves at its end
 template <TrainingTask Task, class Save, class Paths>
 RunResult run_training(Task& task, const CommonOptions& o, const TrainerOptions& options,
                        const RunDescription& description, comet::ThreadPool& pool,
@@ -134,6 +144,7 @@ RunResult run_training(Task& task, const CommonOptions& o, const TrainerOptions&
   const auto mode = goes_on(o) ? LineLog::Open::append : LineLog::Open::fresh;
   // What an earlier training left is there until this one can begin.
   make_directories(o.out);  // the record may be to lie there
+  const FileLock held = detail::hold_directory(o.out);
   if (!o.record.empty()) (void)LineLog(o.record, LineLog::Open::append);
   detail::start_directory(o.out, o.resume);
   TrainingLog log(o.out, mode, console, o);
@@ -142,8 +153,13 @@ RunResult run_training(Task& task, const CommonOptions& o, const TrainerOptions&
   if (!o.quiet) detail::tell_start(o, description, result.parameters, console);
   const comet::RandomKey key(static_cast<std::uint64_t>(o.seed));
   result.training = detail::with_local_search(task, o, [&](auto& search) {
-    return Trainer(task, search, options, key.fold(places::training), &pool, log, checkpoints)
-        .train();
+    Trainer trainer(task, search, options, key.fold(places::training), &pool, log, checkpoints);
+    try {
+      return trainer.train();
+    } catch (const comet::NotFinite&) {
+      remove_file(checkpoints.file);
+      throw diverged(o, trainer.progress().epoch, trainer.num_steps());
+    }
   });
   if (!o.quiet) detail::tell_end(o, result.training, console);
   if (o.weights) save(std::filesystem::path(o.out) / "model.safetensors", result.training);

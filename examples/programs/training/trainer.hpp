@@ -90,6 +90,11 @@ class Trainer {
         gradients_(state_.searched),
         progress_(state_.progress) {}
 
+  /// How far it has come.
+  [[nodiscard]] const Progress& progress() const noexcept { return progress_; }
+  /// Done so far, through all epochs.
+  [[nodiscard]] std::int64_t num_steps() const { return state_.adam.num_steps(); }
+
   /// \throws comet::NotFinite if it diverges, whether a gate, a loss or Adam sees it first
   /// \throws Interrupted between two steps if an orderly end was asked for, after a checkpoint
   TrainingResult train() {

@@ -13,6 +13,7 @@
 
 #include <programs/base/text_table.hpp>
 #include <programs/commands/command_line.hpp>
+#include <programs/commands/other_data.hpp>
 #include <two_pictures/commands/commands.hpp>
 #include <two_pictures/commands/split.hpp>
 #include <two_pictures/model/evaluation.hpp>
@@ -89,7 +90,7 @@ void print_task(const Evaluator& evaluator, std::size_t task, std::ostream& out)
 
 void evaluate(const EvaluateOptions& o, const Console& console) {
   const ModelFile file(o.model);
-  const Dataset data = data_for(file, o.data);
+  const Dataset data = data_for(file, o.data, console);
   const Examples& examples = part_of(data, o.split);
   const Model model = file.model();
   comet::ThreadPool pool(o.data.threads);
@@ -99,6 +100,7 @@ void evaluate(const EvaluateOptions& o, const Console& console) {
   if (o.json) {
     Json json = {{"model", o.model},
                  {"source", data.source},
+                 {"is_of_training", is_of_training(file.content(), fingerprint_of(data))},
                  {"split", o.split},
                  {"examples", examples.size()},
                  {"options", to_json(file.options())},
@@ -130,7 +132,10 @@ void add_evaluate(CLI::App& program, const Console& console) {
       ->capture_default_str()
       ->check(one_of({"test", "validation", "train"}));
   command->add_flag("--json", o->json, "one JSON object instead of tables");
-  command->callback([o, console] { evaluate(*o, console); });
+  command->callback([o, console] {
+    table_of(o->data).check({"threads"});
+    evaluate(*o, console);
+  });
 }
 
 }  // namespace programs::two_pictures

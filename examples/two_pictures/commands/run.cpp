@@ -22,7 +22,7 @@ RunDescription description_of(const TrainOptions& options, const Dataset& data) 
   return {.options = to_json(options),
           .source = data.source,
           .counts = counts_of(data),
-          .content = data.train.fingerprint(),
+          .content = fingerprint_of(data),
           .rows = {{"train", data.train.size()},
                    {"validation", data.validation.size()},
                    {"test", data.test.size()}}};
@@ -33,6 +33,10 @@ RunDescription description_of(const TrainOptions& options, const Dataset& data) 
 Dataset load(const TrainOptions& options) {
   const comet::RandomKey key(static_cast<std::uint64_t>(options.split_seed.value_or(options.seed)));
   return read_dataset(options.pictures, key.fold(places::data));
+}
+
+void check_fits(const TrainOptions& options, const Dataset& data) {
+  (void)model_of(options, data.train);
 }
 
 Json counts_of(const Dataset& data) {

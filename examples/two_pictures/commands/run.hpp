@@ -16,6 +16,9 @@ namespace programs::two_pictures {
 /// \throws FileError for pictures that cannot be used
 [[nodiscard]] Dataset load(const TrainOptions& options);
 
+/// \throws std::invalid_argument if a model of the options cannot be made for the pictures
+void check_fits(const TrainOptions& options, const Dataset& data);
+
 /// How many pictures and classes.
 [[nodiscard]] Json counts_of(const Dataset& data);
 

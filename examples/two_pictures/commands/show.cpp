@@ -94,7 +94,9 @@ std::vector<ShownExample> predict(const Model& model, const Examples& examples, 
 void show(const ShowOptions& o, const Console& console) {
   expect_at_least("--count", o.count, 1);
   const ModelFile file(o.model);
-  const Dataset data = data_for(file, o.data);
+  const Dataset data = data_for(file, o.data, console);
+  expect_at_most("--count", o.count, data.test.size(), ", as many as there are for the test");
+  expect_at_most("--count", o.count, most_on_sheet, ": a sheet is drawn no longer");
   const Model model = file.model();
   comet::ThreadPool pool(o.data.threads);
   Model::Pass pass(model, &pool);
@@ -130,7 +132,10 @@ void add_show(CLI::App& program, const Console& console) {
   add_list(*command, "--names", o->names, "NAME,...",
            "of the classes (default those of Fashion-MNIST without --data, else numbers)");
   option("--out", o->out, "DIR", "for the pictures and their data");
-  command->callback([o, console] { show(*o, console); });
+  command->callback([o, console] {
+    table_of(o->data).check({"threads"});
+    show(*o, console);
+  });
 }
 
 }  // namespace programs::two_pictures

@@ -25,6 +25,7 @@ struct SynthesizeOptions {
 void synthesize(const SynthesizeOptions& o, const Console& console) {
   expect_at_least("--pictures", o.pictures, 20);
   expect_at_least("--test", o.test, 20);
+  expect_at_least("--seed", o.seed, 0);
   const comet::RandomKey key(static_cast<std::uint64_t>(o.seed));
   const std::string source = "synthetic, NOT MNIST: " + std::to_string(o.pictures) + " and " +
                              std::to_string(o.test) + " digits of bars, seed " +

@@ -14,6 +14,8 @@
 #include <utility>
 
 #include <programs/base/file_error.hpp>
+#include <programs/base/files.hpp>
+#include <programs/base/utf8.hpp>
 
 #include <two_pictures/data/labelled.hpp>
 
@@ -42,6 +44,17 @@ fs::path place_of(const std::string& data) {
       "Fashion-MNIST is not installed (Debian package dataset-fashion-mnist); name a folder: "
       "--data "
       "DIR");
+}
+
+/// What made-up or fetched pictures say of themselves in a file SOURCE beside them, else the
+/// folder.
+std::string source_of(const fs::path& folder) {
+  const fs::path note = folder / "SOURCE";
+  std::error_code error;
+  if (!fs::is_regular_file(note, error)) return folder.string();
+  const std::string text = read_file(note);
+  const std::string line = printable(to_utf8(first_bytes(text.substr(0, text.find('\n')), 400)));
+  return line.empty() ? folder.string() : line;
 }
 
 /// The numbers of a set that is added, from where it begins.
@@ -79,7 +92,9 @@ void add_set(Collection& collection, const fs::path& folder, std::uint8_t first_
   std::optional<Labelled> train = read_labelled(folder, "train-");
   if (!train) train = read_labelled(folder, "");
   if (!train)
-    throw FileError(folder, "has no train-images-idx3-ubyte, with a point, or with .gz either");
+    throw FileError(folder,
+                    "holds no pictures in the format of MNIST: neither train-images-idx3-ubyte nor "
+                    "train-images.idx3-ubyte, nor one of them with .gz");
   check_classes(folder, *train);
   std::optional<Labelled> test = read_labelled(folder, "t10k-");
   for (Labelled* set : {&*train, test ? &*test : nullptr})
@@ -112,12 +127,12 @@ const std::vector<std::string>& forms() {
 Dataset read_dataset(const DataOptions& options, comet::RandomKey key) {
   Collection collection;
   const fs::path folder = place_of(options.data);
-  std::string source = folder.string();
   Index classes = num_classes;
   add_set(collection, folder, 0, key.fold(0));
+  std::string source = source_of(folder);
   if (!options.second_data.empty()) {
     add_set(collection, options.second_data, std::uint8_t(num_classes), key.fold(1));
-    source += " and " + options.second_data;
+    source += " and " + source_of(options.second_data);
     classes += num_classes;
   }
   const auto all = std::make_shared<const Labelled>(std::move(collection.all));
@@ -137,5 +152,7 @@ Dataset read_dataset(const DataOptions& options, comet::RandomKey key) {
   Examples test = examples(collection.test, 4);
   return {std::move(source), std::move(train), std::move(validation), std::move(test)};
 }
+
+std::string fingerprint_of(const Dataset& data) { return data.train.fingerprint(); }
 
 }  // namespace programs::two_pictures

@@ -22,11 +22,14 @@ struct DataOptions {
 
 /// \brief Pictures to train on, to choose weights by, and held out.
 struct Dataset {
-  std::string source;
+  std::string source;  ///< what a file SOURCE beside the pictures says, else the folder
   Examples train;
   Examples validation;
   Examples test;
 };
+
+/// Of all pictures and their classes.
+[[nodiscard]] std::string fingerprint_of(const Dataset& data);
 
 /// What --show may be.
 [[nodiscard]] const std::vector<std::string>& forms();

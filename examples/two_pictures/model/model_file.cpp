@@ -8,6 +8,7 @@
 #include <comet/gates/any.hpp>
 
 #include <programs/base/json.hpp>
+#include <programs/training/finite_weights.hpp>
 #include <programs/training/gate_steering.hpp>
 #include <two_pictures/model/build_model.hpp>
 
@@ -37,6 +38,7 @@ ModelFile::ModelFile(const std::filesystem::path& path) : file_(path) {
     order_ = order_from(json.at("permutations"));
     annealing_ = annealing_from(json.value("annealing", Json::array()));
     num_pictures_ = json.at("pictures");
+    content_ = json.value("content", "");
     const Json& examples = json.at("examples");
     sizes_ = options_.model;
     sizes_.height = examples.at("height");
@@ -74,6 +76,7 @@ void ModelFile::check_sizes() const {
         expert + ".4.weight",
         {sizes_.expert_dim, after(sizes_.height) * after(sizes_.width) * sizes_.second_filters});
   }
+  expect_finite(file_);
 }
 
 Model ModelFile::model() const {
@@ -116,6 +119,7 @@ void save_model(const std::filesystem::path& path, const Model& model, const Tra
   }
   const Json description = {{"options", to_json(options)},
                             {"source", data.source},
+                            {"content", fingerprint_of(data)},
                             {"pictures", data.train.num_pictures()},
                             {"examples", describe(model_of(options, data.train))},
                             {"permutations", programs::to_json(order_of(model.gates()))},

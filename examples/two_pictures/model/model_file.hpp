@@ -24,6 +24,9 @@ class ModelFile {
   /// Of its training; where the pictures are is not among them.
   [[nodiscard]] const TrainOptions& options() const noexcept { return options_; }
 
+  /// A fingerprint of the pictures of its training; empty in files that do not say it.
+  [[nodiscard]] const std::string& content() const noexcept { return content_; }
+
   /// The model with its weights.
   [[nodiscard]] Model model() const;
   /// \brief Loads the weights into a model of the same options. \throws FileError
@@ -38,6 +41,7 @@ class ModelFile {
   TrainOptions options_;
   ModelOptions sizes_;
   Index num_pictures_ = 0;
+  std::string content_;
   Order order_;
   std::vector<comet::GateAnnealing> annealing_;
 };

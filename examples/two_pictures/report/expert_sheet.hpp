@@ -22,6 +22,9 @@ struct ShownExample {
   std::vector<std::string> experts;  ///< with their weights, the heaviest first
 };
 
+/// Examples on a sheet: gnuplot's pictures have 32,767 pixels a side at most.
+inline constexpr Index most_on_sheet = 840;
+
 /// \brief A sheet of examples, each with truth, answer and the experts that spoke.
 /// \param names  of the classes
 [[nodiscard]] Plot example_sheet(const std::vector<ShownExample>& examples, Index height,
