@@ -88,7 +88,7 @@ class SoftmaxGate {
     evaluate("SoftmaxGate::forward", samples, routing, pass);
     auto& ws = pass.workspace;
     if (detail::SoftmaxPenalties<S>::wanted(options_))
-      ws.regularization_ = S(ws.penalties_.evaluate(options_, rows(routing, ws)));
+      ws.regularization_ = S(ws.penalties_.evaluate(options_, rows(routing, ws), pass.rank_sum));
     ws.num_samples_ = samples.size();
   }
 
