@@ -22,6 +22,7 @@ cli11       libcli11-dev        cli11-devel              cli11
 zlib        zlib1g-dev          zlib-devel               zlib
 catch2      catch2              catch-devel              catch2
 benchmark   libbenchmark-dev    google-benchmark-devel   google-benchmark
+mpi         libopenmpi-dev,openmpi-bin openmpi-devel     open-mpi
 format      clang-format        clang-tools-extra        clang-format
 r           r-base-core         R-core                   r
 valgrind    valgrind            valgrind                 valgrind
@@ -68,6 +69,7 @@ has() {
     zlib) has_header zlib.h ;;
     catch2) has_header catch2/catch.hpp || has_header catch2/catch_all.hpp ;;
     benchmark) has_header benchmark/benchmark.h ;;
+    mpi) has_command mpirun && has_command mpicxx ;;
     format) has_command clang-format ;;
     r) has_command Rscript ;;
     valgrind) has_command valgrind ;;

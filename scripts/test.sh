@@ -11,6 +11,7 @@ for preset; do
     exit 2
   }
 done
+try_install mpi || say 'no MPI here: ranks that are processes are not tested'
 for preset; do
   build "$preset"
   ctest --preset "$preset" -j "$(cores)"

@@ -213,14 +213,14 @@ class MoeLayer<G, E>::Workspace {
  private:
   friend class MoeLayer;
 
-  void start(const MoeLayer& layer, ThreadPool* pool) {
+  void start(const MoeLayer& layer, const Pass<MoeLayer>& pass) {
     filled_by_ = nullptr;
     const auto tasks = std::size_t(layer.num_tasks());
     gates_.resize(tasks);
     routings_.resize(tasks);
     dweights_.resize(tasks);
-    for (auto& gate : gates_) gate.pool = pool;
-    bank_.pool = pool;
+    for (auto& gate : gates_) gate.run_in(pass);
+    bank_.run_in(pass);
   }
 
   /// backward() follows forward(): only once, only of the layer that filled it, only for the same
@@ -259,7 +259,7 @@ void MoeLayer<G, E>::predict(const Samples<S>& samples, MatrixView<S> y,
   check_shapes(where, samples, y, "y.rows()", "y.cols()");
   samples.validate(where);
   auto& ws = pass.workspace;
-  ws.start(*this, pass.pool);
+  ws.start(*this, pass);
   for (std::size_t t = 0; t < gates_.size(); ++t)
     gates_[t].route(samples, ws.routings_[t], ws.gates_[t]);
   dispatch(where, samples, pass);
@@ -281,7 +281,7 @@ void MoeLayer<G, E>::forward(const Samples<S>& samples, MatrixView<S> y, RandomK
   check_shapes(where, samples, y, "y.rows()", "y.cols()");
   samples.validate(where);
   auto& ws = pass.workspace;
-  ws.start(*this, pass.pool);
+  ws.start(*this, pass);
   for (std::size_t t = 0; t < gates_.size(); ++t) {
     if constexpr (TrainableGate<G>) {
       gates_[t].forward(samples, ws.routings_[t], key.fold(0).fold(t), ws.gates_[t]);

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: MIT
+#include <algorithm>
 #include <map>
 #include <set>
 #include <span>
@@ -147,4 +148,51 @@ TEST_CASE("a plan refuses routings that break their promises or do not belong to
                     "above 1 and below num_experts = 2");
   CHECK_THROWS_WITH(plan.build(seven, 3, 0),
                     "comet::DispatchPlan::build: column_multiple is 0, expected at least 1");
+}
+
+TEST_CASE("a plan of pairs that others have routed is that of their routing, without tasks") {
+  DispatchPlan expected, plan;
+  for (const Load load : {Load::random, Load::skewed, Load::idle, Load::full, Load::empty})
+    for (const Index num_samples : {0, 1, 40})
+      for (const Index multiple : {1, 4}) {
+        CAPTURE(int(load), num_samples, multiple);
+        const Index n = 6;
+        expected.build(test::make_routing<double>(load, n, num_samples, RandomKey(1)), n, multiple);
+        std::vector<Index> counts;
+        std::vector<SampleId> samples;
+        for (Index e = 0; e < n; ++e) {
+          counts.push_back(expected.count(e));
+          samples.insert(samples.end(), expected.samples(e).begin(), expected.samples(e).end());
+        }
+        plan.build(counts, samples, num_samples, multiple);
+        CHECK(plan.num_tasks() == 0);
+        CHECK(plan.num_experts() == n);
+        CHECK(plan.num_samples() == num_samples);
+        CHECK(plan.num_pairs() == expected.num_pairs());
+        CHECK(plan.num_columns() == expected.num_columns());
+        CHECK(std::ranges::equal(plan.column_samples(), expected.column_samples()));
+        for (Index e = 0; e < n; ++e) {
+          CHECK(plan.first_column(e) == expected.first_column(e));
+          CHECK(plan.count(e) == expected.count(e));
+        }
+        for (Index b = 0; b < num_samples; ++b)
+          CHECK(std::ranges::equal(plan.columns(b), expected.columns(b)));
+      }
+}
+
+TEST_CASE("a plan refuses pairs that are none") {
+  DispatchPlan plan;
+  const std::vector<Index> counts{1, 2}, negative{-1, 0};
+  const std::vector<SampleId> few{0, 1}, twice{0, 1, 1}, beyond{0, 1, 3};
+  CHECK_THROWS_WITH(plan.build(negative, {}, 3),
+                    "comet::DispatchPlan::build: a count of pairs is -1, expected at least 0");
+  CHECK_THROWS_WITH(
+      plan.build(counts, few, 3),
+      "comet::DispatchPlan::build: samples.size() is 2, expected sum of the counts = 3");
+  CHECK_THROWS_WITH(plan.build(counts, twice, 3),
+                    "comet::DispatchPlan::build: a sample of expert 1 is 1, expected above 1 and "
+                    "below num_samples = 3");
+  CHECK_THROWS_WITH(plan.build(counts, beyond, 3),
+                    "comet::DispatchPlan::build: a sample of expert 1 is 3, expected above 1 and "
+                    "below num_samples = 3");
 }

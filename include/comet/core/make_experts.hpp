@@ -5,6 +5,7 @@
 
 #include <comet/core/check.hpp>
 #include <comet/core/random.hpp>
+#include <comet/core/share.hpp>
 #include <comet/core/types.hpp>
 
 namespace comet {
@@ -12,12 +13,13 @@ namespace comet {
 namespace detail {
 
 template <class Part>
-std::vector<Part> make_parts(const char* where, Index count, const typename Part::Options& options,
-                             RandomKey key) {
-  check_at_least(where, "count", count, 0);
+std::vector<Part> make_parts(const char* where, Share numbers,
+                             const typename Part::Options& options, RandomKey key) {
+  check_at_least(where, "count", numbers.size(), 0);
   std::vector<Part> parts;
-  parts.reserve(std::size_t(count));
-  for (Index i = 0; i < count; ++i) parts.emplace_back(options, key.fold(std::uint64_t(i)));
+  parts.reserve(std::size_t(numbers.size()));
+  for (Index i = numbers.first; i < numbers.last; ++i)
+    parts.emplace_back(options, key.fold(std::uint64_t(i)));
   return parts;
 }
 
@@ -28,7 +30,15 @@ std::vector<Part> make_parts(const char* where, Index count, const typename Part
 template <class Expert>
 [[nodiscard]] std::vector<Expert> make_experts(Index count, const typename Expert::Options& options,
                                                RandomKey key) {
-  return detail::make_parts<Expert>("make_experts", count, options, key);
+  return detail::make_parts<Expert>("make_experts", {0, count}, options, key);
+}
+/// \brief Some of them, the same as among all: those of one rank of several.
+/// \param numbers  which, e.g. share_of(64, world)
+template <class Expert>
+[[nodiscard]] std::vector<Expert> make_experts(Share numbers,
+                                               const typename Expert::Options& options,
+                                               RandomKey key) {
+  return detail::make_parts<Expert>("make_experts", numbers, options, key);
 }
 
 /// \brief The gates of a layer's tasks: the same options, random numbers of their own.
@@ -36,7 +46,7 @@ template <class Expert>
 template <class Gate>
 [[nodiscard]] std::vector<Gate> make_gates(Index count, const typename Gate::Options& options,
                                            RandomKey key) {
-  return detail::make_parts<Gate>("make_gates", count, options, key);
+  return detail::make_parts<Gate>("make_gates", {0, count}, options, key);
 }
 
 }  // namespace comet

@@ -4,6 +4,7 @@
 #include <optional>
 
 #include <comet/core/gradients.hpp>
+#include <comet/core/rank_sum.hpp>
 #include <comet/core/thread_pool.hpp>
 #include <comet/core/types.hpp>
 
@@ -48,10 +49,17 @@ class Pass {
   }
   /// Adds to these from now on, unchecked: for parts that run their own parts.
   void borrow(GradientView<S> gradients) { borrowed_ = gradients; }
+  /// Runs as a part of another: with its threads, among its ranks.
+  template <class Other>
+  void run_in(const Pass<Other>& outer) {
+    pool = outer.pool;
+    rank_sum = outer.rank_sum;
+  }
 
   typename Part::Workspace workspace =
       {};                      ///< The part's own, with what it tells of the last batch.
   ThreadPool* pool = nullptr;  ///< Not owned.
+  RankSum rank_sum;            ///< For penalties on a batch that ranks share; not owned.
 
  private:
   Gradients<S> own_;  // none until they are asked for

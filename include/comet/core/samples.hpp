@@ -32,6 +32,9 @@ struct Samples {
   ConstMatrixView<S> features;              ///< d x B
   std::span<const std::int32_t> ids = {};   ///< B, or none
   std::span<const std::uint8_t> mask = {};  ///< B, 1 for a sample and 0 for padding; or none
+  /// Number of the first of them in a batch of which this is a piece: noise is drawn by that
+  /// number.
+  Index first = 0;
 
   /// Features, and ids and a mask if there are any.
   template <class D>
@@ -42,6 +45,13 @@ struct Samples {
   Samples(const ConstMatrixView<S>& x, std::span<const std::int32_t> sample_ids = {},
           std::span<const std::uint8_t> sample_mask = {})  // NOLINT: conversion is the purpose
       : features(x), ids(sample_ids), mask(sample_mask) {}
+
+  /// The same samples with other features.
+  [[nodiscard]] Samples with_features(const ConstMatrixView<S>& x) const {
+    Samples result(x, ids, mask);
+    result.first = first;
+    return result;
+  }
 
   /// Number of samples B, padding included.
   [[nodiscard]] Index size() const { return features.cols(); }

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <span>
+#include <string>
 #include <vector>
 
 #include <comet/core/check.hpp>
@@ -19,6 +20,8 @@ namespace comet {
 ///
 /// The number of columns reserved for an expert is rounded up to `column_multiple`; the columns in
 /// excess are padding, which belongs to no sample.
+///
+/// A plan is made from routings or, where others have routed, from their pairs alone.
 ///
 /// \par Cost  O(B T + entries + n): a counting sort (histogram, scan, scatter).
 class DispatchPlan {
@@ -44,17 +47,7 @@ class DispatchPlan {
     }
 
     count_pairs(routings, num_experts);
-    first_column_.resize(std::size_t(num_experts) + 1);
-    Index columns = 0;
-    for (std::size_t e = 0; e < std::size_t(num_experts); ++e) {
-      first_column_[e] = columns;
-      if (column_multiple == 1) {
-        columns += counts_[e];  // spares a division that would be the cost of a sample's plan
-      } else {
-        columns += (Index(counts_[e]) + column_multiple - 1) / column_multiple * column_multiple;
-      }
-    }
-    first_column_.back() = columns;
+    place_columns(column_multiple);
     scatter_pairs(routings, num_experts);
     sample_entries_.resize(routings.size());
     for (std::size_t t = 0; t < routings.size(); ++t)
@@ -64,6 +57,33 @@ class DispatchPlan {
   template <class S>
   void build(const Routing<S>& routing, Index num_experts, Index column_multiple = 1) {
     build(std::span(&routing, 1), num_experts, column_multiple);
+  }
+
+  /// \brief Stage 1 for pairs that others have routed: a plan of no task, which runs experts,
+  /// gathers and gathers back, and leaves the combining to them.
+  /// \param counts           n: pairs of each expert
+  /// \param samples          of all pairs, expert by expert, ascending within one
+  /// \param num_samples      B
+  /// \param column_multiple  >= 1, as above
+  /// \throws std::invalid_argument naming the first sample that is not in 0..B-1 or out of order
+  void build(std::span<const Index> counts, std::span<const SampleId> samples, Index num_samples,
+             Index column_multiple = 1) {
+    constexpr const char* where = "DispatchPlan::build";
+    detail::check_at_least(where, "num_samples", num_samples, 0);
+    detail::check_at_least(where, "column_multiple", column_multiple, 1);
+    Index pairs = 0;
+    counts_.clear();
+    for (const Index count : counts) {
+      detail::check_at_least(where, "a count of pairs", count, 0);
+      counts_.push_back(std::int32_t(count));
+      pairs += count;
+    }
+    detail::check_equal(where, "samples.size()", Index(samples.size()), "sum of the counts", pairs);
+    num_samples_ = num_samples;
+    entry_columns_.clear();
+    sample_entries_.clear();
+    place_columns(column_multiple);
+    scatter_samples(where, samples);
   }
 
   /// Number of experts n.
@@ -117,6 +137,48 @@ class DispatchPlan {
   }
 
  private:
+  void place_columns(Index column_multiple) {
+    first_column_.resize(counts_.size() + 1);
+    Index columns = 0;
+    for (std::size_t e = 0; e < counts_.size(); ++e) {
+      first_column_[e] = columns;
+      if (column_multiple == 1) {
+        columns += counts_[e];  // spares a division that would be the cost of a sample's plan
+      } else {
+        columns += (Index(counts_[e]) + column_multiple - 1) / column_multiple * column_multiple;
+      }
+    }
+    first_column_.back() = columns;
+  }
+
+  // The columns' samples are given; a second counting sort gives the samples' columns.
+  void scatter_samples(const char* where, std::span<const SampleId> samples) {
+    column_samples_.assign(std::size_t(num_columns()), SampleId(-1));
+    sample_begin_.assign(std::size_t(num_samples_) + 1, 0);
+    const auto for_each_pair = [&](auto f) {
+      std::size_t pair = 0;
+      for (Index e = 0; e < num_experts(); ++e)
+        for (Index i = 0; i < count(e); ++i) f(e, i, samples[pair++]);
+    };
+    for_each_pair([&](Index e, Index i, SampleId sample) {
+      const auto column = std::size_t(first_column(e) + i);
+      const SampleId previous = i == 0 ? SampleId(-1) : column_samples_[column - 1];
+      if (sample <= previous || sample >= num_samples_) [[unlikely]]
+        detail::raise(where, "a sample of expert " + std::to_string(e), sample,
+                      "above " + std::to_string(previous) +
+                          " and below num_samples = " + std::to_string(num_samples_));
+      column_samples_[column] = sample;
+      ++sample_begin_[std::size_t(sample) + 1];
+    });
+    for (std::size_t b = 1; b < sample_begin_.size(); ++b) sample_begin_[b] += sample_begin_[b - 1];
+    cursor_.assign(sample_begin_.begin(), sample_begin_.end() - 1);
+    sample_columns_.resize(samples.size());
+    for_each_pair([&](Index e, Index i, SampleId sample) {
+      sample_columns_[std::size_t(cursor_[std::size_t(sample)]++)] =
+          std::int32_t(first_column(e) + i);
+    });
+  }
+
   template <class S>
   void count_pairs(std::span<const Routing<S>> routings, Index num_experts) {
     counts_.assign(std::size_t(num_experts), 0);
@@ -182,7 +244,7 @@ class DispatchPlan {
   std::vector<std::vector<std::int32_t>> entry_columns_;  // per task, one per entry
   std::vector<std::vector<Index>> sample_entries_;        // per task, B + 1: a sample's entries
   std::vector<SampleId> last_sample_;                     // n, scratch
-  std::vector<Index> cursor_;                             // n, scratch
+  std::vector<Index> cursor_;                             // n or B, scratch
   std::vector<Index> heads_;                              // T, scratch
 };
 

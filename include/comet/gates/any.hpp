@@ -332,7 +332,7 @@ class AnyGate {
     static Pass<G>& inner(Pass<AnyGate>& pass) {
       auto* own = std::any_cast<Pass<G>>(&pass.workspace.inner_);
       if (own == nullptr) own = &pass.workspace.inner_.template emplace<Pass<G>>();
-      own->pool = pass.pool;
+      own->run_in(pass);
       return *own;
     }
 

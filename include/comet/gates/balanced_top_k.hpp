@@ -135,11 +135,16 @@ class BalancedTopKGate {
     move_by_sign(load);
   }
   /// \brief The same by sign or by quantile. \param pass  of the step's forward()
-  /// \throws std::invalid_argument if the pass holds no forward(), as well
+  /// \throws std::invalid_argument if the pass holds no forward(), or an update by quantile is of a
+  ///         batch that ranks share, as well
   void end_of_step(std::span<const Index> load, const Pass<BalancedTopKGate>& pass) {
     detail::check_end_of_step("BalancedTopKGate::end_of_step", load, num_experts(),
                               pass.workspace.batch_);
     if (options_.update == BiasUpdate::sign) return move_by_sign(load);
+    if (pass.rank_sum) [[unlikely]]
+      detail::raise("BalancedTopKGate::end_of_step",
+                    "the update by quantile takes the scores of the whole batch, and ranks share "
+                    "it: take the update by sign");
     move_to_quantile(pass.workspace.scores_.matrix());
   }
 

@@ -214,6 +214,7 @@ class CometGate<S>::Workspace {
   detail::LogitGradients<S> split_gradients_;
   detail::LogitGradients<S> leaf_gradients_;
   detail::SpreadPenalty<S> spread_;
+  Index num_rows_ = 0;  // that are no padding, of all ranks if there is a penalty
   S regularization_ = 0;
 };
 
@@ -232,15 +233,18 @@ void CometGate<S>::evaluate(std::string_view where, const Samples<S>& samples, R
       [&](Tile& tile) { descend(where, samples.features, tile, purpose, rows); }, add_weight);
   if (purpose == Purpose::inference) return;
   ws.batch_.keep();
+  const bool penalties = options_.entropy > 0 || options_.spread > 0;
+  ws.num_rows_ = penalties ? pass.rank_sum.count(num_live) : num_live;
   double undecided = 0;
-  if (options_.entropy > 0 && num_live > 0) {
+  if (options_.entropy > 0 && ws.num_rows_ > 0) {
     ws.batch_.for_each_leaf(
         [&](Index /*slot*/, S reach) { undecided += double(entropy_term(reach)); });
-    undecided = options_.entropy * undecided / double(num_live);
+    undecided = options_.entropy * pass.rank_sum(undecided) / double(ws.num_rows_);
   }
-  ws.regularization_ =
-      S(undecided + ws.spread_.evaluate(options_.spread, leaves_.size(), num_live,
-                                        [&](auto add) { ws.batch_.for_each_leaf(add); }));
+  const double spread = ws.spread_.evaluate(
+      options_.spread, leaves_.size(), ws.num_rows_,
+      [&](auto add) { ws.batch_.for_each_leaf(add); }, pass.rank_sum);
+  ws.regularization_ = S(undecided + spread);
 }
 
 /// Down the trees, then a softmax over the leaves that were reached.
@@ -274,7 +278,7 @@ void CometGate<S>::backward(const Samples<S>& samples, const Routing<S>& routing
   if (ws.batch_.size() == 0) return;
   ws.split_gradients_.start(ws.batch_.size());
   ws.leaf_gradients_.start(ws.batch_.size());
-  const S entropy = S(options_.entropy) / S(ws.batch_.live().size());
+  const S entropy = S(options_.entropy) / S(ws.num_rows_);
   ThreadPool* pool = detail::worth_threads(pass.pool, double(routing.num_entries()) * 64);
   parallel_for(pool, ws.batch_.size(),
                [&](Index t, Index) { ascend(ws.batch_[t], t, routing, dweights, entropy, ws); });

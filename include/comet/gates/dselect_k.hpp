@@ -205,6 +205,7 @@ class DSelectKGate<S>::Workspace {
   detail::LogitGradients<S> bit_gradients_;
   detail::LogitGradients<S> mixture_gradients_;
   detail::SpreadPenalty<S> spread_;
+  Index num_rows_ = 0;  // that are no padding, of all ranks if there is a penalty
   S regularization_ = 0;
 };
 
@@ -232,10 +233,15 @@ void DSelectKGate<S>::evaluate(std::string_view where, const Samples<S>& samples
   ws.batch_.keep();
   double sum = 0;
   for (Index t = 0; t < ws.batch_.size(); ++t) sum += double(ws.batch_[t].penalty());
-  const double spread =
-      ws.spread_.evaluate(options_.spread, num_experts() * num_selectors(), num_live,
-                          [&](auto add) { ws.batch_.for_each_leaf(add); });
-  if (num_live > 0) ws.regularization_ = S(sum / double(num_live) + spread);
+  ws.num_rows_ = num_live;
+  if (options_.entropy > 0 || options_.spread > 0 || options_.reachability > 0) {
+    ws.num_rows_ = pass.rank_sum.count(num_live);
+    sum = pass.rank_sum(sum);
+  }
+  const double spread = ws.spread_.evaluate(
+      options_.spread, num_experts() * num_selectors(), ws.num_rows_,
+      [&](auto add) { ws.batch_.for_each_leaf(add); }, pass.rank_sum);
+  if (ws.num_rows_ > 0) ws.regularization_ = S(sum / double(ws.num_rows_) + spread);
 }
 
 /// The logits of a tile's samples, and the walk.
@@ -271,7 +277,7 @@ void DSelectKGate<S>::backward(const Samples<S>& samples, const Routing<S>& rout
     Tile& tile = ws.batch_[t];
     const auto& walk = tile.walk();
     tile.ascend(
-        S(ws.batch_.live().size()), ws.spread_,
+        S(ws.num_rows_), ws.spread_,
         [&](const auto& leaf) { return dweights[walk.place(leaf, routing)]; },
         [&](int lane, Index h, S value) { ws.bit_gradients_.add(t, h, walk.sample(lane), value); },
         [&](int lane, Index j, S value) {

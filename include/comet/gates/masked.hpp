@@ -170,7 +170,7 @@ class MaskedExperts {
  private:
   static Workspace& start(Pass<MaskedExperts>& pass) {
     pass.workspace.num_samples_ = -1;
-    pass.workspace.inner_.pool = pass.pool;
+    pass.workspace.inner_.run_in(pass);
     return pass.workspace;
   }
 

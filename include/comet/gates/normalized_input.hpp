@@ -199,7 +199,7 @@ class NormalizedInput {
                         Pass<NormalizedInput>& pass) const {
     Workspace& ws = pass.workspace;
     ws.num_samples_ = -1;
-    ws.inner_.pool = pass.pool;
+    ws.inner_.run_in(pass);
     samples.validate(where);
     auto features = ws.features_.shape(samples.dim(), samples.size());
     ws.factor_.resize(std::size_t(samples.size()));
@@ -210,7 +210,7 @@ class NormalizedInput {
         features.col(b).setZero();
       }
     });
-    return {features, samples.ids, samples.mask};
+    return samples.with_features(features);
   }
 
   G gate_;
@@ -226,7 +226,7 @@ void NormalizedInput<G>::backward(const Samples<S>& samples, const Routing<S>& r
                          ws.num_samples_);
   ws.inner_.borrow(pass.gradients(*this));
   const auto features = ws.features_.matrix();
-  const Samples<S> inner{features, samples.ids, samples.mask};
+  const Samples<S> inner = samples.with_features(features);
   if (dx.size() == 0) return gate_.backward(inner, routing, dweights, no_gradient, ws.inner_);
   auto gradient = ws.gradient_.shape(samples.dim(), samples.size());
   gradient.setZero();

@@ -64,9 +64,10 @@ class ReMoeGate {
     friend class ReMoeGate;
     detail::LogitBatch<S> batch_;
     std::vector<std::int32_t> sizes_;  // per sample
-    std::vector<Index> counts_;        // n: samples of each expert
+    std::vector<double> counts_;       // n: samples of each expert; and one more: all
     std::vector<S> prices_;            // n: lambda f_i / B
-    Index num_entries_ = 0;            // of the last forward()
+    Index num_entries_ = 0;            // of the last forward(), on all ranks
+    Index num_rows_ = 0;               // likewise
     S regularization_ = 0;
   };
 
@@ -96,7 +97,7 @@ class ReMoeGate {
   void forward(const Samples<S>& samples, Routing<S>& routing, RandomKey /*key*/,
                Pass<ReMoeGate>& pass) const {
     evaluate("ReMoeGate::forward", samples, routing, pass);
-    price(routing, pass.workspace);
+    price(routing, pass);
     pass.workspace.batch_.end_forward(samples.size());
   }
 
@@ -131,7 +132,7 @@ class ReMoeGate {
   void end_of_step(std::span<const Index> load, const Pass<ReMoeGate>& pass) {
     const auto& ws = pass.workspace;
     detail::check_end_of_step("ReMoeGate::end_of_step", load, num_experts(), ws.batch_);
-    const Index excess = ws.num_entries_ - options_.k * ws.batch_.live().size();
+    const Index excess = ws.num_entries_ - options_.k * ws.num_rows_;
     if (excess > 0) sparsity_ = std::min(largest, sparsity_ * options_.growth);
     if (excess < 0) sparsity_ = std::max(smallest, sparsity_ / options_.growth);
   }
@@ -186,7 +187,7 @@ class ReMoeGate {
 
   void evaluate(std::string_view where, const Samples<S>& samples, Routing<S>& routing,
                 Pass<ReMoeGate>& pass) const;
-  void price(const Routing<S>& routing, Workspace& ws) const;
+  void price(const Routing<S>& routing, Pass<ReMoeGate>& pass) const;
 
   ReMoeGateOptions options_;
   ReMoeTables<S> tables_;
@@ -220,21 +221,27 @@ void ReMoeGate<S>::evaluate(std::string_view where, const Samples<S>& samples, R
 
 /// What a unit of an expert's weight costs, and what the weights of the batch do.
 template <class S>
-void ReMoeGate<S>::price(const Routing<S>& routing, Workspace& ws) const {
-  const Index num_live = ws.batch_.live().size();
-  ws.num_entries_ = routing.num_entries();
+void ReMoeGate<S>::price(const Routing<S>& routing, Pass<ReMoeGate>& pass) const {
+  auto& ws = pass.workspace;
+  const auto n = std::size_t(num_experts());
   ws.regularization_ = 0;
-  ws.counts_.assign(std::size_t(num_experts()), 0);
-  ws.prices_.assign(std::size_t(num_experts()), S(0));
-  if (num_live == 0) return;
+  ws.counts_.assign(n + 1, 0);  // and, at the end, that of the rows
   for (const ExpertId expert : routing.experts()) ++ws.counts_[std::size_t(expert)];
-  const double size = double(num_live);
-  const double price = sparsity_ * double(num_experts()) / (double(options_.k) * size * size);
-  for (std::size_t i = 0; i < ws.counts_.size(); ++i)
-    ws.prices_[i] = S(price * double(ws.counts_[i]));
+  ws.counts_[n] = double(ws.batch_.live().size());
+  pass.rank_sum(ws.counts_);
+  double num_entries = 0;
+  for (std::size_t i = 0; i < n; ++i) num_entries += ws.counts_[i];
+  ws.num_entries_ = Index(num_entries);
+  ws.num_rows_ = Index(ws.counts_[n]);
+  ws.prices_.assign(n, S(0));
+  if (ws.num_rows_ == 0) return;
+  const double size = ws.counts_[n];
+  const double price = sparsity_ * double(n) / (double(options_.k) * size * size);
+  for (std::size_t i = 0; i < n; ++i) ws.prices_[i] = S(price * ws.counts_[i]);
   double sum = 0;
   for (std::size_t e = 0; e < routing.experts().size(); ++e)
     sum += double(ws.prices_[std::size_t(routing.experts()[e])] * routing.weights()[e]);
+  sum = pass.rank_sum(sum);
   if (!std::isfinite(S(sum))) [[unlikely]]
     detail::raise_not_finite("ReMoeGate::forward", "the penalty", "overflows");
   ws.regularization_ = S(sum);

@@ -177,6 +177,7 @@ class SampledGate<S>::Workspace {
   std::vector<ExpertId> carriers_;   // B
   std::vector<ExpertId> order_;      // n per tile
   std::vector<std::int32_t> sizes_;  // k each, 0 for padding
+  Index num_rows_ = 0;               // that are no padding, of all ranks if there is a penalty
   S regularization_ = 0;
 };
 
@@ -256,10 +257,15 @@ void SampledGate<S>::evaluate(const Samples<S>& samples, Routing<S>& routing,
   });
   double sum = 0;
   for (const S value : ws.trimmed_) sum += double(value);
+  ws.num_rows_ = live.size();
+  if (penalty) {
+    ws.num_rows_ = pass.rank_sum.count(live.size());
+    sum = pass.rank_sum(sum);
+  }
   ws.regularization_ =
-      live.size() == 0 ? S(0) : S(options_.trimmed_lasso * sum / double(live.size()));
+      ws.num_rows_ == 0 ? S(0) : S(options_.trimmed_lasso * sum / double(ws.num_rows_));
   if (detail::SoftmaxPenalties<S>::wanted(options_))
-    ws.regularization_ += S(ws.penalties_.evaluate(options_, shares));
+    ws.regularization_ += S(ws.penalties_.evaluate(options_, shares, pass.rank_sum));
   ws.batch_.end_forward(samples.size());
 }
 
@@ -268,7 +274,7 @@ void SampledGate<S>::forward(const Samples<S>& samples, Routing<S>& routing, Ran
                              Pass<SampledGate>& pass) const {
   auto& ws = pass.workspace;
   evaluate(samples, routing, pass, [&](Index column, Index b, Index tile, ExpertId* drawn) {
-    const RandomKey own = key.fold(b);
+    const RandomKey own = key.fold(samples.first + b);
     const Index n = num_experts(), k = options_.k;
     detail::draw_experts(ws.batch_.logits(column), ws.shares_.matrix().col(column).data(), n, k,
                          own, ws.left_.data() + tile * n, drawn);
@@ -306,7 +312,7 @@ void SampledGate<S>::backward(const Samples<S>& samples, const Routing<S>& routi
   const Index k = options_.k;
   const auto shares = ws.shares_.matrix();
   const auto factor = S(1 / options_.temperature);
-  const S lasso = S(options_.trimmed_lasso) * factor / S(std::max(Index(1), shares.cols()));
+  const S lasso = S(options_.trimmed_lasso) * factor / S(std::max(Index(1), ws.num_rows_));
   const bool penalties = detail::SoftmaxPenalties<S>::wanted(options_);
   const auto by_logits = [&](Index column, Index b, auto add) {
     const auto experts = routing.experts(b);

@@ -25,6 +25,7 @@
 #include <comet/gates/frozen.hpp>
 #include <comet/gates/hyperplanes.hpp>
 #include <comet/kernels/affine.hpp>
+#include <comet/kernels/dots.hpp>
 #include <comet/kernels/softmax.hpp>
 
 namespace comet {
@@ -88,7 +89,7 @@ class SoftmaxGate {
     evaluate("SoftmaxGate::forward", samples, routing, pass);
     auto& ws = pass.workspace;
     if (detail::SoftmaxPenalties<S>::wanted(options_))
-      ws.regularization_ = S(ws.penalties_.evaluate(options_, rows(routing, ws)));
+      ws.regularization_ = S(ws.penalties_.evaluate(options_, rows(routing, ws), pass.rank_sum));
     ws.num_samples_ = samples.size();
   }
 
@@ -159,6 +160,7 @@ class SoftmaxGate<S>::Workspace {
 
   LiveSamples live_;
   std::vector<std::int32_t> sizes_;  // n each, 0 for padding
+  std::vector<const S*> planes_;     // n: the logits' weights
   Buffer<S> by_logit_;               // n x B
   Buffer<S> by_weight_;              // n x B, if there are penalties
   detail::SoftmaxPenalties<S> penalties_;
@@ -228,21 +230,26 @@ void SoftmaxGate<S>::backward(const Samples<S>& samples, const Routing<S>& routi
   for (Index i = 0; i < live_dx.cols(); ++i) dx.col(live[i]) = live_dx.col(i);
 }
 
-/// Rows are dense, so these are plain products, cut into parts of fixed size.
+/// Rows are dense, so the weights' gradients are plain products, cut into parts of fixed size. A
+/// sample's dx is summed by itself: its bits do not depend on what stands beside it.
 template <class S>
 void SoftmaxGate<S>::add_gradients(const ConstMatrixView<S>& x, const S* weights, const S* dweights,
                                    MatrixView<S> dx, Pass<SoftmaxGate>& pass) const {
   const Index n = num_experts();
   auto by_logit = pass.workspace.by_logit_.shape(n, x.cols());
   by_logit.setZero();
+  std::vector<const S*>& planes = pass.workspace.planes_;
+  planes.clear();
+  for (Index i = 0; i < n; ++i) planes.push_back(logits_.column(i));
   ThreadPool* pool = detail::worth_threads(pass.pool, double(x.size()) * double(n));
   parallel_for(pool, detail::num_tiles(x.cols()), [&](Index t, Index) {
     const Index first = t * detail::samples_per_tile;
     const Index count = std::min(detail::samples_per_tile, x.cols() - first);
-    for (Index b = first; b < first + count; ++b)
-      detail::add_softmax_backward(weights + b * n, dweights + b * n, n, by_logit.col(b).data());
-    if (dx.size() > 0)
-      dx.middleCols(first, count).noalias() += logits_.weight() * by_logit.middleCols(first, count);
+    for (Index b = first; b < first + count; ++b) {
+      S* const by = by_logit.col(b).data();
+      detail::add_softmax_backward(weights + b * n, dweights + b * n, n, by);
+      if (dx.size() > 0) detail::add_scaled(dx.col(b).data(), x.rows(), by, planes.data(), n);
+    }
   });
   const GradientView<S> gradients = pass.gradients(*this);
   parallel_for(pool, detail::num_slices(n), [&](Index slice, Index) {

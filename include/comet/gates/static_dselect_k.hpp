@@ -89,13 +89,19 @@ class StaticDSelectKGate {
     auto& ws = pass.workspace;
     evaluate("StaticDSelectKGate::forward", samples, routing, ws, detail::Purpose::training);
     ws.num_samples_ = samples.size();
-    const Index num_rows = ws.live_.size() > 0 ? 1 : 0;
+    // Every rank has the row, and of its penalties the share that it has of the samples.
+    const Index num_live = ws.live_.size();
+    const bool penalties = options_.entropy > 0 || options_.spread > 0 || options_.reachability > 0;
+    const Index everywhere = penalties ? pass.rank_sum.count(num_live) : num_live;
+    ws.share_ = everywhere > 0 ? S(num_live) / S(everywhere) : S(1);
+    const Index num_rows = everywhere > 0 ? 1 : 0;
     const double spread = ws.spread_.evaluate(options_.spread, num_experts() * num_selectors(),
                                               num_rows, [&](auto add) {
                                                 for (const auto& leaf : ws.tile_.walk().leaves())
                                                   add(Index(leaf.slot), leaf.reach);
                                               });
     if (num_rows > 0) ws.regularization_ = S(double(ws.tile_.penalty()) + spread);
+    ws.spread_.scale(ws.share_);
   }
 
   /// \brief Adds the gradients of sum(dweights . weights) + regularization.
@@ -116,7 +122,8 @@ class StaticDSelectKGate {
     auto by_bits = gradients[0];
     auto by_mixture = gradients[1];
     ws.tile_.ascend(
-        S(1), ws.spread_, [&](const auto& leaf) { return ws.dweights_[std::size_t(leaf.entry)]; },
+        S(1) / ws.share_, ws.spread_,
+        [&](const auto& leaf) { return ws.dweights_[std::size_t(leaf.entry)]; },
         [&](int, Index i, S value) { by_bits.data()[i] += value; },
         [&](int, Index j, S value) { by_mixture(j, 0) += value; });
   }
@@ -188,6 +195,7 @@ class StaticDSelectKGate<S>::Workspace {
   std::vector<std::int32_t> sizes_;  // entries of each sample
   std::vector<S> dweights_;          // one per entry of the row, summed over the batch
   detail::SpreadPenalty<S> spread_;
+  S share_ = 1;             // of this rank in the penalties
   Index num_samples_ = -1;  // of the forward() that backward() may follow
   S regularization_ = 0;
 };

@@ -214,9 +214,8 @@ void TopKGate<S>::forward(const Samples<S>& samples, Routing<S>& routing, Random
   if (noise_) {
     auto noise = ws.noise_.shape(num_experts(), ws.live_.size());
     for (Index b = 0; b < noise.cols(); ++b) {
-      const RandomKey sample_key = key.fold(std::uint64_t(ws.live_[b]));
-      for (Index i = 0; i < num_experts(); ++i)
-        noise(i, b) = S(sample_key.normal(std::uint64_t(i)));
+      const RandomKey own = key.fold(samples.first + ws.live_[b]);
+      for (Index i = 0; i < num_experts(); ++i) noise(i, b) = S(own.normal(std::uint64_t(i)));
     }
   }
   finish_forward(samples, routing, pass);
@@ -242,7 +241,8 @@ void TopKGate<S>::finish_forward(const Samples<S>& samples, Routing<S>& routing,
   constexpr const char* where = "TopKGate::forward";
   auto& ws = pass.workspace;
   evaluate(where, samples, routing, noise_.has_value(), pass);
-  ws.regularization_ = ws.penalties_.evaluate(where, options_, routing, ws.logits_.matrix());
+  ws.regularization_ =
+      ws.penalties_.evaluate(where, options_, routing, ws.logits_.matrix(), pass.rank_sum);
   ws.num_samples_ = samples.size();
 }
 

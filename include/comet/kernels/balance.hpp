@@ -4,13 +4,15 @@
 #include <span>
 #include <vector>
 
+#include <comet/core/rank_sum.hpp>
 #include <comet/core/types.hpp>
 #include <comet/kernels/softmax.hpp>
 
 /// \file
 /// \brief The sums behind the penalties on an uneven load: no checks, no names. What they mean is
 /// said in losses/load_balance.hpp and losses/router_z.hpp; gates and losses both call these. Sums
-/// over samples are double: a float counts to 2^24 and no further.
+/// over samples are double: a float counts to 2^24 and no further. Over a batch that ranks share
+/// they are sums over all ranks: each rank gets the whole loss, and the gradient by what it holds.
 
 namespace comet::detail {
 
@@ -19,37 +21,38 @@ namespace comet::detail {
 template <class S>
 S load_balance(std::span<const ExpertId> experts, std::span<const S> weights,
                const ConstMatrixView<S>& probabilities, MatrixView<S> gradient,
-               std::vector<double>& counts) {
+               std::vector<double>& counts, const RankSum& ranks = {}) {
   gradient.setZero();
-  if (gradient.size() == 0) return S(0);
-  counts.assign(std::size_t(probabilities.rows()), 0);
+  const auto n = std::size_t(probabilities.rows());
+  counts.assign(n + 1, 0);
+  for (std::size_t i = 0; i < experts.size(); ++i)
+    counts[std::size_t(experts[i])] += double(weights[i] != S(0));
+  counts[n] = double(probabilities.cols());
+  ranks(counts);
   double total = 0;
-  for (std::size_t i = 0; i < experts.size(); ++i) {
-    const double one = weights[i] != S(0);
-    counts[std::size_t(experts[i])] += one;
-    total += one;
-  }
+  for (std::size_t i = 0; i < n; ++i) total += counts[i];
   if (total == 0) return S(0);
-  const S scale = S(probabilities.rows()) / (S(total) * S(probabilities.cols()));
-  for (Index i = 0; i < gradient.rows(); ++i) gradient(i, 0) = S(counts[std::size_t(i)]) * scale;
-  for (Index b = 1; b < gradient.cols(); ++b) gradient.col(b) = gradient.col(0);
+  const S scale = S(n) / (S(total) * S(counts[n]));
+  for (Index b = 0; b < gradient.cols(); ++b)
+    for (std::size_t i = 0; i < n; ++i) gradient(Index(i), b) = S(counts[i]) * scale;
   double loss = 0;
   for (Index b = 0; b < gradient.cols(); ++b)
     loss += double(gradient.col(b).dot(probabilities.col(b)));
-  return S(loss);
+  return S(ranks(loss));
 }
 
 /// Squared coefficient of variation of the sums over p's columns; overwrites gradient, n x B, and
 /// sums, of any size.
 template <class S>
 S importance(const ConstMatrixView<S>& probabilities, MatrixView<S> gradient,
-             std::vector<double>& sums) {
+             std::vector<double>& sums, const RankSum& ranks = {}) {
   gradient.setZero();
-  if (gradient.size() == 0) return S(0);
+  if (probabilities.rows() == 0) return S(0);
   sums.assign(std::size_t(probabilities.rows()), 0);
   for (Index b = 0; b < probabilities.cols(); ++b)
     for (Index i = 0; i < probabilities.rows(); ++i)
       sums[std::size_t(i)] += double(probabilities(i, b));
+  ranks(sums);
   // By loops: Eigen's order of a sum depends on where the numbers lie.
   double mean = 0;
   for (const double sum : sums) mean += sum;
@@ -59,24 +62,25 @@ S importance(const ConstMatrixView<S>& probabilities, MatrixView<S> gradient,
   for (const double sum : sums) variance += (sum - mean) * (sum - mean);
   variance /= double(sums.size());
   const double scale = 2 / (double(sums.size()) * mean * mean);
-  for (Index i = 0; i < gradient.rows(); ++i)
-    gradient(i, 0) = S(scale * (sums[std::size_t(i)] - mean - variance / mean));
-  for (Index b = 1; b < gradient.cols(); ++b) gradient.col(b) = gradient.col(0);
+  for (double& sum : sums) sum = scale * (sum - mean - variance / mean);
+  for (Index b = 0; b < gradient.cols(); ++b)
+    for (Index i = 0; i < gradient.rows(); ++i) gradient(i, b) = S(sums[std::size_t(i)]);
   return S(variance / (mean * mean));
 }
 
 /// Mean over columns of the squared log-sum-exp of the logits h, n x B; overwrites gradient, n x B.
 template <class S>
-S router_z(const ConstMatrixView<S>& logits, MatrixView<S> gradient) {
-  if (logits.size() == 0) return S(0);
-  const S scale = S(1) / S(logits.cols());
+S router_z(const ConstMatrixView<S>& logits, MatrixView<S> gradient, const RankSum& ranks = {}) {
+  const double count = ranks(double(logits.rows() == 0 ? 0 : logits.cols()));
+  if (count == 0) return S(0);
+  const S scale = S(1) / S(count);
   double sum = 0;
   for (Index b = 0; b < logits.cols(); ++b) {
     const S z = softmax(logits.col(b).data(), logits.rows(), gradient.col(b).data());
     gradient.col(b) *= S(2) * z * scale;
     sum += double(z) * double(z);
   }
-  return S(sum / double(logits.cols()));
+  return S(ranks(sum) / count);
 }
 
 }  // namespace comet::detail

@@ -237,7 +237,7 @@ class PermutedGate {
 
   static Workspace& start(Pass<PermutedGate>& pass) {
     pass.workspace.num_samples_ = -1;
-    pass.workspace.inner_.pool = pass.pool;
+    pass.workspace.inner_.run_in(pass);
     return pass.workspace;
   }
 

@@ -8,6 +8,7 @@
 
 #include <comet/core/buffer.hpp>
 #include <comet/core/check.hpp>
+#include <comet/core/rank_sum.hpp>
 #include <comet/core/routing.hpp>
 #include <comet/core/types.hpp>
 #include <comet/gates/detail/options.hpp>
@@ -41,7 +42,7 @@ class BalancePenalties {
   /// The sum of the penalties, each times its strength; 0 if none is wanted.
   template <class Options>
   S evaluate(std::string_view where, const Options& options, const Routing<S>& routing,
-             const ConstMatrixView<S>& logits) {
+             const ConstMatrixView<S>& logits, const RankSum& ranks = {}) {
     if (!wanted(options)) return S(0);
     const Index n = logits.rows();
     const Index size = logits.cols();
@@ -60,16 +61,17 @@ class BalancePenalties {
       total += S(strength) * value;
       sum += S(strength) * term;
     };
-    add("router_z", options.router_z, by_logit, [&] { return detail::router_z<S>(logits, term); });
+    add("router_z", options.router_z, by_logit,
+        [&] { return detail::router_z<S>(logits, term, ranks); });
     for (Index b = 0; b < size; ++b) softmax(logits.col(b).data(), n, probabilities.col(b).data());
     add("load_balance", options.load_balance, by_probability, [&] {
       return detail::load_balance<S>(routing.experts(), routing.weights(), probabilities, term,
-                                     by_expert_);
+                                     by_expert_, ranks);
     });
     add("importance", options.importance, by_probability,
-        [&] { return detail::importance<S>(probabilities, term, by_expert_); });
+        [&] { return detail::importance<S>(probabilities, term, by_expert_, ranks); });
     if (SoftmaxPenalties<S>::wanted(options)) {
-      total += S(rows_.evaluate(options, probabilities));
+      total += S(rows_.evaluate(options, probabilities, ranks));
       for (Index b = 0; b < size; ++b)
         for (Index i = 0; i < n; ++i)
           by_probability(i, b) += rows_.derivative(i, probabilities(i, b));

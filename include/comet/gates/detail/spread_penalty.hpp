@@ -4,6 +4,7 @@
 #include <cstddef>
 #include <vector>
 
+#include <comet/core/rank_sum.hpp>
 #include <comet/core/types.hpp>
 #include <comet/kernels/functions.hpp>
 
@@ -15,20 +16,23 @@ namespace comet::detail {
 
 /// \brief The reward for even use: minus the entropy of a batch's mean row, and its derivatives.
 ///
-/// It looks at the mean alone, so its derivative by a number is the same for every sample.
+/// It looks at the mean alone, so its derivative by a number is the same for every sample. Over a
+/// batch that ranks share the mean is that of all of them.
 template <class S>
 class SpreadPenalty {
  public:
-  /// \param spread  strength, >= 0    \param size  of a row
+  /// \param spread  strength, >= 0    \param size  of a row    \param num_rows  of all ranks
   /// \param numbers  numbers(add) calls add(i, p) for the numbers that are not 0, always in the
   /// same order: the sums are double and do not depend on threads \return spread * sum_i m_i
   /// log(m_i + 1e-6) with m the mean row
   template <class Numbers>
-  double evaluate(double spread, Index size, Index num_rows, Numbers numbers) {
+  double evaluate(double spread, Index size, Index num_rows, Numbers numbers,
+                  const RankSum& ranks = {}) {
     by_number_.assign(std::size_t(size), S(0));
     if (spread == 0 || num_rows == 0) return 0;
     sums_.assign(std::size_t(size), 0);
     numbers([this](Index i, S p) { sums_[std::size_t(i)] += double(p); });
+    ranks(sums_);
     double entropy = 0;
     for (std::size_t i = 0; i < sums_.size(); ++i) {
       const double mean = sums_[i] / double(num_rows);
@@ -36,6 +40,11 @@ class SpreadPenalty {
       by_number_[i] = S(-spread / double(num_rows) * entropy_term_derivative(mean));
     }
     return -spread * entropy;
+  }
+
+  /// Of the derivatives a share is this rank's: for rows that several ranks have in common.
+  void scale(S share) {
+    for (S& value : by_number_) value *= share;
   }
 
   /// Derivative of the last evaluate() by number i of any row; 0 without a spread.
@@ -59,17 +68,21 @@ class SoftmaxPenalties {
 
   /// The sum of both. \param p  n x B
   template <class Options>
-  double evaluate(const Options& options, const ConstMatrixView<S>& p) {
+  double evaluate(const Options& options, const ConstMatrixView<S>& p, const RankSum& ranks = {}) {
+    const Index num_rows = wanted(options) ? ranks.count(p.cols()) : 0;
     double undecided = 0;
-    if (options.entropy > 0)
+    if (options.entropy > 0) {
       for (Index b = 0; b < p.cols(); ++b)
         for (Index i = 0; i < p.rows(); ++i) undecided += double(entropy_term(p(i, b)));
-    entropy_ = p.cols() == 0 ? 0 : options.entropy / double(p.cols());
+      undecided = ranks(undecided);
+    }
+    entropy_ = num_rows == 0 ? 0 : options.entropy / double(num_rows);
+    const auto numbers = [&](auto add) {
+      for (Index b = 0; b < p.cols(); ++b)
+        for (Index i = 0; i < p.rows(); ++i) add(i, p(i, b));
+    };
     return entropy_ * undecided +
-           spread_.evaluate(options.spread, p.rows(), p.cols(), [&](auto add) {
-             for (Index b = 0; b < p.cols(); ++b)
-               for (Index i = 0; i < p.rows(); ++i) add(i, p(i, b));
-           });
+           spread_.evaluate(options.spread, p.rows(), num_rows, numbers, ranks);
   }
 
   /// Derivative of the last evaluate() by number i of a row, which is p.
