@@ -5,6 +5,8 @@
 
 #include <CLI/CLI.hpp>
 
+#include <comet/core/storage.hpp>
+
 #include <movielens/commands/commands.hpp>
 #include <movielens/commands/run.hpp>
 #include <movielens/data/dataset.hpp>
@@ -23,8 +25,15 @@ struct EvaluateOptions {
   std::string model;
   TrainOptions data;  // data and table
   std::string split = "test";
+  std::string storage = "full";
   bool json = false;
 };
+
+comet::Storage storage_of(const std::string& name) {
+  return name == "bf16"   ? comet::Storage::bf16
+         : name == "int8" ? comet::Storage::int8
+                          : comet::Storage::full;
+}
 
 void evaluate(const EvaluateOptions& o, const Console& console) {
   const ModelFile file(o.model);
@@ -39,7 +48,7 @@ void evaluate(const EvaluateOptions& o, const Console& console) {
   const TwoTaskRows& rows = o.split == "train"        ? data.rows.train
                             : o.split == "validation" ? data.rows.validation
                                                       : data.rows.test;
-  Predictor predictor(file);
+  Predictor predictor(file, storage_of(o.storage));
   const Assessment assessment = assess(predictor, rows);
   if (o.json) {
     Json json = {{"model", o.model},
@@ -47,6 +56,7 @@ void evaluate(const EvaluateOptions& o, const Console& console) {
                  {"is_of_training", is_of_training(file.content(), content)},
                  {"split", o.split},
                  {"rows", rows.size()},
+                 {"storage", o.storage},
                  {"options", to_json(file.options())}};
     json.update(to_json(assessment));
     console.out << json.dump(2) << '\n';
@@ -54,6 +64,7 @@ void evaluate(const EvaluateOptions& o, const Console& console) {
   }
   console.out << "data: " << data.source << ", " << o.split << " split: " << rows.size()
               << " rows\ngate: " << options.gate << '\n';
+  if (o.storage != "full") console.out << "weights of the experts: " << o.storage << '\n';
   print(assessment, console.out);
 }
 
@@ -71,6 +82,12 @@ void add_evaluate(CLI::App& program, const Console& console) {
       ->type_name("SPLIT")
       ->capture_default_str()
       ->check(one_of({"test", "validation", "train"}));
+  command
+      ->add_option("--storage", o->storage,
+                   "of the experts' weights: what a model loses that is served in 16 or in 8 bits")
+      ->type_name("STORAGE")
+      ->capture_default_str()
+      ->check(one_of({"full", "bf16", "int8"}));
   command->add_flag("--json", o->json, "one JSON object instead of tables");
   command->callback([o, console] { evaluate(*o, console); });
 }

@@ -32,7 +32,7 @@ void Evaluator::predict(const Model& model, Model::Pass& pass) {
     logits_.middleCols(first, samples) = outputs.leftCols(samples).cast<double>();
     stars_.middleCols(first, samples) = outputs.rightCols(samples).cast<double>();
     for (std::size_t task = 0; task < loads_.size(); ++task)
-      loads_[task].add(pass.workspace.mixture().routing(Index(task)));
+      loads_[task].add(pass.workspace.routing(Index(task)));
     first += samples;
   }
 }

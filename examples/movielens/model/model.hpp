@@ -4,6 +4,7 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <utility>
 #include <vector>
@@ -13,9 +14,12 @@
 #include <comet/core/make_experts.hpp>
 #include <comet/core/pass.hpp>
 #include <comet/core/random.hpp>
+#include <comet/core/routing.hpp>
 #include <comet/core/samples.hpp>
+#include <comet/core/storage.hpp>
 #include <comet/core/types.hpp>
 #include <comet/experts/dense.hpp>
+#include <comet/experts/frozen.hpp>
 #include <comet/gates/any.hpp>
 #include <comet/layers/dense.hpp>
 #include <comet/layers/embedding.hpp>
@@ -57,6 +61,7 @@ class TwoTaskModel {
   using Scalar = S;
   using Gate = comet::PermutedGate<comet::AnyGate<S>>;
   using Mixture = comet::MoeLayer<Gate, comet::DenseExpert<S>>;
+  using Served = comet::MoeLayer<Gate, comet::FrozenExpert<S>>;
   using Pass = comet::Pass<TwoTaskModel>;
   class Workspace;
 
@@ -80,6 +85,13 @@ class TwoTaskModel {
   /// One per task.
   [[nodiscard]] const std::vector<Gate>& gates() const noexcept { return mixture_.gates(); }
   [[nodiscard]] std::vector<Gate>& gates() noexcept { return mixture_.gates(); }
+
+  /// \brief From now on predict() asks experts whose weights are kept like this; training does not.
+  void serve(comet::Storage storage) {
+    std::vector<comet::FrozenExpert<S>> experts;
+    for (const auto& expert : mixture_.experts()) experts.push_back(expert.freeze(storage));
+    served_.emplace(mixture_.gates(), std::move(experts));
+  }
 
   /// \brief Logits of "watched" in the first B columns, ratings in the other B.
   /// \return 1 x 2B, valid until the pass is used again
@@ -166,6 +178,7 @@ class TwoTaskModel {
   comet::Embedding<S> users_;
   comet::Embedding<S> items_;
   Mixture mixture_;
+  std::optional<Served> served_;
   std::vector<Head> heads_;  // one per task
 };
 
@@ -176,6 +189,10 @@ class TwoTaskModel<S>::Workspace {
   /// Routings of the last batch, and the passes of the gates.
   [[nodiscard]] const typename Mixture::Workspace& mixture() const noexcept {
     return mixture_.workspace;
+  }
+  /// Of a task, of the last batch, whichever experts were asked.
+  [[nodiscard]] const comet::Routing<S>& routing(Index task) const {
+    return is_served_ ? served_.workspace.routing(task) : mixture_.workspace.routing(task);
   }
 
  private:
@@ -191,13 +208,15 @@ class TwoTaskModel<S>::Workspace {
   comet::Buffer<S> outputs_, doutputs_;  // 1 x 2B
   comet::Pass<comet::Embedding<S>> users_, items_;
   comet::Pass<Mixture> mixture_;
+  comet::Pass<Served> served_;
+  bool is_served_ = false;  // the last batch
   std::array<HeadPass, num_tasks> heads_;
 };
 
 template <class S>
 typename TwoTaskModel<S>::Workspace& TwoTaskModel<S>::start(Pass& pass) {
   Workspace& ws = pass.workspace;
-  ws.mixture_.pool = pass.pool;
+  ws.mixture_.pool = ws.served_.pool = pass.pool;
   for (auto& head : ws.heads_) head.hidden.pool = head.output.pool = pass.pool;
   return ws;
 }
@@ -216,7 +235,12 @@ ConstMatrixView<S> TwoTaskModel<S>::predict(std::span<const std::int32_t> users,
                                             std::span<const std::int32_t> items, Pass& pass) const {
   Workspace& ws = start(pass);
   auto mixed = ws.mixed_.shape(mixture_.output_dim(), 2 * Index(users.size()));
-  mixture_.predict(embedded(users, items, ws), mixed, ws.mixture_);
+  ws.is_served_ = served_.has_value();
+  if (ws.is_served_) {
+    served_->predict(embedded(users, items, ws), mixed, ws.served_);
+  } else {
+    mixture_.predict(embedded(users, items, ws), mixed, ws.mixture_);
+  }
   apply_heads(mixed, ws);
   return ws.outputs_.matrix();
 }
@@ -231,6 +255,7 @@ Loss TwoTaskModel<S>::accumulate_gradients(std::span<const std::int32_t> users,
   Workspace& ws = start(pass);
   const comet::Samples<S> samples = embedded(users, items, ws);
   auto mixed = ws.mixed_.shape(mixture_.output_dim(), 2 * samples.size());
+  ws.is_served_ = false;
   mixture_.forward(samples, mixed, key, ws.mixture_);
   apply_heads(mixed, ws);
 

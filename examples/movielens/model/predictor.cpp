@@ -32,11 +32,13 @@ Predictions predictions_of(const Evaluator& evaluator) {
 
 }  // namespace
 
-Predictor::Predictor(const ModelFile& file)
+Predictor::Predictor(const ModelFile& file, comet::Storage storage)
     : weights_(task_weights(file.options())),
       batch_size_(std::size_t(file.options().batch_size)),
       model_(loaded(file)),
-      pass_(model_, &pool_) {}
+      pass_(model_, &pool_) {
+  if (storage != comet::Storage::full) model_.serve(storage);
+}
 
 Predictions Predictor::predict(const TwoTaskRows& rows) {
   Evaluator evaluator(rows, batch_size_);
@@ -57,7 +59,7 @@ void Predictor::explain(std::int32_t user, std::int32_t item, std::ostream& out)
   (void)model_.predict(users, items, pass_);
   const char* tasks[] = {"watched", "stars"};
   for (std::size_t task = 0; task < Model::num_tasks; ++task) {
-    const auto& routing = pass_.workspace.mixture().routing(Index(task));
+    const auto& routing = pass_.workspace.routing(Index(task));
     const Model::Gate& gate = model_.gates()[task];
     std::ostringstream text;
     text << std::setprecision(3);

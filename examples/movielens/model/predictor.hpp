@@ -7,6 +7,7 @@
 #include <span>
 #include <vector>
 
+#include <comet/core/storage.hpp>
 #include <comet/core/thread_pool.hpp>
 
 #include <movielens/data/two_task.hpp>
@@ -26,7 +27,8 @@ struct Predictions {
 /// \brief A trained model, to be asked.
 class Predictor {
  public:
-  explicit Predictor(const ModelFile& file);
+  /// \param storage  of the experts' weights
+  explicit Predictor(const ModelFile& file, comet::Storage storage = comet::Storage::full);
 
   [[nodiscard]] Predictions predict(const TwoTaskRows& rows);
   /// The figures of a split, and what they are made of.

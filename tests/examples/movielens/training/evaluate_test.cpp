@@ -85,6 +85,26 @@ TEST_CASE("movielens evaluate: the figures of the training, from its file alone"
     }
 }
 
+TEST_CASE("movielens evaluate: what is lost by weights in fewer bits", "[movielens][evaluate]") {
+  const SmallTraining training;
+  REQUIRE(training.train("out").code == 0);
+  const auto loss_with = [&](const char* storage) {
+    const Outcome outcome = run_program({"evaluate", "--model", training.model("out"), "--data",
+                                         training.data(), "--json", "--storage", storage});
+    const Json figures = Json::parse(outcome.out);
+    CHECK(figures.at("storage") == storage);
+    CHECK(figures.at("experts_per_sample") ==
+          training.result("out").at("test").at("experts_per_sample"));
+    return figures.at("loss").get<double>();
+  };
+  const double full = loss_with("full");
+  CHECK(full == training.result("out").at("test").at("loss"));
+  for (const char* storage : {"bf16", "int8"}) {
+    CHECK(loss_with(storage) != full);
+    CHECK(loss_with(storage) == Approx(full).epsilon(0.01));
+  }
+}
+
 TEST_CASE("movielens evaluate and recommend: what they refuse", "[movielens][evaluate][error]") {
   const SmallTraining training;
   REQUIRE(training.train("out").code == 0);
