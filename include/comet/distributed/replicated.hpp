@@ -21,11 +21,10 @@
 
 namespace comet {
 
-/// \brief A part that is spread over ranks: the first num_own_tensors() of the tensors that it
-/// visits are this rank's alone, the others are on all ranks. Parts of any other kind are on all
-/// ranks.
+/// \brief A part of which a rank has something alone: the first num_own_tensors() of the tensors
+/// that it visits. The others, and those of parts of any other kind, are on all ranks.
 template <class P>
-concept SpreadOverRanks = Parametric<P> && requires(const P& part) {
+concept OwnsTensors = Parametric<P> && requires(const P& part) {
   { part.num_own_tensors() } -> std::convertible_to<Index>;
 };
 
@@ -38,7 +37,7 @@ void for_each_ownership(const Part& part, F& f) {
     for (const auto& each : part) for_each_ownership(each, f);
   } else if constexpr (is_parameter<Part>) {
     f(false);
-  } else if constexpr (SpreadOverRanks<Part>) {
+  } else if constexpr (OwnsTensors<Part>) {
     const Index own = part.num_own_tensors(), all = count_tensors(part);
     for (Index i = 0; i < all; ++i) f(i < own);
   } else if constexpr (Parametric<Part>) {
