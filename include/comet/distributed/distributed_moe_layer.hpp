@@ -99,6 +99,7 @@ class DistributedMoeLayer {
                       "the rows of the gate depend on their batch, of which a rank has a piece");
     }
     check_replicated(world, *this, where);
+    check_replicated_state(world, gates_, "DistributedMoeLayer: the gates");
   }
   /// \brief The same for one task.
   DistributedMoeLayer(C& world, G gate, std::vector<E> experts)

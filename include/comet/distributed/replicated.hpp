@@ -70,6 +70,34 @@ template <class Model>
   return own;
 }
 
+/// \brief Checks that the state of a part, or of the parts of a range, is the same on every rank,
+/// to the bit: permutations and biases of gates, say. A part without state passes. \throws
+/// std::invalid_argument on every rank, naming the first that differs
+template <Communicator C, class Part>
+void check_replicated_state(C& world, const Part& part,
+                            std::string_view where = "check_replicated_state") {
+  detail::Fingerprint print;
+  const auto add = [&print](const auto& each) {
+    // A part that may be changed is what visit_state() is offered by: its numbers are only read.
+    using Bare = std::remove_cvref_t<decltype(each)>;
+    if constexpr (Stateful<Bare>)
+      const_cast<Bare&>(each).visit_state([&print](const ParameterName& name, auto values) {
+        const std::string text = name.str();
+        print.add(text.data(), text.size());
+        print.add(values.data(), values.size_bytes());
+      });
+  };
+  if constexpr (std::ranges::range<Part>) {
+    for (const auto& each : part) add(each);
+  } else {
+    add(part);
+  }
+  const auto all = all_gather(world, print.value());
+  for (std::size_t r = 1; r < all.size(); ++r)
+    if (all[r] != all[0]) [[unlikely]]
+      detail::raise(where, "the state of rank " + std::to_string(r) + " is not that of rank 0");
+}
+
 /// \brief Checks that what every rank has of a model is the same on every rank, to the bit: after
 /// it was made, or loaded.
 /// \throws std::invalid_argument on every rank, naming the first tensor that differs and the ranks
