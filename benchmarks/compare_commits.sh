@@ -16,13 +16,16 @@ name=$3 filter=${4:-.}
   say "there is no benchmarks/${name}_bench.cpp"
   exit 2
 }
+[[ ${ROUNDS:-5} =~ ^[1-9][0-9]*$ ]] || {
+  say "ROUNDS is $ROUNDS, expected 1 or more"
+  exit 2
+}
 require gcc cmake ninja eigen json cli11 zlib benchmark python
 
-# program_of COMMIT: builds the benchmark of a commit, says where it is.
-program_of() {
-  local tree=.
+# build_program COMMIT: builds the benchmark of a commit; $program is where it is.
+build_program() {
+  local tree=. commit
   if [ "$1" != here ]; then
-    local commit
     commit=$(git rev-parse --verify --quiet "$1^{commit}") || {
       say "there is no commit $1"
       exit 2
@@ -30,13 +33,19 @@ program_of() {
     tree=build/compare/${commit:0:12}
     [ -e "$tree" ] || git worktree add --quiet --detach "$tree" "$commit"
   fi
-  cmake --preset bench -G Ninja -S "$tree" -B "$tree/build/bench" >/dev/null
-  cmake --build "$tree/build/bench" --target "${name}_bench" >/dev/null
-  printf '%s' "$tree/build/bench/bin/${name}_bench"
+  say "building $1"
+  (cd "$tree" && cmake --preset bench >/dev/null)
+  cmake --build "$tree/build/bench" --target "${name}_bench" >"$tree/build/bench/compare.log" || {
+    cat "$tree/build/bench/compare.log" >&2
+    say "$1 does not build"
+    exit 1
+  }
+  program=$tree/build/bench/bin/${name}_bench
 }
-say "building $1 and $2"
-a=$(program_of "$1")
-b=$(program_of "$2")
+build_program "$1"
+a=$program
+build_program "$2"
+b=$program
 for program in "$a" "$b"; do
   [ -n "$("$program" --benchmark_list_tests --benchmark_filter="$filter" 2>/dev/null)" ] || {
     say "no row of $program matches $filter"

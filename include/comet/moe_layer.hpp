@@ -299,6 +299,9 @@ void MoeLayer<G, E>::forward(const Samples<S>& samples, MatrixView<S> y, RandomK
 template <class G, class E>
 void MoeLayer<G, E>::backward(const Samples<S>& samples, const ConstMatrixView<S>& dy,
                               MatrixView<S> dx, Pass<MoeLayer>& pass) const {
+  static_assert(TrainableExpert<E>,
+                "comet::MoeLayer::backward: these experts cannot be trained (concept "
+                "TrainableExpert): they only predict, as frozen ones do");
   constexpr const char* where = "MoeLayer::backward";
   auto& ws = pass.workspace;
   check_shapes(where, samples, dy, "dy.rows()", "dy.cols()");

@@ -116,6 +116,12 @@ TEST_CASE("what cannot be frozen says so") {
   parameter(expert, "weight")(1, 0) = std::numeric_limits<float>::quiet_NaN();
   CHECK_THROWS_WITH(expert.freeze(Storage::bf16),
                     "comet::freeze: weight(1, 0) is nan, expected a finite number");
+  parameter(expert, "weight")(1, 0) = std::numeric_limits<float>::max();
+  CHECK_THROWS_WITH(expert.freeze(Storage::bf16),
+                    "comet::freeze: weight as bfloat16(1, 0) is inf, expected a finite number");
+  CHECK_NOTHROW(expert.freeze(Storage::int8));
+  parameter(expert, "weight").setConstant(1e-42F);
+  CHECK(expert.freeze(Storage::int8).parts()[0].affine.scale()(0) == 1);
   using Part = FrozenExpert<float>::Part;
   const DenseExpert<float> wide({.input_dim = 2, .output_dim = 3}, key);
   const std::vector<Part> parts = {wide.freeze().parts()[0], wide.freeze().parts()[0]};

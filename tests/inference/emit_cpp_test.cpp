@@ -2,17 +2,22 @@
 // That emitted headers compile and route to the same bits is tested in tests/emitted.
 #include <support/catch.hpp>
 
+#include <fstream>
 #include <limits>
 #include <sstream>
 #include <string>
 
+#include <comet/core/make_experts.hpp>
+#include <comet/experts/mlp.hpp>
 #include <comet/gates/comet.hpp>
 #include <comet/gates/dselect_k.hpp>
 #include <comet/gates/hash.hpp>
 #include <comet/gates/top_k.hpp>
 #include <comet/inference/emit_cpp.hpp>
+#include <comet/inference/emit_layer.hpp>
 #include <comet/inference/freeze.hpp>
 #include <comet/local_search/permuted_gate.hpp>
+#include <comet/moe_layer.hpp>
 #include <support/locale.hpp>
 #include <support/model.hpp>
 
@@ -36,11 +41,31 @@ TEST_CASE("numbers are written exactly and experts are those after the permutati
 TEST_CASE("a name that is no namespace is refused before anything is written") {
   std::ostringstream out;
   const auto gate = HashGate<float>({0, 1}, 2);
-  for (const char* name : {"", "7th", "a gate", "a;b"})
+  for (const char* name :
+       {"", "7th", "a gate", "a;b", "a::int", "a::", "::a", "a::::b", "x__y", "std"})
     CHECK_THROWS_WITH(
         emit_cpp(gate, out, {.name = name}),
         "comet::emit_cpp: name is \"" + std::string(name) + "\", expected a C++ namespace");
   CHECK(out.str().empty());
+}
+
+TEST_CASE("a layer that has no form as a header is refused before anything is written") {
+  const auto layer = [](Activation activation) {
+    return MoeLayer(
+        TopKGate<float>({.input_dim = 2, .num_experts = 1, .k = 1}, RandomKey(1)),
+        make_experts<MlpExpert<float>>(
+            1, {.input_dim = 2, .hidden_dim = 3, .output_dim = 1, .activation = activation},
+            RandomKey(2)));
+  };
+  std::ostringstream out;
+  CHECK_THROWS_WITH(emit_cpp(freeze(layer(Activation::gelu)), out),
+                    Catch::StartsWith("comet::emit_cpp: an expert has gelu or silu"));
+  CHECK_THROWS_WITH(emit_cpp(freeze(layer(Activation::relu), Storage::bf16), out),
+                    "comet::emit_cpp: the storage is bf16, expected full or int8");
+  CHECK(out.str().empty());
+  std::ofstream closed("/nonexistent/header.hpp");
+  CHECK_THROWS_WITH(emit_cpp(freeze(layer(Activation::relu)), closed),
+                    "comet::emit_cpp: the stream cannot be written to: was its file opened?");
 }
 
 TEST_CASE("numbers that cannot be told apart by decimals are written as they are") {

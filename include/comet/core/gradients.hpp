@@ -3,7 +3,9 @@
 
 #include <algorithm>
 #include <cmath>
+#include <concepts>
 #include <span>
+#include <type_traits>
 #include <vector>
 
 #include <comet/core/buffer.hpp>
@@ -92,6 +94,9 @@ class Gradients {
     constexpr Index multiple = 64 / Index(sizeof(S));  // a cache line: no two tensors share one
     Index total = 0;
     for_each_parameter(model, [&](const ParameterName&, const auto& parameter) {
+      static_assert(std::floating_point<typename std::remove_cvref_t<decltype(parameter)>::Scalar>,
+                    "comet: a part of this model only predicts, its weights may be kept in fewer "
+                    "bits: it has no gradients and cannot be trained");
       places_.push_back({total, parameter.rows(), parameter.cols()});
       total += (parameter.size() + multiple - 1) / multiple * multiple;
     });

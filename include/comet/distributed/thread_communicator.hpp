@@ -104,8 +104,8 @@ class ThreadMeeting {
     states_[std::size_t(rank)] = State::arrived;
     const std::uint64_t mine = meetings_;
     if (++arrived_ == size()) return open(rank);
-    const auto until =
-        std::chrono::steady_clock::now() + std::chrono::duration<double>(time_limit_);
+    const auto until = std::chrono::steady_clock::now() +
+                       std::chrono::duration<double>(std::min(time_limit_, 1e9));
     while (meetings_ == mine && failure_.empty())
       if (changed_.wait_until(lock, until) == std::cv_status::timeout && meetings_ == mine &&
           failure_.empty()) {

@@ -4,6 +4,7 @@
 #include <charconv>
 #include <cmath>
 #include <ostream>
+#include <sstream>
 #include <string>
 #include <string_view>
 #include <type_traits>
@@ -92,6 +93,16 @@ ProductOrder product_order() {
   if (is_product_order<false, false, S>()) return {false, false};
   if (is_product_order<false, true, S>()) return {false, true};
   raise("emit_cpp", "this build sums products in an order that is not known here");
+}
+
+/// Writes what write(stream) writes, whole or, if it throws, not at all.
+template <class Write>
+void emit(std::ostream& out, Write write) {
+  if (!out) raise("emit_cpp", "the stream cannot be written to: was its file opened?");
+  std::ostringstream text;
+  write(text);
+  const std::string all = text.str();
+  out.write(all.data(), std::streamsize(all.size()));
 }
 
 /// Text of an emitted header: arrays as exact numbers, and the code of the portable headers.
@@ -255,10 +266,27 @@ namespace )"
 
  private:
   void check_name() const {
-    const auto is_letter = [](char c) { return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z'); };
-    bool good = !name_.empty() && is_letter(name_[0]);
-    for (const char c : name_)
-      good = good && (is_letter(c) || (c >= '0' && c <= '9') || c == '_' || c == ':');
+    constexpr std::string_view words =
+        " alignas alignof and and_eq asm auto bitand bitor bool break case catch char class compl "
+        "const constexpr const_cast continue decltype default delete do double dynamic_cast else "
+        "enum explicit export extern false float for friend goto if inline int long main mutable "
+        "namespace new noexcept not not_eq nullptr operator or or_eq private protected public "
+        "register reinterpret_cast return short signed sizeof static static_assert static_cast std "
+        "struct switch template this thread_local throw true try typedef typeid typename union "
+        "unsigned using virtual void volatile wchar_t while xor xor_eq ";
+    const auto is_letter = [](char c) {
+      return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '_';
+    };
+    bool good = true;
+    for (std::size_t first = 0; good;) {
+      const std::size_t end = std::min(name_.find("::", first), name_.size());
+      const std::string part = name_.substr(first, end - first);
+      good = !part.empty() && is_letter(part[0]) && part.find("__") == std::string::npos &&
+             words.find(' ' + part + ' ') == std::string_view::npos;
+      for (const char c : part) good = good && (is_letter(c) || (c >= '0' && c <= '9'));
+      if (end == name_.size()) break;
+      first = end + 2;
+    }
     if (!good) raise("emit_cpp", "name", '"' + name_ + '"', "a C++ namespace");
   }
 

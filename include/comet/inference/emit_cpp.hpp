@@ -150,10 +150,12 @@ concept EmittableGate = requires(CppWriter<typename G::Scalar>& cpp, const G& ga
 ///         products in an order that the header cannot repeat
 template <detail::EmittableGate G>
 void emit_cpp(const G& frozen, std::ostream& out, const EmitCppOptions& options = {}) {
-  detail::CppWriter<typename G::Scalar> cpp(out, options.name, detail::emitted_title(frozen));
-  cpp.portable_code();
-  detail::write_gate(cpp, frozen);
-  cpp.end();
+  detail::emit(out, [&](std::ostream& text) {
+    detail::CppWriter<typename G::Scalar> cpp(text, options.name, detail::emitted_title(frozen));
+    cpp.portable_code();
+    detail::write_gate(cpp, frozen);
+    cpp.end();
+  });
 }
 
 /// \brief A Hash gate as a table: `route(id)` is the expert, -1 if there is no such id.

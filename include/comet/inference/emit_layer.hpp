@@ -114,6 +114,65 @@ class ExpertPartWriter {
   const StoredAffine<S>& first_;
 };
 
+/// \see emit_cpp(const Layer&, std::ostream&, const EmitCppOptions&)
+template <class Layer>
+void write_layer(const Layer& served, std::ostream& out, const EmitCppOptions& options) {
+  using S = typename Layer::Scalar;
+  const auto tasks = std::to_string(served.num_tasks());
+  CppWriter<S> cpp(out, options.name,
+                   "A mixture of experts for one sample: " + std::to_string(served.input_dim()) +
+                       " inputs, " + std::to_string(served.output_dim()) + " outputs, " +
+                       std::to_string(served.num_experts()) + " experts, " + tasks +
+                       (tasks == "1" ? " task" : " tasks"));
+  std::vector<ExpertPartWriter<S>> parts;
+  for (std::size_t i = 0; i < served.experts().front().parts().size(); ++i)
+    parts.emplace_back(cpp, served.experts(), i);
+
+  cpp.portable_code();
+  cpp << "using Scalar = " << (std::is_same_v<S, float> ? "float" : "double") << ";\n";
+  cpp.constant("input_dim", served.input_dim());
+  cpp.constant("output_dim", served.output_dim());
+  cpp.constant("num_tasks", served.num_tasks());
+  cpp.constant("num_experts", served.num_experts());
+  for (Index t = 0; t < served.num_tasks(); ++t) {
+    cpp << "\nnamespace gate_" << std::to_string(t) << " {\n\n";
+    write_gate(cpp, served.gates()[std::size_t(t)]);
+    cpp << "}  // namespace gate_" << std::to_string(t) << "\n";
+  }
+  cpp << "\nnamespace detail {\n\n// Expert by expert, output by output.\n";
+  for (auto& part : parts) part.tables();
+  cpp << "\n}  // namespace detail\n\n"
+         "/// The mixtures of one sample of input_dim numbers, num_tasks times output_dim of "
+         "them.\n"
+         "/// \\return the number of experts asked; -1 if x is not finite or a logit overflows\n"
+         "inline int predict(const Scalar* x, Scalar* y) {\n"
+         "  const auto expert = [x](std::int32_t number, Scalar* output) {\n";
+  std::string from = "x";
+  for (std::size_t i = 0; i < parts.size(); ++i) {
+    std::string to = "output";
+    if (i + 1 < parts.size()) {
+      to = "hidden" + std::to_string(i);
+      cpp << "    Scalar " << to << "[" << std::to_string(parts[i].output_dim()) << "];\n";
+    }
+    parts[i].call(from, to);
+    from = to;
+  }
+  cpp << "  };\n"
+         "  Scalar outputs[8 * output_dim];\n"
+         "  int asked = 0;\n";
+  for (Index t = 0; t < served.num_tasks(); ++t) {
+    const std::string gate = "gate_" + std::to_string(t);
+    cpp << "  {\n    std::int32_t experts[" << gate << "::max_entries];\n    Scalar weights["
+        << gate << "::max_entries];\n    const int entries = " << gate
+        << "::route(x, experts, weights);\n    if (entries < 0) return -1;\n"
+           "    portable::mix(experts, weights, entries, portable::Index(output_dim),\n"
+           "                  y + portable::Index(output_dim) * "
+        << std::to_string(t) << ", outputs, expert);\n    asked += entries;\n  }\n";
+  }
+  cpp << "  return asked;\n}\n\n";
+  cpp.end();
+}
+
 }  // namespace detail
 
 /// \brief Writes a frozen layer as a C++17 header that predicts for one sample, to the bits of
@@ -154,60 +213,7 @@ void emit_cpp(const Layer& served, std::ostream& out, const EmitCppOptions& opti
   static_assert(detail::EmittableGate<Gate>,
                 "comet::emit_cpp: the gate of this layer has no form as a header: COMET, Top-k and "
                 "DSelect-k gates do, frozen");
-  const auto tasks = std::to_string(served.num_tasks());
-  detail::CppWriter<S> cpp(
-      out, options.name,
-      "A mixture of experts for one sample: " + std::to_string(served.input_dim()) + " inputs, " +
-          std::to_string(served.output_dim()) + " outputs, " +
-          std::to_string(served.num_experts()) + " experts, " + tasks +
-          (tasks == "1" ? " task" : " tasks"));
-  std::vector<detail::ExpertPartWriter<S>> parts;
-  for (std::size_t i = 0; i < served.experts().front().parts().size(); ++i)
-    parts.emplace_back(cpp, served.experts(), i);
-
-  cpp.portable_code();
-  cpp << "using Scalar = " << (std::is_same_v<S, float> ? "float" : "double") << ";\n";
-  cpp.constant("input_dim", served.input_dim());
-  cpp.constant("output_dim", served.output_dim());
-  cpp.constant("num_tasks", served.num_tasks());
-  cpp.constant("num_experts", served.num_experts());
-  for (Index t = 0; t < served.num_tasks(); ++t) {
-    cpp << "\nnamespace gate_" << std::to_string(t) << " {\n\n";
-    detail::write_gate(cpp, served.gates()[std::size_t(t)]);
-    cpp << "}  // namespace gate_" << std::to_string(t) << "\n";
-  }
-  cpp << "\nnamespace detail {\n\n// Expert by expert, output by output.\n";
-  for (auto& part : parts) part.tables();
-  cpp << "\n}  // namespace detail\n\n"
-         "/// The mixtures of one sample of input_dim numbers, num_tasks times output_dim of "
-         "them.\n"
-         "/// \\return the number of experts asked; -1 if x is not finite or a logit overflows\n"
-         "inline int predict(const Scalar* x, Scalar* y) {\n"
-         "  const auto expert = [x](std::int32_t number, Scalar* output) {\n";
-  std::string from = "x";
-  for (std::size_t i = 0; i < parts.size(); ++i) {
-    std::string to = "output";
-    if (i + 1 < parts.size()) {
-      to = "hidden" + std::to_string(i);
-      cpp << "    Scalar " << to << "[" << std::to_string(parts[i].output_dim()) << "];\n";
-    }
-    parts[i].call(from, to);
-    from = to;
-  }
-  cpp << "  };\n"
-         "  Scalar outputs[8 * output_dim];\n"
-         "  int asked = 0;\n";
-  for (Index t = 0; t < served.num_tasks(); ++t) {
-    const std::string gate = "gate_" + std::to_string(t);
-    cpp << "  {\n    std::int32_t experts[" << gate << "::max_entries];\n    Scalar weights["
-        << gate << "::max_entries];\n    const int entries = " << gate
-        << "::route(x, experts, weights);\n    if (entries < 0) return -1;\n"
-           "    portable::mix(experts, weights, entries, portable::Index(output_dim),\n"
-           "                  y + portable::Index(output_dim) * "
-        << std::to_string(t) << ", outputs, expert);\n    asked += entries;\n  }\n";
-  }
-  cpp << "  return asked;\n}\n\n";
-  cpp.end();
+  detail::emit(out, [&](std::ostream& text) { detail::write_layer(served, text, options); });
 }
 
 }  // namespace comet

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <span>
+#include <type_traits>
 
 #include <comet/core/concepts.hpp>
 #include <comet/core/permutation.hpp>
@@ -52,14 +53,30 @@ template <RoutingGate G>
 ///   auto served = freeze(layer, Storage::int8);
 ///   served.predict(x, y, pass);
 /// \endcode
-/// \param layer  a MoeLayer of gates and experts that can be frozen (FreezableGate,
-/// FreezableExpert) \throws std::invalid_argument from a gate that cannot be frozen \throws
-/// NotFinite naming the parameter that is not finite \par Cost  a copy; predicting costs as much as
-/// before, or less: see docs/performance.md \see Storage, emit_cpp, save_parameters
+/// \param layer  a MoeLayer whose gates and experts can be frozen: FreezableGate, FreezableExpert
+/// \throws std::invalid_argument from a gate that cannot be frozen
+/// \throws NotFinite naming the parameter that is not finite
+/// \par Cost  a copy; predicting costs as much as before, or less: see docs/performance.md
+///
+/// A file of it (save_parameters) has the experts alone, for a frozen gate has no parameters: ship
+/// the file of the layer that was trained and freeze after loading, or emit_cpp.
+/// \see Storage, emit_cpp, save_parameters
 template <class Layer>
-requires(!RoutingGate<Layer> && requires(const Layer& layer) { layer.freeze(Storage::full); })
-    [[nodiscard]] auto freeze(const Layer& layer, Storage storage = Storage::full) {
-  return layer.freeze(storage);
+requires requires(const Layer& layer) {
+  layer.gates().front();
+  layer.experts().front();
+}
+[[nodiscard]] auto freeze(const Layer& layer, Storage storage = Storage::full) {
+  using Gate = std::remove_cvref_t<decltype(layer.gates().front())>;
+  using Expert = std::remove_cvref_t<decltype(layer.experts().front())>;
+  static_assert(FreezableGate<Gate>,
+                "comet::freeze: the gate of this layer cannot be frozen: it has no member "
+                "freeze(permutations), because its rows depend on their batch or on a mask, or it "
+                "is frozen already");
+  static_assert(FreezableExpert<Expert>,
+                "comet::freeze: the experts of this layer cannot be frozen: they have no member "
+                "freeze(storage), as DenseExpert and MlpExpert do, or they are frozen already");
+  if constexpr (FreezableGate<Gate> && FreezableExpert<Expert>) return layer.freeze(storage);
 }
 
 }  // namespace comet

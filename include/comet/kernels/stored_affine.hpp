@@ -5,6 +5,7 @@
 #include <cmath>
 #include <cstdint>
 #include <initializer_list>
+#include <limits>
 #include <string_view>
 #include <type_traits>
 #include <utility>
@@ -41,6 +42,9 @@ class StoredAffine {
         break;
       case Storage::bf16:
         weight_ = kept<Bfloat16>(weight.template cast<float>().template cast<Bfloat16>(), shape);
+        check_finite<float>(
+            where, "weight as bfloat16",
+            Matrix<float>(std::get<Parameter<Bfloat16>>(weight_).template cast<float>()));
         break;
       case Storage::int8:
         quantize(weight);
@@ -99,7 +103,8 @@ class StoredAffine {
     scale_ = Parameter<S>({weight.cols()});
     for (Index u = 0; u < weight.cols(); ++u) {
       const S largest = weight.col(u).cwiseAbs().maxCoeff();
-      const S scale = largest > S(0) ? largest / most : S(1);
+      // Of weights that are as good as 0 the scale would be.
+      const S scale = largest / most >= std::numeric_limits<S>::min() ? largest / most : S(1);
       scale_(u) = scale;
       for (Index i = 0; i < weight.rows(); ++i)
         numbers(i, u) = std::int8_t(std::clamp(std::nearbyint(weight(i, u) / scale), -most, most));

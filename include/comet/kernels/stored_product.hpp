@@ -33,6 +33,8 @@ struct Bfloat16Operand {
 
   /// \return what the sums are to be multiplied by
   static S unit(const S* /*x*/, Index /*size*/) { return S(1); }
+  /// What the parts of a sum come to: the unit is 1.
+  static S add(S sum, S /*unit*/, S out) { return out + sum; }
   /// Blocks of the elements at even places, then those at odd ones; padded with zeros.
   static void prepare(const S* x, Index size, S /*unit*/, S* out) {
     Index l = 0;
@@ -127,10 +129,15 @@ struct IntegerOperand {
   static S unit(const S* x, Index size) {
     return Eigen::Map<const Vector<S>>(x, size).cwiseAbs().maxCoeff() / most;
   }
+  /// What the parts of a sum come to. In one rounding, for a compiler may fuse a product and a sum,
+  /// and would do so in some tiles and not in others.
+  static S add(S sum, S unit, S out) { return std::fma(sum, unit, out); }
   static void prepare(const S* x, Index size, S unit, Element* out) {
     const Index padded = (size + block - 1) / block * block;
-    if (!(unit > S(0) && std::isfinite(unit))) return void(std::fill_n(out, padded, Element(0)));
     const S inverse = S(1) / unit;
+    // Too small or too large to be told from 0 and infinity.
+    if (!(std::isfinite(unit) && std::isfinite(inverse)))
+      return void(std::fill_n(out, padded, Element(0)));
     for (Index i = 0; i < size; ++i) out[i] = Element(int(std::rint(x[i] * inverse)));
     std::fill(out + size, out + padded, Element(0));
   }
@@ -209,8 +216,8 @@ struct StoredPart {
         S* out = y + (c + j) * y_stride + u;
         const S unit = units[c + j];
         for (int i = 0; i < Units; ++i) {
-          const S part = sums[j * Units + i] * unit;
-          out[i * apart] = adds ? out[i * apart] + part : part;
+          const S sum = sums[j * Units + i];
+          out[i * apart] = adds ? Operand::add(sum, unit, out[i * apart]) : sum * unit;
         }
       }
     }
@@ -221,7 +228,7 @@ struct StoredPart {
     S sums[4];
     Operand::template tile<4, 1>(w + u * w_stride, 0, x + c * depth, depth, size, sums);
     S& out = y[c * y_stride + u];
-    out = adds ? out + sums[0] * units[c] : sums[0] * units[c];
+    out = adds ? Operand::add(sums[0], units[c], out) : sums[0] * units[c];
   }
 
   void run(Index num_units, Index num_columns) const {

@@ -439,7 +439,7 @@ void affine(const S* w, const S* bias, bool relu, Index d, Index m, const S* x, 
   for (Index u = fours; u < m; ++u) dot_units<lanes, fused, crossed, 1>(w + u * d, d, x, y + u);
   for (Index u = 0; u < m; ++u) {
     const S z = y[u] + bias[u];
-    y[u] = relu && !(z > S(0)) ? S(0) : z;
+    y[u] = relu && z < S(0) ? S(0) : z;
   }
 }
 template <class S>
@@ -449,8 +449,8 @@ void affine(const std::int8_t* w, const S* scale, const S* bias, bool relu, Inde
   S largest = 0;
   for (Index i = 0; i < d; ++i) largest = largest < std::abs(x[i]) ? std::abs(x[i]) : largest;
   const S unit = largest / S(32767);
-  const bool usable = unit > S(0) && std::isfinite(unit);
-  const S inverse = usable ? S(1) / unit : S(0);
+  const S inverse = S(1) / unit;
+  const bool usable = std::isfinite(unit) && std::isfinite(inverse);
   for (Index i = 0; i < d; ++i)
     rounded[i] = usable ? static_cast<std::int16_t>(static_cast<int>(std::rint(x[i] * inverse)))
                         : std::int16_t(0);
@@ -460,12 +460,11 @@ void affine(const std::int8_t* w, const S* scale, const S* bias, bool relu, Inde
       const Index end = k + depth < d ? k + depth : d;
       std::int32_t sum = 0;
       for (Index i = k; i < end; ++i) sum += std::int32_t(w[u * d + i]) * std::int32_t(rounded[i]);
-      const S part = static_cast<S>(sum) * unit;
-      total = k == 0 ? part : total + part;
+      total = k == 0 ? static_cast<S>(sum) * unit : std::fma(static_cast<S>(sum), unit, total);
     }
     const S scaled = total * scale[u];
     const S z = scaled + bias[u];
-    y[u] = relu && !(z > S(0)) ? S(0) : z;
+    y[u] = relu && z < S(0) ? S(0) : z;
   }
 }
 template <class S>
