@@ -24,6 +24,7 @@ catch2      catch2              catch-devel              catch2
 benchmark   libbenchmark-dev    google-benchmark-devel   google-benchmark
 mpi         libopenmpi-dev,openmpi-bin openmpi-devel     open-mpi
 libtorch    libtorch-dev        pytorch-devel            pytorch
+pytorch     python3-torch       python3-torch            pytorch
 format      clang-format        clang-tools-extra        clang-format
 r           r-base-core         R-core                   r
 valgrind    valgrind            valgrind                 valgrind
@@ -72,6 +73,7 @@ has() {
     benchmark) has_header benchmark/benchmark.h ;;
     mpi) has_command mpirun && has_command mpicxx ;;
     libtorch) has_header torch/csrc/autograd/custom_function.h ;;
+    pytorch) /usr/bin/python3 -c 'import torch' 2>/dev/null ;;
     format) has_command clang-format ;;
     r) has_command Rscript ;;
     valgrind) has_command valgrind ;;

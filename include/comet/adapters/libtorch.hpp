@@ -90,11 +90,13 @@ class TorchMoeImpl : public torch::nn::Module {
   /// The last penalty.
   void set_regularization(torch::Tensor value) { regularization_ = std::move(value); }
 
+  /// \throws std::invalid_argument for another device than the CPU
   static void check_device(torch::Device device) {
     if (!device.is_cpu())
       detail::raise("TorchMoe::to",
                     "the device is " + detail::torch_text(device) + "; comet computes on the CPU");
   }
+  /// \throws std::invalid_argument for another type than the layer's
   void check_dtype(torch::Dtype wanted) const {
     if (wanted != dtype())
       detail::raise("TorchMoe::to", "the dtype is " + detail::torch_text(wanted) +
@@ -102,9 +104,10 @@ class TorchMoeImpl : public torch::nn::Module {
                                         "; make one of that scalar type");
   }
 
-  /// What Sequential calls forward(x) with.
+  /// \cond  what Sequential calls forward(x) with
   FORWARD_HAS_DEFAULT_ARGS({1, torch::nn::AnyValue(torch::Tensor())},
                            {2, torch::nn::AnyValue(torch::Tensor())})
+  /// \endcond
 
  private:
   torch::Tensor regularization_;

@@ -253,6 +253,26 @@ class TorchBridge {
     });
   }
 
+  template <class T>
+  static void check_written(const std::string& name, const at::Tensor& tensor,
+                            at::IntArrayRef sizes) {
+    constexpr const char* where = "TorchMoe";
+    check_torch_memory(where, name, tensor);
+    if (tensor.scalar_type() != torch_dtype<T> || tensor.sizes() != sizes)
+      raise(where, name + " has become " + torch_text(tensor.scalar_type()) +
+                       torch_text(tensor.sizes()) + ", expected " + torch_text(torch_dtype<T>) +
+                       torch_text(sizes));
+  }
+  /// Whether a tensor has been pointed elsewhere, and has given its numbers.
+  template <class T>
+  bool taken(const std::string& name, const at::Tensor& tensor, T* values, at::IntArrayRef sizes) {
+    if (tensor.defined() && tensor.unsafeGetTensorImpl()->data() == values) return false;
+    check_written<T>(name, tensor, sizes);
+    std::copy_n(tensor.contiguous().template data_ptr<T>(), tensor.numel(), values);
+    tensor.set_data(tensor_over(values, sizes, shared_));
+    return true;
+  }
+
   /// Takes over what was written to the tensors, or put in their place.
   void take_over();
 
@@ -267,25 +287,7 @@ class TorchBridge {
 
 template <class Layer>
 void TorchBridge<Layer>::take_over() {
-  constexpr const char* where = "TorchMoe";
   const at::NoGradGuard off;
-  const auto check = [&]<class T>(const std::string& name, const at::Tensor& tensor,
-                                  at::IntArrayRef sizes, T /*type*/) {
-    check_torch_memory(where, name, tensor);
-    if (tensor.scalar_type() != torch_dtype<T> || tensor.sizes() != sizes)
-      raise(where, name + " has become " + torch_text(tensor.scalar_type()) +
-                       torch_text(tensor.sizes()) + ", expected " + torch_text(torch_dtype<T>) +
-                       torch_text(sizes));
-  };
-  // Whether a tensor has been pointed elsewhere, and has given its numbers.
-  const auto taken = [&]<class T>(const std::string& name, const at::Tensor& tensor, T* values,
-                                  at::IntArrayRef sizes) {
-    if (tensor.defined() && tensor.unsafeGetTensorImpl()->data() == values) return false;
-    check(name, tensor, sizes, T());
-    std::copy_n(tensor.contiguous().template data_ptr<T>(), tensor.numel(), values);
-    tensor.set_data(tensor_over(values, sizes, shared_));
-    return true;
-  };
   std::size_t i = 0;
   for_each_parameter(shared_->layer, [&](const ParameterName&, auto& parameter) {
     if (taken(parameters_.names[i], parameters_.tensors[i], parameter.data(), parameter.shape()))
@@ -300,7 +302,7 @@ void TorchBridge<Layer>::take_over() {
   i = 0;
   visit_state([&]<class T>(const std::string& name, std::span<T> values) {
     const at::Tensor& tensor = state_.tensors[i++];
-    check(name, tensor, {std::int64_t(values.size())}, T());
+    check_written<T>(name, tensor, {std::int64_t(values.size())});
     const at::Tensor given = tensor.contiguous();
     const T* source = given.template data_ptr<T>();
     const auto bytes = std::as_bytes(values);

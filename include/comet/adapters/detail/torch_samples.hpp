@@ -77,15 +77,17 @@ struct TorchSamples {
   [[nodiscard]] Index size() const { return x.numel() / x.size(-1); }
 
   [[nodiscard]] Samples<S> view() const {
-    const auto numbers = [this]<class T>(const at::Tensor& tensor, T /*type*/) {
-      return tensor.defined() ? std::span<const T>(tensor.data_ptr<T>(), std::size_t(size()))
-                              : std::span<const T>();
-    };
-    return Samples<S>(torch_columns<S>(x, x.size(-1), size()), numbers(ids, std::int32_t()),
-                      numbers(mask, std::uint8_t()));
+    return Samples<S>(torch_columns<S>(x, x.size(-1), size()), numbers<std::int32_t>(ids),
+                      numbers<std::uint8_t>(mask));
   }
 
  private:
+  template <class T>
+  [[nodiscard]] std::span<const T> numbers(const at::Tensor& tensor) const {
+    if (!tensor.defined()) return {};
+    return {tensor.data_ptr<T>(), std::size_t(size())};
+  }
+
   void check_one_each(std::string_view where, const std::string& name,
                       const at::Tensor& tensor) const {
     check_torch_memory(where, name, tensor);
@@ -107,7 +109,7 @@ struct TorchSamples {
         raise(where, "an id is " + std::to_string(greatest > largest ? greatest : least) +
                          ", expected one of 32 bits");
     }
-    ids = tensor.to(at::kInt).contiguous();
+    ids = tensor.to(at::kInt).contiguous().clone();  // small, and nobody watches them
   }
 
   void take_mask(std::string_view where, const at::Tensor& tensor) {
@@ -115,7 +117,7 @@ struct TorchSamples {
     if (tensor.scalar_type() != at::kBool && tensor.scalar_type() != at::kByte)
       raise(where, "the mask is of " + torch_text(tensor.scalar_type()) +
                        ", expected Bool or Byte, true for a sample and false for padding");
-    mask = tensor.contiguous().view(at::kByte);
+    mask = tensor.contiguous().view(at::kByte).clone();
   }
 };
 
