@@ -2,8 +2,8 @@
 #pragma once
 
 /// \file
-/// \brief Everything but file input/output, which needs a JSON library, and the checks in testing/.
-/// Optional: each header stands by itself.
+/// \brief Everything but file input/output, which needs a JSON library, ranks that are processes,
+/// which need MPI, and the checks in testing/. Optional: each header stands by itself.
 
 #include <comet/core/concepts.hpp>
 #include <comet/core/errors.hpp>
@@ -13,14 +13,28 @@
 #include <comet/core/pass.hpp>
 #include <comet/core/permutation.hpp>
 #include <comet/core/random.hpp>
+#include <comet/core/rank_sum.hpp>
 #include <comet/core/routing.hpp>
 #include <comet/core/samples.hpp>
 #include <comet/core/schedule.hpp>
+#include <comet/core/share.hpp>
 #include <comet/core/thread_pool.hpp>
 #include <comet/core/types.hpp>
 #include <comet/dispatch/columns.hpp>
 #include <comet/dispatch/combine.hpp>
 #include <comet/dispatch/plan.hpp>
+#include <comet/distributed/blockwise_gate.hpp>
+#include <comet/distributed/collectives.hpp>
+#include <comet/distributed/column_transport.hpp>
+#include <comet/distributed/communicator.hpp>
+#include <comet/distributed/counting_communicator.hpp>
+#include <comet/distributed/distributed_bank.hpp>
+#include <comet/distributed/distributed_moe_layer.hpp>
+#include <comet/distributed/reduce_gradients.hpp>
+#include <comet/distributed/replicated.hpp>
+#include <comet/distributed/self_communicator.hpp>
+#include <comet/distributed/thread_communicator.hpp>
+#include <comet/distributed/tree_sum.hpp>
 #include <comet/experts/bank.hpp>
 #include <comet/experts/chain.hpp>
 #include <comet/experts/constant.hpp>

@@ -234,6 +234,15 @@ TEST_CASE("parts that do not fit together over ranks are refused") {
       }),
       "comet::DistributedMoeLayer: gates.0.split.weight of rank 1 is not that of rank "
       "0: parts that every rank has are made with the same options and the same key");
+  CHECK_THROWS_WITH(
+      refuse([&](ThreadCommunicator& world) {
+        BalancedTopKGate<double> gate({.input_dim = 6, .num_experts = 5}, RandomKey(8));
+        const std::vector<Index> load{5, 0, 0, 0, 9 * world.rank()};
+        gate.end_of_step(load);
+        DistributedMoeLayer(world, gate, task.experts(share_of(5, world)));
+      }),
+      "comet::DistributedMoeLayer: the gates: the state of rank 1 is not that of rank "
+      "0");
   CHECK_THROWS_WITH(refuse([&](ThreadCommunicator& world) {
                       DistributedBank(
                           world,

@@ -47,7 +47,7 @@ TEST_CASE("a training that is asked to end while it reads does so before its fir
   const Place place;
   prepare_place(place);
   const Pipe pipe(place.path() / "data/ratings.csv");
-  const Outcome outcome = run(place, training("new"), nothing, [&](pid_t child) {
+  const Outcome outcome = run(place, of_file(training("new")), nothing, [&](pid_t child) {
     const int end = pipe.opened_by(child);
     ::kill(child, SIGTERM);
     write_to(end, pipe.content);

@@ -19,6 +19,7 @@
 #include <thread>
 #include <vector>
 
+#include <support/arguments.hpp>
 #include <support/catch.hpp>
 #include <support/temporary_directory.hpp>
 
@@ -159,7 +160,7 @@ inline Preparation little_memory(rlim_t mebibytes) {
 
 inline Arguments joined(Arguments first, const Arguments& more) {
   first.insert(first.end(), more.begin(), more.end());
-  return first;
+  return comet::test::last_of_each(first);
 }
 
 inline const Arguments small = {"--data",       "data", "--embedding-dim", "4", "--experts", "4",
@@ -185,6 +186,11 @@ inline const Arguments budget = {"budget", "study/tune/trials.jsonl", "--resampl
                                  "new"};
 inline const Arguments report = {"report", "old", "--out", "new"};
 
+/// The same, told the file of ratings instead of the folder: there a pipe would be refused.
+inline Arguments of_file(const Arguments& arguments) {
+  return joined(arguments, {"--data", "data/ratings.csv"});
+}
+
 struct Reader {
   Arguments arguments;
   const char* file;       // that it reads
@@ -193,11 +199,11 @@ struct Reader {
 
 /// Every command that reads a table.
 inline const std::vector<Reader> readers = {
-    {training("new"), "data/ratings.csv", "ratings.csv:"},
-    {searching("new"), "data/ratings.csv", "ratings.csv:"},
-    {comparing("new"), "data/ratings.csv", "ratings.csv:"},
-    {evaluate, "data/ratings.csv", "ratings.csv:"},
-    {recommend, "data/ratings.csv", "ratings.csv:"},
+    {of_file(training("new")), "data/ratings.csv", "ratings.csv:"},
+    {of_file(searching("new")), "data/ratings.csv", "ratings.csv:"},
+    {of_file(comparing("new")), "data/ratings.csv", "ratings.csv:"},
+    {of_file(evaluate), "data/ratings.csv", "ratings.csv:"},
+    {of_file(recommend), "data/ratings.csv", "ratings.csv:"},
     {budget, "study/tune/trials.jsonl", "no trials in it"},
     {report, "old/metrics.jsonl", "metrics.jsonl:1: "},
 };
@@ -205,7 +211,8 @@ inline const std::vector<Reader> readers = {
 /// Data, the model and result of a training, and a search.
 inline void prepare_place(const Place& place) {
   std::filesystem::create_directory(place.path() / "bin");
-  const auto gnuplot = place.write("bin/gnuplot", "#!/bin/sh\nexit 0\n");
+  const auto gnuplot = place.write(
+      "bin/gnuplot", "#!/bin/sh\nfor end in svg png; do echo picture >${1%gp}$end; done\n");
   std::filesystem::permissions(gnuplot, std::filesystem::perms::owner_all);
   place.write("space.json", R"({"learning_rate": {"categorical": [0.001, 0.01]}})");
   REQUIRE(run(place, {"synthesize", "data", "--users", "20", "--items", "30", "--ratings", "200"})

@@ -85,15 +85,15 @@ struct RankTask {
     std::vector<std::uint8_t> mask;
 
     [[nodiscard]] Samples<S> samples() const { return {x, ids, mask}; }
-    [[nodiscard]] Batch part(Share share, Index num_tasks) const {
+    [[nodiscard]] Batch part(Share share, Index tasks) const {
       const auto first = std::size_t(share.first), last = std::size_t(share.last);
       Batch result{x.middleCols(share.first, share.size()),
-                   Matrix<S>(m, num_tasks * share.size()),
+                   Matrix<S>(m, tasks * share.size()),
                    {ids.begin() + std::ptrdiff_t(first), ids.begin() + std::ptrdiff_t(last)},
                    {}};
       if (!mask.empty())
         result.mask = {mask.begin() + std::ptrdiff_t(first), mask.begin() + std::ptrdiff_t(last)};
-      for (Index t = 0; t < num_tasks; ++t)
+      for (Index t = 0; t < tasks; ++t)
         result.dy.middleCols(t * share.size(), share.size()) =
             dy.middleCols(t * x.cols() + share.first, share.size());
       return result;

@@ -226,6 +226,8 @@ enum class Flaw {
   wrong_gradient,
   wrong_dx,
   allocates_in_training,
+  draws_by_place,
+  keeps_sums_to_itself,
 };
 
 /// A softmax gate with one thing wrong with it.
@@ -276,6 +278,16 @@ class FlawedGate {
     if (is(Flaw::random) && samples.size() > 0)
       routing.weights()[0] *= 1 - 1e-3 * double(++calls_ % 2);
     if (is(Flaw::counts_masked)) ws.regularization = 1e-3 * double(samples.size());
+    if (is(Flaw::draws_by_place))
+      for (Index b = 0; b < samples.size(); ++b)
+        if (samples.is_live(b) && key.fold(b).bits(0) % 2 == 0) {
+          double& weight = routing.weights()[std::size_t(routing.offsets()[std::size_t(b)])];
+          weight = std::nextafter(weight, 0.0);
+        }
+    if (is(Flaw::keeps_sums_to_itself)) {
+      ws.regularization = 0;
+      for (Index b = 0; b < samples.size(); ++b) ws.regularization += samples.is_live(b) ? 1e-3 : 0;
+    }
   }
 
   void backward(const Samples<double>& samples, const Routing<double>& routing,
@@ -439,6 +451,8 @@ TEST_CASE("every law catches the gate that breaks it, and no other law does") {
   breaks(Flaw::takes_any_dweights, "backward() follows its forward()");
   breaks(Flaw::wrong_gradient, "parameter gradients agree with differences");
   breaks(Flaw::wrong_dx, "dx agrees with differences");
+  breaks(Flaw::draws_by_place, "a row is that of its sample's number in the whole batch");
+  breaks(Flaw::keeps_sums_to_itself, "ranks that share a batch have its gradients and its penalty");
   if (comet::test::can_count_allocations) {
     breaks(Flaw::allocates, "route() allocates once");
     breaks(Flaw::allocates_in_training, "forward() and backward() allocate once");

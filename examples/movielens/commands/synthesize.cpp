@@ -7,6 +7,7 @@
 
 #include <movielens/commands/commands.hpp>
 #include <movielens/data/synthetic.hpp>
+#include <programs/commands/command_line.hpp>
 
 namespace programs::movielens {
 namespace {
@@ -18,6 +19,7 @@ struct SynthesizeOptions {
 
 void synthesize(const SynthesizeOptions& options, const Console& console) {
   const SyntheticOptions& set = options.set;
+  expect_at_least("--seed", set.seed, 0);
   const std::string source = "synthetic, NOT MovieLens: " + std::to_string(set.users) + " users, " +
                              std::to_string(set.items) + " items, " + std::to_string(set.ratings) +
                              " ratings, seed " + std::to_string(set.seed);

@@ -111,7 +111,7 @@ void ModelFile::check_sizes() const {
   for (Index i = 0; i < num_experts_of(options_); ++i)
     check_shape("experts." + std::to_string(i) + ".weight", m.expert_dim, 2 * m.embedding_dim);
   if (Index(user_ids_.size()) != m.num_users || Index(item_ids_.size()) != m.num_items)
-    file_.refuse("has not one id for each user and each item");
+    file_.refuse("does not have one id for each user and each item");
   expect_finite(file_);
 }
 

@@ -132,7 +132,7 @@ std::vector<fs::path> text_files(const fs::path& path, const std::vector<std::st
   std::vector<fs::path> files = files_below(path, endings);
   if (files.empty())
     throw FileError(path, endings.empty()
-                              ? "holds no text"
+                              ? "holds no file that looks like a text"
                               : "holds no file whose name ends with " + list_of(endings));
   return files;
 }

@@ -102,14 +102,18 @@ class Comparison {
     write_comparison(folder_, words_.table,
                      {.data = words_.data,
                       .source = source_,
-                      .length = train.steps > 0 ? std::to_string(train.steps) + " steps"
-                                                : std::to_string(train.epochs) + " epochs",
+                      .length = train.steps > 0 ? counted(train.steps, " step")
+                                                : counted(train.epochs, " epoch"),
                       .seeds = options_.seeds},
                      rows_, words_.results, console_);
     if (options_.plots) draw(words_.plots(rows_), folder_, console_);
   }
 
  private:
+  [[nodiscard]] static std::string counted(std::int64_t count, const char* what) {
+    return std::to_string(count) + what + (count == 1 ? "" : "s");
+  }
+
   [[nodiscard]] bool is_fitted(const std::string& row) const { return words_.fits.contains(row); }
 
   [[nodiscard]] Options options_of(const ResultRow& row, std::int64_t seed) const {

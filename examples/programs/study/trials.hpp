@@ -16,10 +16,10 @@ namespace programs {
 /// \brief A finished trial of a search over hyper-parameters: a line of trials.jsonl.
 struct Trial {
   int number = 0;
-  std::optional<int> rung;  ///< of successive halving, for a training that was cut short
-  std::string source;       ///< of the data
-  std::string content;      ///< a fingerprint of them; empty of trials that do not say it
-  Json options;             ///< all that its figures depend on
+  std::optional<int> rung;   ///< of successive halving, for a training that was cut short
+  std::string source;        ///< of the data
+  std::string content = {};  ///< a fingerprint of them; empty of trials that do not say it
+  Json options;              ///< all that its figures depend on
   int epochs = 0;
   int best_epoch = 0;
   double validation_loss = 0;  ///< of the best epoch; infinite if the training failed

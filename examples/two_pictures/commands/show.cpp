@@ -114,6 +114,10 @@ void show(const ShowOptions& o, const Console& console) {
     console.out
         << (std::filesystem::path(o.out) / (plots[i].name + (drawn[i] ? ".svg" : ".tsv"))).string()
         << '\n';
+  // Without gnuplot there are none, and draw() has said so.
+  if (std::find(drawn.begin(), drawn.end(), true) != drawn.end() &&
+      std::find(drawn.begin(), drawn.end(), false) != drawn.end())
+    throw std::runtime_error("not every picture could be drawn");
 }
 
 }  // namespace

@@ -21,8 +21,8 @@ struct Share {
 
 /// \brief The piece of 0..n-1 that falls to one of several: pieces follow each other and differ by
 /// at most one in size. With fewer things than takers some have none.
-/// \param n      >= 0
-/// \param taker  in 0..takers-1
+/// \param n       >= 0
+/// \param taker   in 0..takers-1
 /// \param takers  >= 1
 /// \throws std::invalid_argument if a number is outside its bounds
 [[nodiscard]] inline Share share_of(Index n, Index taker, Index takers) {

@@ -49,17 +49,17 @@ void gather_for_travel(const ConstMatrixView<std::type_identity_t<S>>& x, const 
 ///   bank.forward(transport.plan(), arrived, made, key, bank_pass);
 ///   transport.send_back(world, made, outputs);            // m x columns of plan
 /// \endcode
-/// \par Cost  bytes that leave a rank: 8 for each expert that lives elsewhere, 4 for each pair
-/// whose
-///            expert does, and the columns; see docs/distributed.md
+/// \par Cost  bytes that leave a rank: 8 for each expert that lives elsewhere, 4 for each pair of
+///            such an expert, and the columns; see docs/distributed.md
 /// \tparam S  float or double
 template <class S>
 class ColumnTransport {
  public:
   /// \brief Tells every owner how many columns will come and of which samples, and makes the plan
-  /// of those that come here. \param plan             of the samples here, without padding
-  /// (column_multiple 1) \param shares           per rank, the experts that live there: 0..n-1 in
-  /// the order of ranks \param first_sample     number of the first sample here in the whole batch
+  /// of those that come here.
+  /// \param plan             of the samples here, without padding (column_multiple 1)
+  /// \param shares           per rank, the experts there: 0..n-1 in the order of ranks
+  /// \param first_sample     number of the first sample here in the whole batch
   /// \param num_samples      of the whole batch
   /// \param column_multiple  of the experts, see ExpertBank::column_multiple()
   /// \throws std::invalid_argument if the plan is padded, or of other experts

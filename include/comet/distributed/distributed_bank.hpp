@@ -103,7 +103,7 @@ class DistributedBank {
   [[nodiscard]] std::span<E> experts() noexcept {
     return bank_ ? std::span<E>(bank_->experts()) : std::span<E>();
   }
-  /// Number of tensors of the experts that live here: all that there are. \see SpreadOverRanks
+  /// Number of tensors of the experts that live here: all that there are. \see OwnsTensors
   [[nodiscard]] Index num_own_tensors() const { return bank_ ? count_tensors(*bank_) : 0; }
 
   /// \brief outputs = what the experts make of their columns, without dropout.

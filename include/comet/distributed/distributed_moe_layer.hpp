@@ -58,8 +58,9 @@ namespace comet {
 ///     adam.step(layer, pass);
 ///   });
 /// \endcode
-/// \par Cost     that of a MoeLayer on the pairs whose experts live here; bytes:
-/// docs/distributed.md \par Threads  one thread a rank calls; the pass's pool spreads its work
+/// \par Cost     that of a MoeLayer on the pairs whose experts live here; bytes are in
+///               docs/distributed.md
+/// \par Threads  one thread a rank calls; the pass's pool spreads its work
 /// \tparam C     a Communicator
 /// \tparam G     a RoutingGate whose rows do not depend on their batch
 /// \tparam E     a TrainableExpert
@@ -98,6 +99,7 @@ class DistributedMoeLayer {
                       "the rows of the gate depend on their batch, of which a rank has a piece");
     }
     check_replicated(world, *this, where);
+    check_replicated_state(world, gates_, "DistributedMoeLayer: the gates");
   }
   /// \brief The same for one task.
   DistributedMoeLayer(C& world, G gate, std::vector<E> experts)
@@ -124,7 +126,7 @@ class DistributedMoeLayer {
   /// The experts that live here.
   [[nodiscard]] std::span<E> experts() noexcept { return bank_.experts(); }
   /// Number of tensors of the experts that live here: the first that visit() comes to.
-  /// \see SpreadOverRanks
+  /// \see OwnsTensors
   [[nodiscard]] Index num_own_tensors() const { return bank_.num_own_tensors(); }
 
   /// \brief y = the mixtures of all tasks, without dropout or noise.
@@ -236,8 +238,8 @@ class DistributedMoeLayer<C, G, E>::Workspace {
   const DistributedMoeLayer* filled_by_ = nullptr;      // the forward() that backward() may follow
 };
 
-/// What predict() and forward() have in common. \param route  route(task, samples), the samples
-/// numbered as in the whole batch
+/// What predict() and forward() have in common: route(task, samples) is given samples that are
+/// numbered as in the whole batch.
 template <Communicator C, class G, class E>
 template <class Route, class Run>
 void DistributedMoeLayer<C, G, E>::run(const char* where, const Samples<S>& samples,

@@ -21,11 +21,10 @@
 
 namespace comet {
 
-/// \brief A part that is spread over ranks: the first num_own_tensors() of the tensors that it
-/// visits are this rank's alone, the others are on all ranks. Parts of any other kind are on all
-/// ranks.
+/// \brief A part of which a rank has something alone: the first num_own_tensors() of the tensors
+/// that it visits. The others, and those of parts of any other kind, are on all ranks.
 template <class P>
-concept SpreadOverRanks = Parametric<P> && requires(const P& part) {
+concept OwnsTensors = Parametric<P> && requires(const P& part) {
   { part.num_own_tensors() } -> std::convertible_to<Index>;
 };
 
@@ -38,7 +37,7 @@ void for_each_ownership(const Part& part, F& f) {
     for (const auto& each : part) for_each_ownership(each, f);
   } else if constexpr (is_parameter<Part>) {
     f(false);
-  } else if constexpr (SpreadOverRanks<Part>) {
+  } else if constexpr (OwnsTensors<Part>) {
     const Index own = part.num_own_tensors(), all = count_tensors(part);
     for (Index i = 0; i < all; ++i) f(i < own);
   } else if constexpr (Parametric<Part>) {
@@ -69,6 +68,34 @@ template <class Model>
   const auto add = [&own](bool is_own) { own.push_back(std::uint8_t(is_own)); };
   detail::for_each_ownership(model, add);
   return own;
+}
+
+/// \brief Checks that the state of a part, or of the parts of a range, is the same on every rank,
+/// to the bit: permutations and biases of gates, say. A part without state passes. \throws
+/// std::invalid_argument on every rank, naming the first that differs
+template <Communicator C, class Part>
+void check_replicated_state(C& world, const Part& part,
+                            std::string_view where = "check_replicated_state") {
+  detail::Fingerprint print;
+  const auto add = [&print](const auto& each) {
+    // A part that may be changed is what visit_state() is offered by: its numbers are only read.
+    using Bare = std::remove_cvref_t<decltype(each)>;
+    if constexpr (Stateful<Bare>)
+      const_cast<Bare&>(each).visit_state([&print](const ParameterName& name, auto values) {
+        const std::string text = name.str();
+        print.add(text.data(), text.size());
+        print.add(values.data(), values.size_bytes());
+      });
+  };
+  if constexpr (std::ranges::range<Part>) {
+    for (const auto& each : part) add(each);
+  } else {
+    add(part);
+  }
+  const auto all = all_gather(world, print.value());
+  for (std::size_t r = 1; r < all.size(); ++r)
+    if (all[r] != all[0]) [[unlikely]]
+      detail::raise(where, "the state of rank " + std::to_string(r) + " is not that of rank 0");
 }
 
 /// \brief Checks that what every rank has of a model is the same on every rank, to the bit: after

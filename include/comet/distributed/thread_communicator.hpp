@@ -64,7 +64,7 @@ class ThreadMeeting {
   }
 
   /// The rank makes no further call, by an error or because it is done.
-  void end(Index rank, std::exception_ptr error) {
+  void end(Index rank, const std::exception_ptr& error) {
     const std::lock_guard lock(mutex_);
     states_[std::size_t(rank)] = State::ended;
     if (error && !first_error_) {

@@ -27,11 +27,11 @@ namespace detail {
 template <class Tables>
 std::string emitted_title(const FrozenGate<Tables>& frozen) {
   using S = typename Tables::Scalar;
-  const char* gate = std::is_same_v<Tables, CometTables<S>>  ? "a COMET gate"
-                     : std::is_same_v<Tables, TopKTables<S>> ? "a Top-k gate"
-                                                             : "a DSelect-k gate";
-  return std::string("Routing of one sample by ") + gate + ": " +
-         std::to_string(frozen.input_dim()) + " inputs, " + std::to_string(frozen.num_experts()) +
+  std::string gate = "a DSelect-k gate";
+  if constexpr (std::is_same_v<Tables, CometTables<S>>) gate = "a COMET gate";
+  if constexpr (std::is_same_v<Tables, TopKTables<S>>) gate = "a Top-k gate";
+  return "Routing of one sample by " + gate + ": " + std::to_string(frozen.input_dim()) +
+         " inputs, " + std::to_string(frozen.num_experts()) +
          " experts, k = " + std::to_string(frozen.tables().k);
 }
 

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdint>
+#include <initializer_list>
 #include <string_view>
 #include <type_traits>
 #include <utility>
@@ -26,17 +27,20 @@ class StoredAffine {
   /// \param weight  d x m    \param bias  m x 1
   StoredAffine(const Matrix<S>& weight, const Matrix<S>& bias, Activation activation,
                Storage storage)
-      : activation_(activation), bias_({bias.rows()}) {
+      : input_dim_(weight.rows()),
+        output_dim_(weight.cols()),
+        activation_(activation),
+        bias_(kept<S>(bias, {bias.rows()})) {
     constexpr std::string_view where = "freeze";
     check_finite<S>(where, "weight", weight);
     check_finite<S>(where, "bias", bias);
-    bias_ = bias;
+    const std::initializer_list<Index> shape = {weight.cols(), weight.rows()};
     switch (storage) {
       case Storage::full:
-        keep<S>(weight);
+        weight_ = kept<S>(weight, shape);
         break;
       case Storage::bf16:
-        keep<Bfloat16>(weight.template cast<float>().template cast<Bfloat16>());
+        weight_ = kept<Bfloat16>(weight.template cast<float>().template cast<Bfloat16>(), shape);
         break;
       case Storage::int8:
         quantize(weight);
@@ -44,8 +48,8 @@ class StoredAffine {
     }
   }
 
-  [[nodiscard]] Index input_dim() const { return dim(true); }    // d
-  [[nodiscard]] Index output_dim() const { return dim(false); }  // m
+  [[nodiscard]] Index input_dim() const { return input_dim_; }    // d
+  [[nodiscard]] Index output_dim() const { return output_dim_; }  // m
   [[nodiscard]] Activation activation() const { return activation_; }
   [[nodiscard]] Storage storage() const { return Storage(weight_.index()); }
   [[nodiscard]] const Matrix<S>& bias() const { return bias_; }
@@ -82,10 +86,10 @@ class StoredAffine {
 
  private:
   template <class W, class Values>
-  void keep(const Values& values) {
-    Parameter<W> weight(values.rows(), values.cols());
-    weight = values;
-    weight_ = std::move(weight);
+  static Parameter<W> kept(const Values& values, std::initializer_list<Index> shape) {
+    Parameter<W> parameter(shape);
+    parameter = values;
+    return parameter;
   }
 
   /// The largest weight of an output is 127 scales, so that none is cut off.
@@ -103,10 +107,8 @@ class StoredAffine {
     weight_ = std::move(numbers);
   }
 
-  [[nodiscard]] Index dim(bool input) const {
-    return with_weight([&](const auto& weight) { return input ? weight.rows() : weight.cols(); });
-  }
-
+  Index input_dim_;
+  Index output_dim_;
   Activation activation_;
   std::variant<Parameter<S>, Parameter<Bfloat16>, Parameter<std::int8_t>> weight_;  // by Storage
   Parameter<S> scale_;  // m with Storage::int8

@@ -32,8 +32,7 @@ namespace comet {
 /// \par Cost     hard: the gate's, plus O(entries log entries) per sample; soft: plus n^2
 ///               multiply-adds per sample
 /// \par Threads  const in route(), forward() and backward(); those of the pass are the gate's
-/// \tparam G     a RoutingGate; the wrapper is trainable whether or not the gate is, so that a
-///               search can learn P for a gate without parameters
+/// \tparam G     a RoutingGate, trainable or not: the wrapper is, so that a search can learn P
 /// \see PermutationSearch, SwapSearch, train_with_local_search
 /// \see docs/math.md, equation (29)
 template <class G>
@@ -130,7 +129,7 @@ class PermutedGate {
     relabel(routing, ws, [&](ExpertId slot) { return labels_.expert_of(slot); });
   }
 
-  /// \brief Routes by the soft permutation if there is one, by the permutation otherwise.
+  /// \brief Routes by the soft permutation, refused on several ranks, or else by the permutation.
   void forward(const Samples<S>& samples, Routing<S>& routing, RandomKey key,
                Pass<PermutedGate>& pass) const;
 
@@ -306,6 +305,7 @@ void PermutedGate<G>::forward(const Samples<S>& samples, Routing<S>& routing, Ra
                 "needs forward(samples, routing, key, pass) const, backward(samples, routing, "
                 "dweights, dx, pass) const and regularization(pass) const");
   Workspace& ws = start(pass);
+  if (pass.rank_sum) refuse_soft("PermutedGate::forward on several ranks");
   if (!labels_.is_shared()) {
     if constexpr (SelectorGate<G>) gate_.forward_slots(samples, ws.slots_, key, ws.inner_);
   } else if constexpr (TrainableGate<G>) {

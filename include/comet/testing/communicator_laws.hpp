@@ -206,8 +206,7 @@ namespace comet::testing {
 
 /// \brief Checks the laws that every communicator must obey; every rank runs it:
 ///
-///     for (const auto& broken : comet::testing::check_communicator_laws(world)) std::cout <<
-///     broken;
+///     for (const auto& broken : testing::check_communicator_laws(world)) std::cout << broken;
 ///
 /// - Ranks are numbered 0..size()-1.
 /// - all_to_all, all_gather and broadcast bring everything where it belongs, whatever the sizes:

@@ -32,7 +32,9 @@ struct GateLawOptions {
   Index max_active = 0;             ///< entries per row; 0 takes gate.max_active()
   bool sums_to_one = true;          ///< false if weights may sum to less than 1
   bool at_most_one = true;          ///< false if weights may sum to more than 1
-  bool any_size = true;     ///< false if batches have to be of num_samples: leaves others out
+  bool any_size = true;  ///< false if batches have to be of num_samples: leaves others out
+  /// Try batches of which ranks have pieces; false for a gate that is for one process.
+  bool shared_batch = true;
   bool differences = true;  ///< compare gradients with differences: 2 forward passes a parameter
   /// Try what has to be refused: wrong sizes, nan, a backward() without its forward(). A gate that
   /// does not check may read beyond its memory then: false leaves these laws out.

@@ -9,6 +9,7 @@
 #include <comet/core/parameters.hpp>
 #include <comet/gates/any.hpp>
 #include <comet/testing/detail/routing_laws.hpp>
+#include <comet/testing/detail/sharing_laws.hpp>
 #include <comet/testing/detail/training_laws.hpp>
 #include <comet/testing/gate_law_options.hpp>
 
@@ -24,6 +25,7 @@ testing::GateLawOptions<To> without_relabel(const testing::GateLawOptions<From>&
           .sums_to_one = from.sums_to_one,
           .at_most_one = from.at_most_one,
           .any_size = from.any_size,
+          .shared_batch = from.shared_batch,
           .differences = from.differences,
           .misuse = from.misuse,
           .seed = from.seed,
@@ -36,8 +38,10 @@ std::vector<testing::BrokenLaw> check_laws(const G& gate, const testing::GateLaw
   std::vector<testing::BrokenLaw> broken;
   RoutingLaws<G>(gate, options, broken).check();
   if constexpr (TrainableGate<G>)
-    if (trains && (broken.empty() || broken.front().law != law_of_entries))
+    if (trains && (broken.empty() || broken.front().law != law_of_entries)) {
       TrainingLaws<G>(gate, options, broken).check();
+      if (broken.empty()) SharingLaws<G>(gate, options, broken).check();
+    }
   return broken;
 }
 
@@ -59,7 +63,8 @@ namespace comet::testing {
 ///   forward().
 /// - For a TrainableGate: forward() is a function of its key; gradients are added, have the same
 ///   bits for any number of threads and agree with differences (in double); dx is optional; inputs
-///   are left alone.
+///   are left alone; pieces of a batch that ranks share have the whole batch's rows, gradients and
+///   penalty.
 /// - Where options give the means: relabelling experts moves weights, second calls do not allocate.
 ///
 /// A law that throws counts as broken. Inputs are random, so that ties and kinks are improbable.

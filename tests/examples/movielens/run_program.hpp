@@ -56,7 +56,7 @@ class SmallTraining : public programs::test::Trainings {
                      "--search-epochs=2",
                      "--quiet"};
     all.insert(all.end(), more.begin(), more.end());
-    return all;
+    return programs::test::last_of_each(all);
   }
   [[nodiscard]] Outcome train(const std::string& name, const Arguments& more = {}) const {
     return run_program(arguments(name, more));

@@ -1,4 +1,6 @@
 // SPDX-License-Identifier: MIT
+#include <sys/stat.h>
+
 #include <filesystem>
 #include <sstream>
 #include <string>
@@ -58,7 +60,7 @@ class Training {
                                           "--learning-rate",
                                           "0.01"};
     arguments.insert(arguments.end(), more.begin(), more.end());
-    return run_program(arguments, terminal);
+    return run_program(programs::test::last_of_each(arguments), terminal);
   }
 
  private:
@@ -89,8 +91,9 @@ TEST_CASE("movielens train: writes metrics, result and table", "[movielens][prog
     const Outcome outcome = training.train({"--gate", gate}, gate);
     INFO(outcome.err);
     REQUIRE(outcome.code == 0);
-    CHECK(lines_in(outcome.out) == 2);
-    CHECK_THAT(outcome.out, Catch::Contains("\n" + gate));
+    CHECK(lines_in(outcome.out) == 3);
+    CHECK_THAT(outcome.out, Catch::StartsWith("data: synthetic, NOT MovieLens: 30 users") &&
+                                Catch::Contains("\n" + gate));
     const std::size_t notes = outcome.err.find("\nnote: ") == std::string::npos ? 0 : 1;
     CHECK(lines_in(outcome.err) == 2 + 3 + notes);  // data, gate, epochs
     CHECK_THAT(outcome.err, Catch::Contains("synthetic, NOT MovieLens: 30 users"));
@@ -236,6 +239,12 @@ TEST_CASE("movielens: bad options end with 2 and one line", "[movielens][program
   }
   CHECK(run_program({}).code == 2);
   CHECK(run_program({"train"}).code == 2);
+  using programs::movielens::test::Program;
+  const auto refused_of_two = programs::test::check_refused<Program>;
+  refused_of_two({"train", "--data=nowhere", "--data=" + training.data()}, "--data is given twice");
+  refused_of_two({"train", "--data=a", "--k=1", "--k", "2", "--k=3"}, "--k is given 3 times");
+  refused_of_two({"train", "--data=a", "--task-weights=1,1", "--task-weights=1,2"},
+                 "--task-weights has 4 values, expected 2");
   CHECK(run_program({"fly"}).code == 2);
 }
 
@@ -249,6 +258,13 @@ TEST_CASE("movielens: bad data end with 2, one line and no output", "[movielens]
   };
   const TemporaryDirectory& directory = training.directory();
   refused(directory.path() / "none", ": cannot be opened: No such file or directory");
+  // A pipe that is named is read; one that lies in a folder would be waited for.
+  std::filesystem::create_directory(directory.path() / "pipes");
+  REQUIRE(::mkfifo((directory.path() / "pipes" / "ratings.csv").c_str(), 0600) == 0);
+  const Outcome pipe = training.train({"--data", (directory.path() / "pipes").string()});
+  CHECK(pipe.code == 2);
+  CHECK(pipe.err == "movielens: " + (directory.path() / "pipes" / "ratings.csv").string() +
+                        ": is not a regular file\n");
   refused(directory.write("ratings", ""), ": no ratings in it");
   refused(directory.write("ratings", "1,1,3,0\n1,2,x,0\n"),
           ":2: the rating is \"x\", expected a number from 0.5 to 5");
@@ -256,6 +272,13 @@ TEST_CASE("movielens: bad data end with 2, one line and no output", "[movielens]
           ": one user only, at least 2 are needed");
   refused(directory.write("ratings", "1,1,3,0\n2,2,3,0\n"),
           ": 2 ratings and 2 unrated pairs are too few to split into train, validation and test");
+}
+
+TEST_CASE("movielens train: kept out of a folder, or diverging, it leaves what is said",
+          "[movielens][program][error]") {
+  const programs::movielens::test::SmallTraining training;
+  programs::test::check_kept_out_and_diverging<programs::movielens::test::Program>(
+      training.out("a"), training.arguments("a", {"--learning-rate=1e30"}));
 }
 
 TEST_CASE("movielens: an OUT that cannot be written", "[movielens][program][error]") {
@@ -292,7 +315,8 @@ TEST_CASE("movielens --help: on standard output, with success", "[movielens][pro
     CHECK(outcome.err.empty());
     CHECK(lines_in(outcome.out) > 5);
   }
-  CHECK_THAT(run_program({"train", "--help"}).out, Catch::Contains("--entropy"));
+  CHECK_THAT(run_program({"train", "--help"}).out,
+             Catch::Contains("--entropy") && Catch::Contains("negatives"));
 }
 
 TEST_CASE("movielens compare: every gate with every search in one table", "[movielens][program]") {
@@ -347,7 +371,17 @@ TEST_CASE("movielens compare: every gate with every search in one table", "[movi
     if (row.at("gate") == "hash") CHECK(experts == Approx(1));
     if (row.at("gate") == "softmax") CHECK(experts == Approx(5));
   }
-  CHECK(lines_in(content_of(training.out() / "compare.md")) == 2 + 15);
+  CHECK(lines_in(content_of(training.out() / "compare.md")) == 2 + 2 + 15);
+  CHECK_THAT(content_of(training.out() / "compare.md"),
+             Catch::StartsWith("data: synthetic, NOT MovieLens"));
+  {
+    const auto held = programs::FileLock::try_for(training.out() / "lock");
+    const Outcome second = run_program(arguments);
+    CHECK(second.code == 2);
+    CHECK(second.err == "movielens: " + training.out().string() +
+                            ": another comparison is under way in it; give each an --out of its "
+                            "own\n");
+  }
 
   // Nothing is trained again: times would differ.
   std::vector<std::string> again = arguments;
@@ -364,7 +398,9 @@ TEST_CASE("movielens compare: refuses what does not exist before it reads anythi
   for (const std::vector<std::string>& wrong :
        {std::vector<std::string>{"--gates", "comet,nearest"},
         std::vector<std::string>{"--local-searches", "genetic"},
-        std::vector<std::string>{"--seeds", "1,-2"},
+        std::vector<std::string>{"--gates", "comet,top_k,comet"},
+        std::vector<std::string>{"--local-searches", "none,none"},
+        std::vector<std::string>{"--seeds", "1,2,1"}, std::vector<std::string>{"--seeds", "1,-2"},
         std::vector<std::string>{"--search-temperatures", "1e-7,1e-3"}}) {
     std::vector<std::string> arguments = {"compare", "--data", "missing", "--out",
                                           training.out().string()};

@@ -154,6 +154,9 @@ TEST_CASE("movielens report: pictures of a training and of a search", "[movielen
   CHECK(run_program({"budget", trials, trials, "--out", budget.string()}).code == 2);
   const Outcome no_resamples = run_program({"budget", trials, "--resamples", "0"});
   CHECK(no_resamples.code == 2);
+  for (const std::string target : {"nan", "inf"})
+    CHECK_THAT(run_program({"budget", trials, "--target=" + target, "--out", budget.string()}).err,
+               Catch::Contains("--target is " + target + ", expected a finite number"));
   CHECK(no_resamples.err == "movielens: --resamples is 0, expected at least 1\n");
 }
 
@@ -173,6 +176,22 @@ TEST_CASE("draw: without gnuplot, one sentence and the data", "[movielens][repor
   CHECK(content_of(directory.path() / "a.tsv") == "1\t2\n");
   CHECK(content_of(directory.path() / "b.tsv") == "3\t4\n");
   CHECK_THAT(content_of(directory.path() / "b.gp"), Catch::Contains("plot 'b.tsv'"));
+}
+
+TEST_CASE("draw: a picture that gnuplot leaves empty is none", "[movielens][report]") {
+  if (!has_gnuplot()) return;
+  const TemporaryDirectory directory;
+  std::ostringstream out;
+  std::ostringstream err;
+  // More pixels than its library draws.
+  const std::vector<bool> drawn = programs::draw(
+      {{.name = "a", .data = "1\t2\n", .commands = "plot 'a.tsv'", .width = 90, .height = 50000},
+       {.name = "b", .data = "3\t4\n", .commands = "plot 'b.tsv'"}},
+      directory.path(), {.out = out, .err = err});
+  CHECK(drawn == std::vector<bool>{false, true});
+  CHECK(err.str() == "gnuplot could not draw " + (directory.path() / "a.gp").string() + "\n");
+  CHECK_FALSE(std::filesystem::exists(directory.path() / "a.png"));
+  CHECK(std::filesystem::file_size(directory.path() / "b.png") > 0);
 }
 
 TEST_CASE("movielens report: a folder with nothing to draw", "[movielens][report][error]") {

@@ -144,6 +144,30 @@ TEST_CASE("movielens evaluate and recommend: what they refuse", "[movielens][eva
           "is a model of other users or items");
   refused({"recommend", "--model=" + training.model("out"), data, "--user=1", "--top=0"},
           "--top is 0, expected at least 1");
+  const std::string broken = training.out("broken").string();
+  for (const Arguments& arguments : {Arguments{"evaluate", "--model=" + broken, data},
+                                     Arguments{"recommend", "--model=" + broken, data, "--user=1"}})
+    programs::test::check_nan_model_refused<Program>(training.model("out"), broken, arguments);
+}
+
+TEST_CASE("movielens evaluate: other ratings than those of the training, with a note",
+          "[movielens][evaluate]") {
+  const SmallTraining training;
+  REQUIRE(training.train("out").code == 0);
+  const Arguments arguments = {"evaluate", "--model=" + training.model("out"),
+                               "--data=" + training.data(), "--json"};
+  const Outcome same = run_program(arguments);
+  CHECK(same.err.empty());
+  CHECK(Json::parse(same.out).at("is_of_training") == true);
+  const std::string file = training.data() + "/ratings.csv";
+  std::string ratings = content_of(file);
+  ratings.replace(ratings.find(".0,"), 2, ".5");
+  std::ofstream(file) << ratings;
+  const Outcome changed = run_program(arguments);
+  CHECK(changed.code == 0);
+  CHECK(lines_of(changed.err).size() == 1);
+  CHECK_THAT(changed.err, Catch::Contains(" is not what the model was trained on"));
+  CHECK(Json::parse(changed.out).at("is_of_training") == false);
 }
 
 TEST_CASE("movielens recommend: what the user has not rated, best first, and why",

@@ -189,7 +189,7 @@ TEST_CASE("movielens train: SIGTERM and Ctrl-C end with 130, a checkpoint and on
     const Outcome other = training.train(name, more);
     CHECK(other.code == 2);
     CHECK(other.err == "movielens: " + (directory / "checkpoint.safetensors").string() +
-                           ": is of a training with another learning_rate: 0.01 there, 0.02 "
+                           ": is of another training: learning_rate: 0.01 there, 0.02 "
                            "here\n");
 
     more = options;
@@ -204,7 +204,7 @@ TEST_CASE("movielens train: SIGTERM and Ctrl-C end with 130, a checkpoint and on
     const Outcome longer = training.train(name, more);
     CHECK(longer.code == 2);
     CHECK(longer.err == "movielens: " + (directory / "result.json").string() +
-                            ": is of a training with another epochs: 12 there, 13 here; another "
+                            ": is of another training: epochs: 12 there, 13 here; another "
                             "--out keeps it, without --resume it is replaced\n");
     CHECK(content_of(directory / "model.safetensors") == ended_model);
   }

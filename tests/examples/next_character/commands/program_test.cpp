@@ -238,7 +238,7 @@ TEST_CASE("next_character train --resume: another text of the same name and leng
   std::ofstream(file) << text;
   const Outcome outcome = training.train("a", {"--data=" + file, "--resume"});
   CHECK(outcome.code == 2);
-  CHECK_THAT(outcome.err, Catch::Contains("another content"));
+  CHECK_THAT(outcome.err, Catch::Contains("is of another training: content: "));
 }
 
 TEST_CASE("next_character: bad input ends with 2 and one line", "[next_character][error]") {
@@ -275,4 +275,56 @@ TEST_CASE("next_character: bad input ends with 2 and one line", "[next_character
   refused({"evaluate", model, "--data=" + training.data(), "--endings=.c"}, "holds no file");
   programs::test::check_cut_model_refused<Program>(training.model("a"), broken,
                                                    {"sample", "--model=" + broken});
+  for (const Arguments& arguments :
+       {Arguments{"sample", "--model=" + broken},
+        Arguments{"evaluate", "--model=" + broken, "--data=" + training.data()}})
+    programs::test::check_nan_model_refused<Program>(training.model("a"), broken, arguments);
+  refused({"evaluate", model, "--data=" + training.data(), "--threads=-1"},
+          "--threads is -1, expected from 0 to 1024");
+  refused({"train", "--steps=1", "--steps=2"}, "--steps is given twice");
+  CHECK_THAT(run_program({"train", "--help"}).out, !Catch::Contains("negatives"));
+}
+
+TEST_CASE("next_character train: kept out of a folder, or diverging, it leaves what is said",
+          "[next_character][error]") {
+  const SmallTraining training;
+  programs::test::check_kept_out_and_diverging<Program>(
+      training.out("a"),
+      training.small("train", "a", {"--learning-rate=1e30", "--clip-norm=1e30"}));
+}
+
+TEST_CASE("next_character tune: a window that no part has is refused before anything is made",
+          "[next_character][error]") {
+  const SmallTraining training;
+  const std::string space = training.out("space.json").string();
+  std::ofstream(space) << R"({"window": {"categorical": [6, 20000]}})";
+  Arguments arguments = training.small(
+      "tune", "", {"--space=" + space, "--trials=9", "--results=" + training.out("r").string()});
+  std::erase_if(arguments, [](const std::string& argument) {
+    return argument.starts_with("--out") || argument.starts_with("--window") ||
+           argument == "--quiet";
+  });
+  programs::test::check_refused<Program>(arguments, "--window is 20000, expected less than the ");
+  CHECK_FALSE(std::filesystem::exists(training.out("r")));
+}
+
+TEST_CASE("next_character evaluate: another text than the training's, with a note",
+          "[next_character]") {
+  const SmallTraining training;
+  REQUIRE(training.train("a").code == 0);
+  const auto evaluate = [&](const std::string& split) {
+    return run_program({"evaluate", "--model=" + training.model("a"), "--data=" + training.data(),
+                        "--split=" + split, "--json"});
+  };
+  CHECK(evaluate("test").err.empty());
+  CHECK(Json::parse(evaluate("test").out)["is_of_training"] == true);
+  const auto file = std::filesystem::path(training.data()) / "1.py";
+  std::string text = content_of(file);
+  std::swap(text[4], text[5]);
+  std::ofstream(file) << text;
+  const Outcome changed = evaluate("test");
+  CHECK(changed.code == 0);
+  CHECK_THAT(changed.err, Catch::Contains(" is not what the model was trained on"));
+  CHECK(Json::parse(changed.out)["is_of_training"] == false);
+  CHECK(evaluate("all").err.empty());  // is asked of any text
 }

@@ -171,8 +171,60 @@ TEST_CASE("two_pictures: bad input ends with 2 and one line", "[two_pictures][er
   REQUIRE(training.train("a").code == 0);
   const std::string model = "--model=" + training.model("a"), data = "--data=" + training.data();
   refused({"show", model, data, "--count=0", out}, "--count is 0, expected at least 1");
+  refused({"show", model, data, "--count=61", out}, "--count is 61, expected at most 60, as many");
+  for (const std::string command : {"show", "evaluate"})
+    refused({command, model, data, "--threads=-1"}, "--threads is -1, expected from 0 to 1024");
+  refused({"train", data, data, out}, "--data is given twice, expected once");
   refused({"evaluate", model, data, "--second-data=" + training.data()}, "is a model of 36 x 36");
   const std::string broken = training.out("broken").string();
   programs::test::check_cut_model_refused<Program>(training.model("a"), broken,
                                                    {"evaluate", "--model=" + broken, data});
+  programs::test::check_nan_model_refused<Program>(training.model("a"), broken,
+                                                   {"evaluate", "--model=" + broken, data});
+  programs::test::write_changed_model(training.model("a"), broken, R"(\"partners\":1,)",
+                                      R"(\"partners\":1000000000,)");
+  refused({"evaluate", "--model=" + broken, data}, broken +
+                                                       ": its description of the model is "
+                                                       "damaged: --partners is 1000000000");
+}
+
+TEST_CASE("two_pictures train: kept out of a folder, or diverging, it leaves what is said",
+          "[two_pictures][error]") {
+  const SmallTraining training;
+  programs::test::check_kept_out_and_diverging<Program>(
+      training.out("a"), training.small("train", "a", {"--learning-rate=1e30"}));
+}
+
+TEST_CASE("two_pictures tune: what no trial can have is refused before anything is made",
+          "[two_pictures][error]") {
+  const SmallTraining training;
+  const std::string space = training.out("space.json").string();
+  std::ofstream(space) << R"({"kernel": {"categorical": [5, 20]}})";
+  Arguments arguments = training.small(
+      "tune", "", {"--space=" + space, "--trials=9", "--results=" + training.out("r").string()});
+  std::erase_if(arguments, [](const std::string& argument) {
+    return argument.starts_with("--out") || argument == "--quiet";
+  });
+  programs::test::check_refused<Program>(arguments, "--kernel is 20, expected at most 11");
+  CHECK_FALSE(std::filesystem::exists(training.out("r")));
+}
+
+TEST_CASE("two_pictures: made-up pictures are said to be, and others than the training's",
+          "[two_pictures]") {
+  const SmallTraining training;
+  const std::string data = training.out("synthetic").string();
+  REQUIRE(run_program({"synthesize", data, "--pictures=100", "--test=40"}).code == 0);
+  const Outcome trained = training.train("a", {"--data=" + data});
+  CHECK_THAT(trained.out, Catch::StartsWith("data: synthetic, NOT MNIST: 100 and 40 digits"));
+  CHECK_THAT(training.result("a")["source"].get<std::string>(),
+             Catch::StartsWith("synthetic, NOT MNIST"));
+  const auto evaluate = [&](const std::string& pictures) {
+    return run_program(
+        {"evaluate", "--model=" + training.model("a"), "--data=" + pictures, "--json"});
+  };
+  const Outcome same = evaluate(data), other = evaluate(training.data());
+  CHECK(same.err.empty());
+  CHECK(Json::parse(same.out)["is_of_training"] == true);
+  CHECK_THAT(other.err, Catch::StartsWith("note: made up is not what the model was trained on"));
+  CHECK(Json::parse(other.out)["is_of_training"] == false);
 }

@@ -146,7 +146,9 @@ TEST_CASE("read_dataset: what is wrong with a set is said in one line", "[two_pi
   is_refused(options, folder.string() + ": there is no such folder");
   std::filesystem::create_directories(folder);
   is_refused(options, folder.string() +
-                          ": has no train-images-idx3-ubyte, with a point, or with .gz either");
+                          ": holds no pictures in the format of MNIST: neither "
+                          "train-images-idx3-ubyte nor train-images.idx3-ubyte, nor one of them "
+                          "with .gz");
   const auto few = folder / "few";
   std::filesystem::create_directory(few);
   write_set(few, "", 8, 4);

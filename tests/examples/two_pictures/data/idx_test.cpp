@@ -1,4 +1,6 @@
 // SPDX-License-Identifier: MIT
+#include <sys/stat.h>
+
 #include <cstdint>
 #include <filesystem>
 #include <string>
@@ -100,6 +102,25 @@ TEST_CASE("idx: a packed file that is damaged or cut off", "[two_pictures][data]
   for (std::size_t i = 20; i < 60; ++i) damaged[i] = char(0xff);
   CHECK(refused_as(damaged).starts_with("is a damaged gz file: "));
   CHECK(refused_as(whole.substr(0, 2) + "no gz after all").starts_with("is "));
+  // All pictures are there, the check sum behind them is not.
+  for (const std::size_t missing : {1U, 4U, 8U})
+    CHECK(refused_as(whole.substr(0, whole.size() - missing)) ==
+          "is cut off: the packed file ends in the middle");
+  damaged = whole;
+  damaged[whole.size() - 6] ^= 1;
+  CHECK(refused_as(damaged) == "is a damaged gz file: incorrect data check");
+  for (const std::string& garbage :
+       {std::string("garbage"), std::string(8, '\0'), whole.substr(0, 1)})
+    CHECK(refused_as(whole + garbage).starts_with("is "));
+
+  // Members one behind the other are one file.
+  const Bytes all = idx(0x803, {200, 4, 3}, numbered_pictures(200));
+  write_packed(file, Bytes(all.begin(), all.begin() + 700));
+  const std::string first = content_of(file);
+  write_packed(file, Bytes(all.begin() + 700, all.end()));
+  const std::string both = first + content_of(file);
+  write(file, Bytes(both.begin(), both.end()));
+  CHECK(read_pictures(file).pixels == numbered_pictures(200));
 }
 
 TEST_CASE("idx: a file that is not there, or is a folder", "[two_pictures][data]") {
@@ -107,4 +128,9 @@ TEST_CASE("idx: a file that is not there, or is a folder", "[two_pictures][data]
   CHECK_THROWS_WITH(read_pictures(directory.path() / "none"),
                     Catch::Matchers::EndsWith("cannot be opened: No such file or directory"));
   CHECK_THROWS_WITH(read_pictures(directory.path()), Catch::Matchers::EndsWith("is a folder"));
+  // It would be waited for, or read, without end.
+  const auto pipe = directory.path() / "pipe";
+  REQUIRE(::mkfifo(pipe.c_str(), 0600) == 0);
+  for (const std::filesystem::path& file : {pipe, std::filesystem::path("/dev/zero")})
+    CHECK_THROWS_WITH(read_pictures(file), Catch::Matchers::EndsWith("is not a regular file"));
 }

@@ -1,0 +1,75 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: MIT
+# Runs one benchmark of two commits in turns and prints the times side by side: what a change did to
+# speed, on this machine, whatever else it is doing.
+#   benchmarks/compare_commits.sh A B NAME [FILTER]   benchmarks/NAME_bench.cpp, rows that match FILTER
+# Medians of five rounds of each ($ROUNDS). Both commits are built below build/compare. B may be `here`, the
+# files as they are.
+source "$(dirname "$0")/../scripts/lib.sh"
+
+[ $# -ge 3 ] || {
+  say "usage: benchmarks/compare_commits.sh A B NAME [FILTER]"
+  exit 2
+}
+name=$3 filter=${4:-.}
+[ -e "benchmarks/${name}_bench.cpp" ] || {
+  say "there is no benchmarks/${name}_bench.cpp"
+  exit 2
+}
+require gcc cmake ninja eigen json cli11 zlib benchmark python
+
+# program_of COMMIT: builds the benchmark of a commit, says where it is.
+program_of() {
+  local tree=.
+  if [ "$1" != here ]; then
+    local commit
+    commit=$(git rev-parse --verify --quiet "$1^{commit}") || {
+      say "there is no commit $1"
+      exit 2
+    }
+    tree=build/compare/${commit:0:12}
+    [ -e "$tree" ] || git worktree add --quiet --detach "$tree" "$commit"
+  fi
+  cmake --preset bench -G Ninja -S "$tree" -B "$tree/build/bench" >/dev/null
+  cmake --build "$tree/build/bench" --target "${name}_bench" >/dev/null
+  printf '%s' "$tree/build/bench/bin/${name}_bench"
+}
+say "building $1 and $2"
+a=$(program_of "$1")
+b=$(program_of "$2")
+for program in "$a" "$b"; do
+  [ -n "$("$program" --benchmark_list_tests --benchmark_filter="$filter" 2>/dev/null)" ] || {
+    say "no row of $program matches $filter"
+    exit 2
+  }
+done
+
+results=$(mktemp -d)
+trap 'rm -rf "$results"' EXIT
+for ((round = 1; round <= ${ROUNDS:-5}; ++round)); do
+  say "round $round of ${ROUNDS:-5}"
+  for side in a b; do
+    "${!side}" --benchmark_filter="$filter" --benchmark_out="$results/$side$round.json" \
+      --benchmark_out_format=json >/dev/null 2>&1
+  done
+done
+python3 - "$results" "$1" "$2" <<'END'
+import json
+import pathlib
+import statistics
+import sys
+
+results, names = pathlib.Path(sys.argv[1]), sys.argv[2:]
+times = {side: {} for side in "ab"}
+for side in times:
+    for file in results.glob(side + "*.json"):
+        for run in json.loads(file.read_text())["benchmarks"]:
+            # A benchmark that times a request at a time says so itself.
+            time = run.get("p50_us", run["real_time"])
+            times[side].setdefault(run["name"], []).append(time)
+print(f"| benchmark | {names[0]} | {names[1]} | ratio |\n|---|--:|--:|--:|")
+for name in times["a"]:
+    if name in times["b"]:
+        a, b = (statistics.median(times[side][name]) for side in "ab")
+        print(f"| {name} | {a:.4g} | {b:.4g} | {b / a:.2f} |")
+END

@@ -1,0 +1,179 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include <comet/core/check.hpp>
+#include <comet/core/concepts.hpp>
+#include <comet/core/gradients.hpp>
+#include <comet/core/pass.hpp>
+#include <comet/core/random.hpp>
+#include <comet/core/rank_sum.hpp>
+#include <comet/core/routing.hpp>
+#include <comet/core/samples.hpp>
+#include <comet/core/types.hpp>
+#include <comet/distributed/tree_sum.hpp>
+#include <comet/gates/capabilities.hpp>
+
+namespace comet {
+
+/// \brief A gate that trains on its batch block by block and adds the blocks' gradients up in a
+/// tree: for the same bits on any number of ranks.
+///
+/// A batch of B samples in 8 blocks has the same gradients, to the bit, in one process
+/// (`BlockwiseGate(gate, 8)`), on two ranks (`BlockwiseGate(gate, 4)` on each, B / 2 samples), on
+/// four and on eight, if ranks are added in SumOrder::tree. Rows are those of the gate.
+///
+/// Penalties on a mean over the batch are no sums over blocks: a gate that has one is refused.
+///
+/// \par Cost     that of the gate, and two passes over its gradients a block
+/// \par Threads  as the gate
+/// \tparam G     a TrainableGate whose rows do not depend on their batch
+/// \see DistributedMoeLayer, reduce_gradients, TreeSum
+template <class G>
+class BlockwiseGate {
+  static_assert(TrainableGate<G>, "comet::BlockwiseGate: the gate has to train (TrainableGate)");
+
+ public:
+  using Scalar = typename G::Scalar;  ///< float or double.
+  using S = Scalar;                   ///< Short for Scalar.
+
+  /// \brief Scratch: that of the gate, for every block.
+  class Workspace {
+    friend class BlockwiseGate;
+
+    std::vector<Pass<G>> passes_;       // per block
+    std::vector<Routing<S>> routings_;  // likewise
+    std::vector<std::int32_t> sizes_;   // of rows
+    Gradients<S> gradients_;            // of one block
+    TreeSum<S> sum_;
+    Index num_samples_ = -1;  // of the forward() that backward() may follow
+  };
+
+  /// \param num_blocks  a power of two
+  /// \throws std::invalid_argument if it is not, or rows of the gate depend on their batch
+  BlockwiseGate(G gate, Index num_blocks) : gate_(std::move(gate)), num_blocks_(num_blocks) {
+    constexpr const char* where = "BlockwiseGate";
+    if (num_blocks < 1 || (num_blocks & (num_blocks - 1)) != 0)
+      detail::raise(where, "num_blocks", num_blocks, "a power of two");
+    if (comet::depends_on_batch(gate_))
+      detail::raise(where, "the rows of the gate depend on their batch");
+  }
+
+  /// Number of experts n.
+  [[nodiscard]] Index num_experts() const { return gate_.num_experts(); }
+  /// Longest row that route() can give.
+  [[nodiscard]] Index max_active() const { return gate_.max_active(); }
+  /// Number of blocks that a batch is cut into.
+  [[nodiscard]] Index num_blocks() const noexcept { return num_blocks_; }
+  /// The gate inside.
+  [[nodiscard]] const G& gate() const noexcept { return gate_; }
+  /// The gate inside.
+  [[nodiscard]] G& gate() noexcept { return gate_; }
+
+  /// \brief As the gate does. \see RoutingGate
+  void route(const Samples<S>& samples, Routing<S>& routing, Pass<BlockwiseGate>& pass) const {
+    pass.workspace.num_samples_ = -1;
+    pass.workspace.passes_.resize(std::size_t(num_blocks_));
+    pass.workspace.passes_.front().run_in(pass);
+    gate_.route(samples, routing, pass.workspace.passes_.front());
+  }
+  /// \brief As the gate does, block by block. \see TrainableGate
+  /// \throws std::invalid_argument if the number of samples is no multiple of num_blocks(), or the
+  ///         gate has a penalty
+  void forward(const Samples<S>& samples, Routing<S>& routing, RandomKey key,
+               Pass<BlockwiseGate>& pass) const {
+    auto& ws = pass.workspace;
+    ws.num_samples_ = -1;
+    if (samples.size() % num_blocks_ != 0) [[unlikely]]
+      detail::raise("BlockwiseGate::forward", "x.cols()", samples.size(),
+                    "a multiple of num_blocks = " + std::to_string(num_blocks_));
+    ws.passes_.resize(std::size_t(num_blocks_));
+    ws.routings_.resize(std::size_t(num_blocks_));
+    ws.sizes_.clear();
+    for (std::size_t block = 0; block < ws.passes_.size(); ++block) {
+      Pass<G>& inner = ws.passes_[block];
+      inner.run_in(pass);
+      inner.rank_sum = RankSum(nullptr, refuse);
+      gate_.forward(piece(samples, Index(block)), ws.routings_[block], key, inner);
+      const Routing<S>& rows = ws.routings_[block];
+      for (Index b = 0; b < rows.num_samples(); ++b)
+        ws.sizes_.push_back(std::int32_t(rows.experts(b).size()));
+    }
+    routing.resize(ws.sizes_);
+    std::ptrdiff_t entry = 0;
+    for (const Routing<S>& rows : ws.routings_) {
+      std::ranges::copy(rows.experts(), routing.experts().begin() + entry);
+      std::ranges::copy(rows.weights(), routing.weights().begin() + entry);
+      entry += rows.num_entries();
+    }
+    ws.num_samples_ = samples.size();
+  }
+  /// \brief Adds the gradients of all blocks. \see TrainableGate
+  /// \throws std::invalid_argument if the pass holds no forward() of this batch
+  void backward(const Samples<S>& samples, const Routing<S>& routing, std::span<const S> dweights,
+                MatrixView<S> dx, Pass<BlockwiseGate>& pass) const {
+    auto& ws = pass.workspace;
+    detail::check_backward("BlockwiseGate::backward", samples, routing, dweights, dx,
+                           ws.num_samples_);
+    if (ws.gradients_.size() == 0) ws.gradients_ = Gradients<S>(*this);
+    const Index size = samples.size() / num_blocks_;
+    std::size_t entry = 0;
+    for (std::size_t block = 0; block < ws.passes_.size(); ++block) {
+      const Routing<S>& rows = ws.routings_[block];
+      const auto entries = std::size_t(rows.num_entries());
+      Pass<G>& inner = ws.passes_[block];
+      inner.borrow(ws.gradients_.view());
+      const Samples<S> here = piece(samples, Index(block));
+      if (dx.size() > 0) {
+        gate_.backward(here, rows, dweights.subspan(entry, entries),
+                       dx.middleCols(Index(block) * size, size), inner);
+      } else {
+        gate_.backward(here, rows, dweights.subspan(entry, entries), no_gradient, inner);
+      }
+      ws.sum_.add(ws.gradients_.view());
+      entry += entries;
+    }
+    ws.sum_.add_to(pass.gradients(*this));
+  }
+  /// 0: a gate with a penalty is refused.
+  [[nodiscard]] S regularization(const Pass<BlockwiseGate>& /*pass*/) const noexcept {
+    return S(0);
+  }
+
+  /// The gate's parameters.
+  template <class F>
+  void visit(F&& f) const {
+    gate_.visit(f);
+  }
+
+ private:
+  [[noreturn]] static void refuse(void* /*context*/, std::span<double> /*sums*/) {
+    detail::raise("BlockwiseGate::forward",
+                  "the gate has a penalty on a mean over the batch, which is no sum over blocks");
+  }
+  [[nodiscard]] Samples<S> piece(const Samples<S>& samples, Index block) const {
+    const Index size = samples.size() / num_blocks_, first = block * size;
+    const auto cut = [&](auto all) {
+      return all.empty() ? all : all.subspan(std::size_t(first), std::size_t(size));
+    };
+    Samples<S> result(samples.features.middleCols(first, size), cut(samples.ids),
+                      cut(samples.mask));
+    result.first = samples.first + first;
+    return result;
+  }
+
+  G gate_;
+  Index num_blocks_;
+};
+
+template <class G>
+BlockwiseGate(G, Index) -> BlockwiseGate<G>;
+
+}  // namespace comet

@@ -1,0 +1,148 @@
+// SPDX-License-Identifier: MIT
+#include <string>
+#include <vector>
+
+#include <comet/core/make_experts.hpp>
+#include <comet/distributed/blockwise_gate.hpp>
+#include <comet/distributed/distributed_moe_layer.hpp>
+#include <comet/distributed/reduce_gradients.hpp>
+#include <comet/distributed/thread_communicator.hpp>
+#include <comet/distributed/tree_sum.hpp>
+#include <comet/experts/dense.hpp>
+#include <comet/gates/top_k.hpp>
+#include <comet/moe_layer.hpp>
+#include <comet/optimizers/adam.hpp>
+#include <comet/testing/gate_laws.hpp>
+
+#include <support/catch.hpp>
+#include <support/model.hpp>
+
+using namespace comet;
+
+namespace {
+
+using S = float;
+using Gate = TopKGate<S>;
+using Expert = DenseExpert<S>;
+
+constexpr Index d = 6, m = 3, n = 10, num_rows = 64, num_steps = 10;
+const RandomKey key(5);
+
+Gate gate() { return {{.input_dim = d, .num_experts = n, .k = 3, .noise = true}, key.fold(0)}; }
+std::vector<Expert> experts(Share numbers) {
+  return make_experts<Expert>(numbers, {.input_dim = d, .output_dim = m, .dropout = 0.1},
+                              key.fold(1));
+}
+
+/// Ten steps over these rows. \param finish  what ranks do between backward() and the step
+template <class Layer, class Finish>
+void train(Layer& layer, Share rows, Finish finish) {
+  Pass pass(layer);
+  Adam adam(layer);
+  for (Index step = 0; step < num_steps; ++step) {
+    const Matrix<S> x = test::random_matrix<S>(d, num_rows, std::uint64_t(step));
+    const Matrix<S> dy = test::random_matrix<S>(m, num_rows, std::uint64_t(50 + step));
+    const Matrix<S> my_x = x.middleCols(rows.first, rows.size()),
+                    my_dy = dy.middleCols(rows.first, rows.size());
+    Matrix<S> y(m, rows.size());
+    layer.forward(my_x, y, key.fold(step), pass);
+    layer.backward(my_x, my_dy, pass);
+    finish(pass);
+    adam.step(layer, pass);
+  }
+}
+
+}  // namespace
+
+TEST_CASE("a training in eight blocks has the same bits on 1, 2, 4 and 8 ranks") {
+  MoeLayer whole(BlockwiseGate(gate(), 8), experts({0, n}));
+  train(whole, {0, num_rows}, [](auto&) {});
+  const std::vector<S> expected = test::values_of(whole);
+  const std::size_t of_expert = (d + 1) * m;
+  for (const Index ranks : {1, 2, 4, 8}) {
+    CAPTURE(ranks);
+    std::vector<std::vector<S>> ends(static_cast<std::size_t>(ranks));
+    run_ranks(ranks, [&](ThreadCommunicator& world) {
+      DistributedMoeLayer layer(world, BlockwiseGate(gate(), 8 / world.size()),
+                                experts(share_of(n, world)));
+      train(layer, share_of(num_rows, world), [&](auto& pass) {
+        reduce_gradients(world, layer, pass.gradients(layer), SumOrder::tree);
+      });
+      ends[std::size_t(world.rank())] = test::values_of(layer);
+    });
+    std::vector<S> all;
+    for (std::size_t r = 0; r < ends.size(); ++r) {
+      const auto own = of_expert * std::size_t(share_of(n, Index(r), ranks).size());
+      all.insert(all.end(), ends[r].begin(),
+                 r + 1 == ends.size() ? ends[r].end() : ends[r].begin() + std::ptrdiff_t(own));
+      CHECK(std::vector<S>(ends[r].begin() + std::ptrdiff_t(own), ends[r].end()) ==
+            std::vector<S>(ends[0].end() - std::ptrdiff_t(ends[r].size() - own), ends[0].end()));
+    }
+    CHECK(test::same_bits(all, expected));
+  }
+}
+
+TEST_CASE("data parallel alone: blocks of a MoeLayer in a tree have the same bits on any ranks") {
+  std::vector<std::vector<S>> ends;
+  for (const Index ranks : {1, 2, 4, 8}) {
+    std::vector<S> end;
+    run_ranks(ranks, [&](ThreadCommunicator& world) {
+      const MoeLayer layer(gate(), experts({0, n}));
+      const Matrix<S> x = test::random_matrix<S>(d, num_rows, 1);
+      const Matrix<S> dy = test::random_matrix<S>(m, num_rows, 2);
+      Pass pass(layer);
+      TreeSum<S> sum;
+      const Share blocks = share_of(8, world);
+      for (Index block = blocks.first; block < blocks.last; ++block) {
+        const Share rows = share_of(num_rows, block, 8);
+        const Matrix<S> my_x = x.middleCols(rows.first, rows.size()),
+                        my_dy = dy.middleCols(rows.first, rows.size());
+        Matrix<S> y(m, rows.size());
+        layer.forward(my_x, y, key.fold(block), pass);
+        layer.backward(my_x, my_dy, pass);
+        sum.add(pass.gradients(layer));
+      }
+      sum.add_to(pass.gradients(layer));
+      reduce_gradients(world, layer, pass.gradients(layer), SumOrder::tree);
+      if (world.rank() == 0) end = test::gradients_of(layer, pass);
+    });
+    ends.push_back(end);
+    CHECK(test::same_bits(end, ends.front()));
+  }
+}
+
+TEST_CASE("a gate in blocks keeps the laws of gates, with the rows of the gate") {
+  const BlockwiseGate blockwise(gate(), 4);
+  for (const auto& broken : testing::check_gate_laws(
+           blockwise, {.num_samples = 8, .input_dim = d, .any_size = false, .differences = false}))
+    FAIL_CHECK(broken);
+  const Matrix<S> x = test::random_matrix<S>(d, 8, 1);
+  Pass inner(blockwise.gate());
+  Pass pass(blockwise);
+  Routing<S> expected, actual;
+  blockwise.gate().forward(x, expected, key, inner);
+  blockwise.forward(x, actual, key, pass);
+  CHECK(test::same_bits(actual.dense(n), expected.dense(n)));
+}
+
+TEST_CASE("what cannot be done in blocks is refused") {
+  CHECK_THROWS_WITH(BlockwiseGate(gate(), 3),
+                    "comet::BlockwiseGate: num_blocks is 3, expected a power of two");
+  const BlockwiseGate blockwise(gate(), 4);
+  Pass pass(blockwise);
+  Routing<S> routing;
+  CHECK_THROWS_WITH(
+      blockwise.forward(test::random_matrix<S>(d, 7, 1), routing, key, pass),
+      "comet::BlockwiseGate::forward: x.cols() is 7, expected a multiple of num_blocks = 4");
+  const BlockwiseGate penalty(Gate({.input_dim = d, .num_experts = n, .load_balance = 0.1}, key),
+                              4);
+  Pass other(penalty);
+  CHECK_THROWS_WITH(penalty.forward(test::random_matrix<S>(d, 8, 1), routing, key, other),
+                    "comet::BlockwiseGate::forward: the gate has a penalty on a mean over the "
+                    "batch, which is no sum over blocks");
+  TreeSum<S> sum;
+  Gradients<S> gradients(gate());
+  for (int block = 0; block < 3; ++block) sum.add(gradients.view());
+  CHECK_THROWS_WITH(sum.add_to(gradients.view()),
+                    "comet::TreeSum::add_to: the number of blocks is 3, expected a power of two");
+}
