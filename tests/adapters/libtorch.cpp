@@ -570,6 +570,25 @@ TEST_CASE("numbers that torch puts elsewhere are taken over") {
   CHECK_THROWS_WITH(moe->forward(x), Catch::Contains("experts.0.hidden.weight has become"));
 }
 
+TEST_CASE("features in C order are not copied, a mask is") {
+  const Tensor x = numbers<double>({batch, d}, 1), turned = x.t().contiguous().t();
+  const auto features = [](const Tensor& at) {
+    return comet::detail::TorchSamples<double>("test", at, {}, {}, d).x.data_ptr<double>();
+  };
+  CHECK(features(x) == x.data_ptr<double>());
+  CHECK(features(x.view({2, batch / 2, d})) == x.data_ptr<double>());
+  CHECK(features(turned) != turned.data_ptr<double>());
+
+  TorchMoe moe = make_torch_moe(comet_layer<double>());
+  Tensor mask = torch::ones({batch}, torch::kBool);
+  const Tensor loss = moe->forward(x, {}, mask).square().sum();
+  loss.backward({}, true);
+  const auto once = gradients(moe);
+  mask.fill_(false);
+  loss.backward();
+  for (std::size_t i = 0; i < once.size(); ++i) CHECK(same(once[i] * 2, gradients(moe)[i]));
+}
+
 TEST_CASE("what comet does not compute on is refused in words") {
   TorchMoe moe = make_torch_moe(comet_layer<double>());
   const Tensor x = numbers<double>({batch, d}, 1);
