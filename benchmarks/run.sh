@@ -4,7 +4,7 @@
 #   benchmarks/run.sh [--only NAME] [DIR]     results go to DIR, by default benchmarks/results
 # Takes about ten minutes on two quiet cores, the build included. Each figure is the median of five
 # repetitions. With --only, that program of benchmarks/NAME_bench.cpp alone, or the `peers` alone, and no
-# pictures.
+# pictures. `libtorch` is run that way only, where LibTorch is.
 source "$(dirname "$0")/../scripts/lib.sh"
 
 programs=(ceiling plan route family moe_layer convolution training_step next_character two_pictures latency emitted
@@ -12,8 +12,8 @@ programs=(ceiling plan route family moe_layer convolution training_step next_cha
 only='' target=''
 if [ "${1:-}" = --only ]; then
   only=${2:-}
-  [[ " ${programs[*]} peers " == *" $only "* ]] || {
-    say "--only is one of ${programs[*]} peers"
+  [[ " ${programs[*]} peers libtorch " == *" $only "* ]] || {
+    say "--only is one of ${programs[*]} peers libtorch"
     exit 2
   }
   programs=()

@@ -10,7 +10,7 @@ install(FILES LICENSE DESTINATION ${CMAKE_INSTALL_DATADIR}/licenses/comet)
 
 install(TARGETS comet EXPORT comet_targets)
 install(EXPORT comet_targets NAMESPACE comet:: FILE comet-targets.cmake DESTINATION ${package_dir})
-# Files of their own: they can be loaded only where nlohmann_json, or MPI, is found.
+# Files of their own: they can be loaded only where nlohmann_json, MPI or LibTorch is found.
 if(TARGET comet_safetensors)
   install(TARGETS comet_safetensors EXPORT comet_safetensors_targets)
   install(EXPORT comet_safetensors_targets NAMESPACE comet:: FILE comet-safetensors-targets.cmake
@@ -19,6 +19,11 @@ endif()
 if(TARGET comet_mpi)
   install(TARGETS comet_mpi EXPORT comet_mpi_targets)
   install(EXPORT comet_mpi_targets NAMESPACE comet:: FILE comet-mpi-targets.cmake
+          DESTINATION ${package_dir})
+endif()
+if(TARGET comet_libtorch)
+  install(TARGETS comet_libtorch EXPORT comet_libtorch_targets)
+  install(EXPORT comet_libtorch_targets NAMESPACE comet:: FILE comet-libtorch-targets.cmake
           DESTINATION ${package_dir})
 endif()
 # So is the compiled part: headers alone suit every machine and are found wherever they are unpacked.

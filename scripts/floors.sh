@@ -23,6 +23,7 @@ include/comet experts: core kernels dispatch
 include/comet inference: core kernels gates dispatch experts
 include/comet local_search: core kernels gates dispatch experts
 include/comet distributed: core kernels gates dispatch experts optimizers io
+include/comet adapters: core kernels gates dispatch experts
 include/comet testing: core kernels gates distributed
 '
 

@@ -23,6 +23,8 @@ zlib        zlib1g-dev          zlib-devel               zlib
 catch2      catch2              catch-devel              catch2
 benchmark   libbenchmark-dev    google-benchmark-devel   google-benchmark
 mpi         libopenmpi-dev,openmpi-bin openmpi-devel     open-mpi
+libtorch    libtorch-dev        pytorch-devel            pytorch
+pytorch     python3-torch       python3-torch            pytorch
 format      clang-format        clang-tools-extra        clang-format
 r           r-base-core         R-core                   r
 valgrind    valgrind            valgrind                 valgrind
@@ -70,6 +72,8 @@ has() {
     catch2) has_header catch2/catch.hpp || has_header catch2/catch_all.hpp ;;
     benchmark) has_header benchmark/benchmark.h ;;
     mpi) has_command mpirun && has_command mpicxx ;;
+    libtorch) has_header torch/csrc/autograd/custom_function.h ;;
+    pytorch) /usr/bin/python3 -c 'import torch' 2>/dev/null ;;
     format) has_command clang-format ;;
     r) has_command Rscript ;;
     valgrind) has_command valgrind ;;

@@ -41,6 +41,7 @@
 #include <comet/experts/dense.hpp>
 #include <comet/experts/frozen.hpp>
 #include <comet/experts/mlp.hpp>
+#include <comet/experts/upcycle.hpp>
 #include <comet/gates/all.hpp>
 #include <comet/gates/any.hpp>
 #include <comet/gates/balanced_top_k.hpp>

@@ -1,0 +1,186 @@
+# SPDX-License-Identifier: MIT
+"""Sparse mixtures of experts for PyTorch, computed by comet on the CPU.
+
+    import torch, comet_torch
+    mixture = comet_torch.MoE(256, 1024, gate="comet", experts=8, k=1)
+    encoder.layers[3] = comet_torch.sparse_feed_forward(encoder.layers[3], gate="comet", experts=8, k=1)
+
+The library libcomet_torch.so is looked for beside this file, or where COMET_TORCH_LIBRARY says.
+"""
+import copy
+import os
+
+import torch
+
+torch.classes.load_library(
+    os.environ.get("COMET_TORCH_LIBRARY")
+    or os.path.join(os.path.dirname(os.path.abspath(__file__)), "libcomet_torch.so")
+)
+
+__all__ = ["MoE", "SparseEncoderLayer", "sparse_feed_forward", "regularization"]
+
+
+class MoE(torch.nn.Module):
+    """A mixture of feed-forward blocks: (..., input_dim) to (..., output_dim).
+
+    gate is a name: comet, dselect_k, static_dselect_k, top_k, balanced_top_k, sampled, remoe,
+    expert_choice, hash or softmax; other options of the gate by name (gamma, entropy, ...). With tasks > 1
+    each has a gate of its own, and the output is (tasks, ..., output_dim). key decides the first weights,
+    noise and dropout; without one it is drawn from torch's generator. dtype is float32 or float64.
+    """
+
+    def __init__(self, input_dim, hidden_dim, output_dim=None, *, gate="comet", experts=8, k=2,
+                 activation="relu", dropout=0.0, tasks=1, key=None, threads=1, dtype=torch.float32,
+                 **gate_options):
+        super().__init__()
+        if dtype not in (torch.float32, torch.float64):
+            raise TypeError(f"comet_torch.MoE: dtype is {dtype}, expected torch.float32 or torch.float64")
+        if key is None:
+            key = torch.randint(2**62, ()).item()
+        self._options = dict(
+            input_dim=input_dim, hidden_dim=hidden_dim, output_dim=output_dim or input_dim, gate=gate,
+            experts=experts, k=k, activation=activation, dropout=dropout, tasks=tasks, key=key,
+            threads=threads, dtype=dtype, **gate_options)
+        sizes = {name: int(self._options[name]) for name in (
+            "input_dim", "hidden_dim", "output_dim", "experts", "k", "tasks", "key", "threads")}
+        numbers = {name: float(value) for name, value in gate_options.items()}
+        self._mixture = torch.classes.comet.MoE(
+            str(dtype).split(".")[1], gate, activation, float(dropout), sizes, numbers)
+        self._penalty = None
+        self._own = []
+        for name, tensor in self._mixture.parameters():
+            parameter = torch.nn.Parameter(tensor)
+            module, leaf = self._place(name)
+            module.register_parameter(leaf, parameter)
+            self._own.append((name, module, leaf, parameter))
+        self._mixture.replace_parameters([parameter for *_, parameter in self._own])
+        for name, tensor in self._mixture.state():
+            module, leaf = self._place(name)
+            module.register_buffer(leaf, tensor)
+
+    def _place(self, name):
+        module = self
+        *parts, leaf = name.split(".")
+        for part in parts:
+            if part not in module._modules:
+                module.add_module(part, torch.nn.Module())
+            module = module._modules[part]
+        return module, leaf
+
+    def forward(self, x, ids=None, mask=None):
+        """Mixtures of x; mask is True for a sample and False for padding, whose mixture is 0."""
+        for name, module, leaf, parameter in self._own:
+            if getattr(module, leaf, None) is not parameter:
+                raise RuntimeError(
+                    f"comet_torch.MoE: {name} is another tensor than the module's own, which alone lies in "
+                    "comet's memory: write numbers into it with copy_() or load_state_dict()")
+        y, self._penalty = self._mixture.run(x, ids, mask, self.training)
+        return y
+
+    def regularization(self):
+        """Sum of the gate's penalties in the last forward(): add it to the loss. 0 in eval()."""
+        if self._penalty is None:
+            raise RuntimeError("comet_torch.MoE.regularization: there was no forward() before it")
+        return self._penalty
+
+    def end_of_step(self):
+        """Tells a gate that wants it (balanced_top_k, remoe) the load of the last forward()."""
+        self._mixture.end_of_step()
+
+    def anneal(self, **settings):
+        """Sets gamma, entropy or spread of a gate that has them."""
+        self._mixture.anneal({name: float(value) for name, value in settings.items()})
+
+    def extra_repr(self):
+        o = self._options
+        return (f"{o['input_dim']} -> {o['output_dim']}, experts={o['experts']}, k={o['k']}, "
+                f"gate={o['gate']!r}")
+
+    def _apply(self, fn, *args, **kwargs):
+        dtype = self._options["dtype"]
+        moved = fn(torch.empty(1, dtype=dtype))
+        if moved.dtype != dtype or moved.device.type != "cpu":
+            raise TypeError(f"comet_torch.MoE: it is of {dtype} on the CPU and stays so, not {moved.dtype} on "
+                            f"{moved.device}")
+        return self
+
+    def __deepcopy__(self, memo):
+        twin = _rebuild(self._options, self.state_dict(), self.training)
+        for (*_, mine), (*_, parameter) in zip(self._own, twin._own):
+            parameter.requires_grad_(mine.requires_grad)
+        memo[id(self)] = twin
+        return twin
+
+    def __reduce__(self):
+        return _rebuild, (self._options, self.state_dict(), self.training)
+
+
+def _rebuild(options, state, training):
+    module = MoE(**options)
+    module.load_state_dict(state)
+    return module.train(training)
+
+
+_NESTED = ("comet_torch: a mixture takes no nested batch, which a TransformerEncoder makes of padding in "
+           "eval(): make it with enable_nested_tensor=False")
+
+
+class SparseEncoderLayer(torch.nn.Module):
+    """A torch.nn.TransformerEncoderLayer whose feed-forward block is a mixture; made by
+    sparse_feed_forward()."""
+
+    def __init__(self, layer, mixture):
+        super().__init__()
+        self.self_attn = layer.self_attn
+        self.norm1, self.norm2 = layer.norm1, layer.norm2
+        self.dropout1, self.dropout2 = layer.dropout1, layer.dropout2
+        self.norm_first = layer.norm_first
+        self.mixture = mixture
+
+    def forward(self, src, src_mask=None, src_key_padding_mask=None, is_causal=False):
+        if src.is_nested:
+            raise TypeError(_NESTED)
+        if self.norm_first:
+            src = src + self._attend(self.norm1(src), src_mask, src_key_padding_mask)
+            return src + self._feed(self.norm2(src), src_key_padding_mask)
+        src = self.norm1(src + self._attend(src, src_mask, src_key_padding_mask))
+        return self.norm2(src + self._feed(src, src_key_padding_mask))
+
+    @property
+    def linear1(self):  # asked for by an encoder that is about to nest a batch
+        raise TypeError(_NESTED)
+
+    def _attend(self, x, mask, padding):
+        return self.dropout1(self.self_attn(
+            x, x, x, attn_mask=mask, key_padding_mask=padding, need_weights=False)[0])
+
+    def _feed(self, x, padding):
+        mask = None
+        if padding is not None:  # True, or -inf, for padding; comet's is True for a token
+            mask = ~padding if padding.dtype == torch.bool else padding == 0
+            if x.dim() == 3 and not self.self_attn.batch_first:
+                mask = mask.t()
+        return self.dropout2(self.mixture(x, mask=mask))
+
+
+def sparse_feed_forward(layer, *, gate="comet", experts=8, k=1, hidden_dim=None, **options):
+    """The encoder layer with a mixture for its feed-forward block, each expert as wide as the block
+    (or hidden_dim), its weights new. Attention and norms are the given layer's own."""
+    names = {torch.nn.functional.relu: "relu", torch.nn.functional.gelu: "gelu"}
+    activation = names.get(layer.activation)
+    if isinstance(layer.activation, torch.nn.Module):
+        activation = {torch.nn.ReLU: "relu", torch.nn.GELU: "gelu"}.get(type(layer.activation))
+    if activation is None:
+        raise TypeError(f"comet_torch: the activation is {layer.activation}, expected relu or gelu")
+    weight = layer.linear1.weight
+    if weight.device.type != "cpu":
+        raise TypeError(f"comet_torch: the layer is on {weight.device}; comet computes on the CPU")
+    mixture = MoE(layer.linear1.in_features, hidden_dim or layer.linear1.out_features,
+                  gate=gate, experts=experts, k=k, activation=activation, dropout=layer.dropout.p,
+                  dtype=weight.dtype, **options)
+    return SparseEncoderLayer(layer, mixture).train(layer.training)
+
+
+def regularization(model):
+    """Sum of the penalties of all mixtures of a model in its last forward pass."""
+    return sum((m.regularization() for m in model.modules() if isinstance(m, MoE)), torch.zeros(()))
