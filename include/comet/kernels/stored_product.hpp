@@ -134,9 +134,9 @@ struct IntegerOperand {
   static S add(S sum, S unit, S out) { return std::fma(sum, unit, out); }
   static void prepare(const S* x, Index size, S unit, Element* out) {
     const Index padded = (size + block - 1) / block * block;
-    const S inverse = S(1) / unit;
+    const S inverse = unit > S(0) ? S(1) / unit : S(0);
     // Too small or too large to be told from 0 and infinity.
-    if (!(std::isfinite(unit) && std::isfinite(inverse)))
+    if (!(unit > S(0) && std::isfinite(unit) && std::isfinite(inverse)))
       return void(std::fill_n(out, padded, Element(0)));
     for (Index i = 0; i < size; ++i) out[i] = Element(int(std::rint(x[i] * inverse)));
     std::fill(out + size, out + padded, Element(0));

@@ -104,8 +104,8 @@ void affine(const std::int8_t* w, const S* scale, const S* bias, bool relu, Inde
   S largest = 0;
   for (Index i = 0; i < d; ++i) largest = largest < std::abs(x[i]) ? std::abs(x[i]) : largest;
   const S unit = largest / S(32767);
-  const S inverse = S(1) / unit;
-  const bool usable = std::isfinite(unit) && std::isfinite(inverse);
+  const S inverse = unit > S(0) ? S(1) / unit : S(0);
+  const bool usable = unit > S(0) && std::isfinite(unit) && std::isfinite(inverse);
   for (Index i = 0; i < d; ++i)
     rounded[i] = usable ? static_cast<std::int16_t>(static_cast<int>(std::rint(x[i] * inverse)))
                         : std::int16_t(0);
