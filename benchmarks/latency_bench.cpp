@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: MIT
+#include <algorithm>
 #include <array>
 #include <cstddef>
 #include <span>
@@ -27,14 +28,22 @@ using comet::Index;
 using comet::RandomKey;
 using S = float;
 
+constexpr Index n = 64, d = 256, m = 256;
+
+/// A layer whose gate has decided.
 template <class Gate>
-void predict_one(benchmark::State& state) {
-  constexpr Index n = 64, d = 256, m = 256, samples = 257;
+auto decided_layer() {
   const RandomKey key(1);
   Gate gate({.input_dim = d, .num_experts = n, .k = 2}, key);
   bench::saturate(gate);
-  const comet::MoeLayer layer(
+  return comet::MoeLayer(
       gate, comet::make_experts<comet::DenseExpert<S>>(n, {.input_dim = d, .output_dim = m}, key));
+}
+
+template <class Gate>
+void predict_one(benchmark::State& state) {
+  constexpr Index samples = 257;
+  const auto layer = decided_layer<Gate>();
   comet::Pass pass(layer);
   comet::Matrix<S> x(d, samples), y(m, 1);
   RandomKey(2).fill_uniform(x, -1, 1);
@@ -71,48 +80,43 @@ BENCHMARK_TEMPLATE(predict_one, comet::TopKGate<S>)
 /// The same layer with its weights in full, in half and in eight bits, in turns.
 template <class Gate>
 void predict_stored(benchmark::State& state) {
-  constexpr Index n = 64, d = 256, m = 256, samples = 257;
-  const RandomKey key(1);
-  Gate gate({.input_dim = d, .num_experts = n, .k = 2}, key);
-  bench::saturate(gate);
-  const comet::MoeLayer layer(
-      gate, comet::make_experts<comet::DenseExpert<S>>(n, {.input_dim = d, .output_dim = m}, key));
+  const Index batch = state.range(0);
+  const Index batches = std::max(Index(1), 257 / batch);
+  const auto layer = decided_layer<Gate>();
   const std::array served = {layer.freeze(), layer.freeze(comet::Storage::bf16),
                              layer.freeze(comet::Storage::int8)};
-  comet::Matrix<S> x(d, samples), y(m, 1);
+  comet::Matrix<S> x(d, batches * batch), y(m, batch);
   RandomKey(2).fill_uniform(x, -1, 1);
   comet::Pass pass(served[0]);
   std::array<std::vector<double>, served.size()> times;
-  std::vector<double> routing;
-  comet::Routing<S> row;
-  comet::Pass routes(served[0].gates()[0]);
-  Index sample = 0;
-  for (auto _ : state) {
+  Index next = 0;
+  for (auto _ : state)
     for (std::size_t i = 0; i < served.size(); ++i) {
       const auto start = bench::Clock::now();
-      served[i].predict(x.col(sample), y, pass);
+      served[i].predict(x.middleCols(next * batch, batch), y, pass);
       benchmark::DoNotOptimize(y.data());
       times[i].push_back(bench::microseconds_since(start));
       // One that goes elsewhere, or the next of the layers would find its experts at hand.
-      sample = (sample + 1) % samples;
+      next = (next + 1) % batches;
     }
-    const auto start = bench::Clock::now();
-    served[0].gates()[0].route(x.col(sample), row, routes);
-    routing.push_back(bench::microseconds_since(start));
-  }
   const double full = bench::percentile(times[0], 0.5);
   state.counters["p50_us"] = full;
-  state.counters["bf16_p50_us"] = bench::percentile(times[1], 0.5);
-  state.counters["int8_p50_us"] = bench::percentile(times[2], 0.5);
   state.counters["bf16_over_full"] = bench::percentile(times[1], 0.5) / full;
   state.counters["int8_over_full"] = bench::percentile(times[2], 0.5) / full;
-  state.counters["route_us"] = bench::percentile(routing, 0.5);
 }
 BENCHMARK_TEMPLATE(predict_stored, comet::CometGate<S>)
-    ->Name("storage/comet/n=64/k=2/d=256/m=256/B=1")
+    ->Name("storage/comet/n=64/k=2/d=256/m=256")
+    ->ArgName("B")
+    ->Arg(1)
+    ->Arg(256)
+    ->Arg(2048)
     ->Unit(benchmark::kMicrosecond);
 BENCHMARK_TEMPLATE(predict_stored, comet::TopKGate<S>)
-    ->Name("storage/top_k/n=64/k=2/d=256/m=256/B=1")
+    ->Name("storage/top_k/n=64/k=2/d=256/m=256")
+    ->ArgName("B")
+    ->Arg(1)
+    ->Arg(256)
+    ->Arg(2048)
     ->Unit(benchmark::kMicrosecond);
 
 }  // namespace

@@ -7,7 +7,7 @@
 # pictures. `libtorch` is run that way only, where LibTorch is.
 source "$(dirname "$0")/../scripts/lib.sh"
 
-programs=(ceiling plan route family moe_layer convolution training_step next_character two_pictures latency emitted
+programs=(ceiling plan route family moe_layer convolution training_step next_character two_pictures latency emitted distributed
   optimizer sinkhorn assignment local_search loader)
 only='' target=''
 if [ "${1:-}" = --only ]; then

@@ -13,6 +13,7 @@
 #include <comet/core/check.hpp>
 #include <comet/core/concepts.hpp>
 #include <comet/core/fingerprint.hpp>
+#include <comet/core/layer_shapes.hpp>
 #include <comet/core/parameters.hpp>
 #include <comet/core/pass.hpp>
 #include <comet/core/random.hpp>
@@ -173,14 +174,6 @@ class MoeLayer {
   }
 
  private:
-  void check_shapes(std::string_view where, const Samples<S>& samples, const ConstMatrixView<S>& y,
-                    const char* y_rows, const char* y_cols) const {
-    detail::check_equal(where, "x.rows()", samples.dim(), "input_dim", input_dim());
-    detail::check_equal(where, y_rows, y.rows(), "output_dim", output_dim());
-    detail::check_equal(where, y_cols, y.cols(), "num_tasks * x.cols()",
-                        num_tasks() * samples.size());
-  }
-
   /// What comes before the experts run, after the gates have.
   void dispatch(const char* where, const Samples<S>& samples, Pass<MoeLayer>& pass) const {
     auto& ws = pass.workspace;
@@ -256,7 +249,7 @@ template <class G, class E>
 void MoeLayer<G, E>::predict(const Samples<S>& samples, MatrixView<S> y,
                              Pass<MoeLayer>& pass) const {
   constexpr const char* where = "MoeLayer::predict";
-  check_shapes(where, samples, y, "y.rows()", "y.cols()");
+  detail::check_layer_shapes(where, *this, samples, y, "y.rows()", "y.cols()");
   samples.validate(where);
   auto& ws = pass.workspace;
   ws.start(*this, pass);
@@ -278,7 +271,7 @@ void MoeLayer<G, E>::forward(const Samples<S>& samples, MatrixView<S> y, RandomK
                 "comet::MoeLayer::forward: these experts cannot be trained (concept "
                 "TrainableExpert): they only predict, as frozen ones do");
   constexpr const char* where = "MoeLayer::forward";
-  check_shapes(where, samples, y, "y.rows()", "y.cols()");
+  detail::check_layer_shapes(where, *this, samples, y, "y.rows()", "y.cols()");
   samples.validate(where);
   auto& ws = pass.workspace;
   ws.start(*this, pass);
@@ -304,7 +297,7 @@ void MoeLayer<G, E>::backward(const Samples<S>& samples, const ConstMatrixView<S
                 "TrainableExpert): they only predict, as frozen ones do");
   constexpr const char* where = "MoeLayer::backward";
   auto& ws = pass.workspace;
-  check_shapes(where, samples, dy, "dy.rows()", "dy.cols()");
+  detail::check_layer_shapes(where, *this, samples, dy, "dy.rows()", "dy.cols()");
   ws.check_filled(*this, samples);
   detail::check_input_gradient(where, dx, samples.features);
   ws.filled_by_ = nullptr;

@@ -10,6 +10,7 @@
 #include <comet/core/buffer.hpp>
 #include <comet/core/check.hpp>
 #include <comet/core/concepts.hpp>
+#include <comet/core/layer_shapes.hpp>
 #include <comet/core/pass.hpp>
 #include <comet/core/random.hpp>
 #include <comet/core/routing.hpp>
@@ -177,13 +178,6 @@ class DistributedMoeLayer {
   }
 
  private:
-  void check_shapes(std::string_view where, const Samples<S>& samples, const ConstMatrixView<S>& y,
-                    const char* y_rows, const char* y_cols) const {
-    detail::check_equal(where, "x.rows()", samples.dim(), "input_dim", input_dim());
-    detail::check_equal(where, y_rows, y.rows(), "output_dim", output_dim());
-    detail::check_equal(where, y_cols, y.cols(), "num_tasks * x.cols()",
-                        num_tasks() * samples.size());
-  }
   template <class Route, class Run>
   void run(const char* where, const Samples<S>& samples, MatrixView<S> y,
            Pass<DistributedMoeLayer>& pass, Route route, Run run_bank) const;
@@ -245,7 +239,7 @@ template <class Route, class Run>
 void DistributedMoeLayer<C, G, E>::run(const char* where, const Samples<S>& samples,
                                        MatrixView<S> y, Pass<DistributedMoeLayer>& pass,
                                        Route route, Run run_bank) const {
-  check_shapes(where, samples, y, "y.rows()", "y.cols()");
+  detail::check_layer_shapes(where, *this, samples, y, "y.rows()", "y.cols()");
   samples.validate(where);
   auto& ws = pass.workspace;
   ws.start(*this, pass);
@@ -301,7 +295,7 @@ void DistributedMoeLayer<C, G, E>::backward(const Samples<S>& samples, const Con
                                             Pass<DistributedMoeLayer>& pass) const {
   constexpr const char* where = "DistributedMoeLayer::backward";
   auto& ws = pass.workspace;
-  check_shapes(where, samples, dy, "dy.rows()", "dy.cols()");
+  detail::check_layer_shapes(where, *this, samples, dy, "dy.rows()", "dy.cols()");
   if (ws.filled_by_ == nullptr)
     detail::raise(where,
                   "the pass holds no forward(), or a backward() has used it; call forward() first");

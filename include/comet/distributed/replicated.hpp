@@ -71,8 +71,8 @@ template <class Model>
 }
 
 /// \brief Checks that the state of a part, or of the parts of a range, is the same on every rank,
-/// to the bit: permutations and biases of gates, say. A part without state passes. \throws
-/// std::invalid_argument on every rank, naming the first that differs
+/// to the bit: permutations and biases of gates, say. A part without state passes.
+/// \throws std::invalid_argument on every rank, naming the first that differs
 template <Communicator C, class Part>
 void check_replicated_state(C& world, const Part& part,
                             std::string_view where = "check_replicated_state") {

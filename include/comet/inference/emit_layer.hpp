@@ -193,9 +193,9 @@ void write_layer(const Layer& served, std::ostream& out, const EmitCppOptions& o
 /// layer, see emit_cpp(const G&, std::ostream&, const EmitCppOptions&). Weights of eight bits have
 /// integer sums, the same on any machine.
 ///
-/// \param served  what MoeLayer::freeze() gives with Storage::full or Storage::int8, of COMET,
-/// Top-k or
-///                DSelect-k gates and experts with relu or identity
+/// \param served  frozen with Storage::full or Storage::int8, of COMET, Top-k or DSelect-k gates
+/// and
+///                experts with relu or identity
 /// \throws std::invalid_argument if experts or storage are others, options.name is no namespace, or
 ///         this build sums in an order that the header cannot repeat
 template <class Layer>

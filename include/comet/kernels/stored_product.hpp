@@ -2,14 +2,13 @@
 #pragma once
 
 #include <algorithm>
-#include <array>
 #include <cmath>
 #include <cstdint>
 #include <cstring>
-#include <type_traits>
 
 #include <comet/core/storage.hpp>
 #include <comet/core/types.hpp>
+#include <comet/kernels/portable/experts.hpp>
 #include <comet/kernels/simd.hpp>
 #include <comet/kernels/sum_tile.hpp>
 
@@ -123,23 +122,18 @@ struct IntegerOperand {
   using Weight = std::int8_t;
   using Element = std::int16_t;
   static constexpr Index block = 16;
-  static constexpr Index depth = 512;  // as many of the largest products as fit 32 bits
-  static constexpr S most = 32767;
+  static constexpr Index depth = portable::integer_depth;
 
   static S unit(const S* x, Index size) {
-    return Eigen::Map<const Vector<S>>(x, size).cwiseAbs().maxCoeff() / most;
+    return Eigen::Map<const Vector<S>>(x, size).cwiseAbs().maxCoeff() /
+           S(portable::largest_rounded);
   }
   /// What the parts of a sum come to. In one rounding, for a compiler may fuse a product and a sum,
   /// and would do so in some tiles and not in others.
   static S add(S sum, S unit, S out) { return std::fma(sum, unit, out); }
   static void prepare(const S* x, Index size, S unit, Element* out) {
-    const Index padded = (size + block - 1) / block * block;
-    const S inverse = unit > S(0) ? S(1) / unit : S(0);
-    // Too small or too large to be told from 0 and infinity.
-    if (!(unit > S(0) && std::isfinite(unit) && std::isfinite(inverse)))
-      return void(std::fill_n(out, padded, Element(0)));
-    for (Index i = 0; i < size; ++i) out[i] = Element(int(std::rint(x[i] * inverse)));
-    std::fill(out + size, out + padded, Element(0));
+    portable::round_to_sixteen(x, size, unit, out);
+    std::fill(out + size, out + (size + block - 1) / block * block, Element(0));
   }
 
   template <int Units, int Columns>

@@ -95,24 +95,38 @@ void affine(const S* w, const S* bias, bool relu, Index d, Index m, const S* x, 
   }
 }
 
+/// \brief Products of eight and sixteen bits that can be summed in 32: more of the largest do not
+/// fit.
+inline constexpr Index integer_depth = 512;
+/// \brief The largest number of sixteen bits.
+inline constexpr int largest_rounded = 32767;
+
+/// \brief x as multiples of a unit, which is its largest element / largest_rounded. All 0 if the
+/// unit is too small or too large to be told from 0 or infinity.
+template <class S>
+void round_to_sixteen(const S* x, Index size, S unit, std::int16_t* rounded) {
+  const S inverse = unit > S(0) ? S(1) / unit : S(0);
+  if (!(unit > S(0) && std::isfinite(unit) && std::isfinite(inverse))) {
+    for (Index i = 0; i < size; ++i) rounded[i] = 0;
+    return;
+  }
+  for (Index i = 0; i < size; ++i)
+    rounded[i] = static_cast<std::int16_t>(static_cast<int>(std::rint(x[i] * inverse)));
+}
+
 /// \brief The same with weights of eight bits, a scale for each output, and x rounded to sixteen.
 /// \param rounded  room for d numbers
 template <class S>
 void affine(const std::int8_t* w, const S* scale, const S* bias, bool relu, Index d, Index m,
             const S* x, std::int16_t* rounded, S* y) {
-  constexpr Index depth = 512;
   S largest = 0;
   for (Index i = 0; i < d; ++i) largest = largest < std::abs(x[i]) ? std::abs(x[i]) : largest;
-  const S unit = largest / S(32767);
-  const S inverse = unit > S(0) ? S(1) / unit : S(0);
-  const bool usable = unit > S(0) && std::isfinite(unit) && std::isfinite(inverse);
-  for (Index i = 0; i < d; ++i)
-    rounded[i] = usable ? static_cast<std::int16_t>(static_cast<int>(std::rint(x[i] * inverse)))
-                        : std::int16_t(0);
+  const S unit = largest / S(largest_rounded);
+  round_to_sixteen(x, d, unit, rounded);
   for (Index u = 0; u < m; ++u) {
     S total = 0;
-    for (Index k = 0; k < d; k += depth) {
-      const Index end = k + depth < d ? k + depth : d;
+    for (Index k = 0; k < d; k += integer_depth) {
+      const Index end = k + integer_depth < d ? k + integer_depth : d;
       std::int32_t sum = 0;
       for (Index i = k; i < end; ++i) sum += std::int32_t(w[u * d + i]) * std::int32_t(rounded[i]);
       total = k == 0 ? static_cast<S>(sum) * unit : std::fma(static_cast<S>(sum), unit, total);
