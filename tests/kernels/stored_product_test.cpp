@@ -98,3 +98,17 @@ TEST_CASE("the largest sums of eight bits fit; a column of zeros, and one that i
   CHECK(y.col(1).isZero(0));
   CHECK(y.col(2).array().isNaN().all());
 }
+
+TEST_CASE("experts of emitted headers keep nan, as products do") {
+  const double inf = std::numeric_limits<double>::infinity();
+  const double w[] = {inf, -inf, 1, 1}, bias[] = {0, -5}, x[] = {1, 1};
+  double y[2];
+  portable::affine<1, false, false>(w, bias, true, 2, 2, x, y);
+  CHECK(std::isnan(y[0]));
+  CHECK(y[1] == 0);  // cut off
+  const std::int8_t integers[] = {1, 1};
+  const double scale[] = {inf}, no_bias[] = {-inf};
+  std::int16_t rounded[2];
+  portable::affine(integers, scale, no_bias, true, 2, 1, x, rounded, y);
+  CHECK(std::isnan(y[0]));
+}
