@@ -71,9 +71,10 @@ EIGEN_ALWAYS_INLINE void add_bias_and_activate(const Matrix<S>& bias, Activation
 template <class S, class X, class Y>
 void affine_forward(const Matrix<S>& weight, const Matrix<S>& bias, Activation activation,
                     const X& x, Y&& y, std::type_identity_t<MatrixView<S>> slope = no_gradient) {
-  // A strip of x stays in the first-level cache while all weights pass by, and its y is still hot
-  // for bias and activation.
-  constexpr Index strip = 24;
+  // All weights pass by a strip of x, which stays in the second-level cache, as its y does for bias
+  // and activation. Weights come from further away: the fewer strips, the better.
+  constexpr Index strip_bytes = 96 * 1024;
+  const Index strip = std::max(Index(24), strip_bytes / (Index(sizeof(S)) * x.rows()));
   for (Index first = 0; first < x.cols(); first += strip) {
     const Index width = std::min(strip, x.cols() - first);
     auto y_strip = y.middleCols(first, width);

@@ -108,7 +108,7 @@ void distant_units(const S* w, Index w_stride, Index apart, const S* x, Index x_
 }
 
 /// y = w^T x. \param w  d x m \param x  d x B \param y  m x B, all with contiguous columns.
-/// x should fit the first-level cache: callers cut it into strips.
+/// x should fit the second-level cache: callers cut it into strips.
 template <class W, class X, class Y>
 void transposed_product(const W& w, const X& x, Y&& y) {
   constexpr Index few_columns = 8;
@@ -197,12 +197,17 @@ class PackedPanels {
   }
 
   /// out(:, 0..Columns-1) += or = the part times b.
+  /// \param ahead  columns behind those that will come next: asked for on the way, since a gradient
+  ///               has not been touched since the last step
   template <int Columns>
-  void multiply(const Strided<S>& b, bool accumulate, S* out, Index out_stride) const {
+  void multiply(const Strided<S>& b, bool accumulate, S* out, Index out_stride, Index ahead) const {
     const S* panel = values_;
     Index row = 0;
-    for (; row + panel_rows <= rows_; row += panel_rows, panel += depth_ * panel_rows)
+    for (; row + panel_rows <= rows_; row += panel_rows, panel += depth_ * panel_rows) {
+      for (Index c = Columns; c < Columns + ahead; ++c)
+        prefetch(out + row + c * out_stride, panel_rows);
       outer_tile<2, Columns>(panel, depth_, b, accumulate, out + row, out_stride);
+    }
     if (row == rows_) return;
     S edge[std::size_t(panel_rows * Columns)] = {};
     if (accumulate)
@@ -245,8 +250,9 @@ void product(Out&& out, const A& a, const B& b) {
             std::copy_n(factors.data + i * factors.row_stride, count(), packed + i * count());
           factors = {packed, count(), 1};
         }
-        panels.template multiply<count()>(factors, add, target, out.outerStride());
         c += count();
+        panels.template multiply<count()>(factors, add, target, out.outerStride(),
+                                          std::min(Index(count()), out.cols() - c));
       };
       using std::integral_constant;
       while (out.cols() - c >= 6) columns(integral_constant<int, 6>{});
