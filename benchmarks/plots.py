@@ -9,7 +9,7 @@ import re
 import subprocess
 import sys
 
-from results import medians
+from results import libraries, medians
 
 STYLE = """
 set terminal svg size 640,400 font 'sans-serif,13' background rgb 'white'
@@ -22,7 +22,12 @@ set tics nomirror
 set style line 1 lc rgb '#0060ad' lw 2 pt 7 ps 0.7
 set style line 2 lc rgb '#dd6500' lw 2 pt 5 ps 0.7
 set style line 3 lc rgb '#2a8a3e' lw 2 pt 9 ps 0.8
+set style line 4 lc rgb '#a03070' lw 2 pt 11 ps 0.8
+set style line 5 lc rgb '#777777' lw 2 pt 13 ps 0.8
+set style line 6 lc rgb '#c0a000' lw 2 pt 4 ps 0.7
 """
+SHARE = "unset logscale y\nset yrange [0:1]\nset key right bottom\n"
+
 
 
 def series(runs, pattern):
@@ -31,12 +36,23 @@ def series(runs, pattern):
     return sorted((int(m.group(1)), run["real_time"]) for m, run in found if m)
 
 
-def draw(path, title, x, y, curves):
+def shares(cells, kind):
+    """Of the layer and of every library: points (columns per expert, share of the peak)."""
+    names = libraries(cells)
+    curves = {name: [] for name in ["comet", *names]}
+    for name, run in cells.items():
+        if re.search(rf"{kind}/n=16/.*skew=uniform/threads=1/", name):
+            for library, points in curves.items():
+                points.append((run["columns_per_expert"], run["share"] / run.get(library, 1)))
+    return [(name.replace("_", " "), sorted(points)) for name, points in curves.items()]
+
+
+def draw(path, title, x, y, curves, style=""):
     data = "".join(f"$d{i} << EOD\n" + "".join(f"{a} {b}\n" for a, b in points) + "EOD\n"
                    for i, (_, points) in enumerate(curves))
     plot = "plot " + ", ".join(f"$d{i} with linespoints ls {i + 1} title '{name}'"
                                for i, (name, _) in enumerate(curves))
-    script = (STYLE + f"set output '{path}'\nset title '{title}'\nset xlabel '{x}'\n"
+    script = (STYLE + style + f"set output '{path}'\nset title '{title}'\nset xlabel '{x}'\n"
               f"set ylabel '{y}'\n" + data + plot + "\n")
     subprocess.run(["gnuplot"], input=script, text=True, check=True)
 
@@ -64,6 +80,11 @@ def main():
          "microseconds",
          [("measured", series(layer, r"forward/n=(\d+)/k=2/d=256/m=256/B=512/skew=uniform/"
                                      r"threads=1/"))])
+    cells = medians(results / "libraries.json")
+    for kind, text in (("forward", "forward"), ("forward_backward", "forward + backward")):
+        draw(pictures / f"libraries_{kind}.svg",
+             f"Layer, {text} (n=16, k=2, d=m=256, one thread, cold weights)", "columns per expert",
+             "share of the multiply-add peak", shares(cells, kind), SHARE)
 
 
 main()

@@ -2,13 +2,13 @@
 # SPDX-License-Identifier: MIT
 # Builds and runs every benchmark, then the peers, and draws the pictures of docs/performance.md.
 #   benchmarks/run.sh [--only NAME] [DIR]     results go to DIR, by default benchmarks/results
-# Takes about ten minutes on two quiet cores, the build included. Each figure is the median of five
+# Takes about a quarter of an hour on two quiet cores, the build included. Each figure is the median of five
 # repetitions. With --only, that program of benchmarks/NAME_bench.cpp alone, or the `peers` alone, and no
 # pictures. `libtorch` is run that way only, where LibTorch is.
 source "$(dirname "$0")/../scripts/lib.sh"
 
-programs=(ceiling plan route family moe_layer convolution training_step next_character two_pictures latency emitted distributed
-  optimizer sinkhorn assignment local_search loader)
+programs=(ceiling plan route family moe_layer phases libraries convolution training_step next_character
+  two_pictures latency emitted distributed optimizer sinkhorn assignment local_search loader)
 only='' target=''
 if [ "${1:-}" = --only ]; then
   only=${2:-}

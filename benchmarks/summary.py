@@ -8,7 +8,7 @@ import json
 import pathlib
 import sys
 
-from results import medians
+from results import libraries, medians
 
 
 def main():
@@ -31,6 +31,25 @@ def main():
             print(f"| {part[1].replace('_', ' + ')}, {part[7][5:]} | "
                   f"{run['columns_per_expert']:.0f} | {part[8][8:]} | {run['real_time']:.0f} | "
                   f"{run['share']:.2f} |")
+
+    runs = medians(results / "phases.json").values()
+    phases = ("plan", "gather", "experts", "combine", "spread", "experts_backward", "gather_back", "adam")
+    print("\n| a layer's training step, us (bound) | " + " | ".join(
+        run["run_name"].split("/")[7].replace(":", "=") for run in runs) + " |\n|---|" + "--:|" * len(runs))
+    for phase in phases:
+        print(f"| {phase.replace('_', ' ')} | " + " | ".join(
+            f"{run[phase + '_us']:.0f} ({run[phase + '_bound']:.0f})" for run in runs) + " |")
+
+    cells = medians(results / "libraries.json")
+    names = libraries(cells)
+    print(f"\n| time over the layer's | threads | us, layer | share of the multiply-add peak | "
+          f"{' | '.join(name.replace('_', ' ') for name in names)} |\n"
+          f"|---|--:|--:|--:|{'--:|' * len(names)}")
+    for name, run in cells.items():
+        part = name.split("/")
+        print(f"| {part[1].replace('_', ' + ')}, {part[2]} {part[6]} {part[7][5:]} | {part[8][8:]} | "
+              f"{run['comet_us']:.0f} | {run['share']:.2f} | "
+              f"{' | '.join(f'{run[library]:.2f}' for library in names)} |")
 
     layer = medians(results / "moe_layer.json")
     print("\n| forward, n=64 d=m=256, 1 thread | us, every expert | us, k=2 | times faster | "
@@ -74,6 +93,8 @@ def main():
 
     print("\n| one sample, gate and experts, us | p50 | p99 | reading its experts' weights |\n|---|--:|--:|--:|")
     for name, run in medians(results / "latency.json").items():
+        if not name.startswith("latency/"):
+            continue
         print(f"| {name.split('/')[1]} | {run['p50_us']:.1f} | {run['p99_us']:.1f} | "
               f"{run['read_us']:.1f} |")
 
