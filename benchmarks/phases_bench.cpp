@@ -14,6 +14,7 @@
 #include <comet/optimizers/adam.hpp>
 #include <support/ceiling.hpp>
 #include <support/cold_caches.hpp>
+#include <support/memory.hpp>
 #include <support/planned_gate.hpp>
 #include <support/timing.hpp>
 
@@ -63,6 +64,8 @@ void phases(benchmark::State& state) {
   comet::Matrix<S> y(m, batch), dx = comet::Matrix<S>::Zero(d, batch);
 
   std::array<std::vector<double>, 8> times;
+  bench::read_something_else();  // which has numbers of its own
+  const auto before = bench::allocated_bytes();
   for (auto _ : state) {
     bench::read_something_else();
     auto next = times.begin();
@@ -76,6 +79,9 @@ void phases(benchmark::State& state) {
     timed([&] { comet::gather_back<S>(dcolumns, plan, dx); });
     timed([&] { adam.step(bank, pass); });
   }
+  // Beside the gradients, which the first step made.
+  state.counters["bytes_a_pair"] =
+      (double(bench::allocated_bytes() - before) - weights * double(sizeof(S))) / pairs;
   comet::ThreadPool alone(1);
   const double flops = bench::multiply_add_flops<S>(alone);
   const double bandwidth = bench::stream_bandwidth(alone);

@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <vector>
 
+#include <comet/core/buffer.hpp>
 #include <comet/core/make_experts.hpp>
 #include <comet/dispatch/combine.hpp>
 #include <comet/experts/bank.hpp>
@@ -35,6 +36,18 @@ TEST_CASE("the counter sees operator new, malloc and Eigen's matrices") {
         }) >= 1);
   CHECK(count_allocations([] { std::free(std::malloc(10)); }) <= 1);  // may be optimised away
   CHECK(count_allocations([] {}) == 0);
+}
+
+TEST_CASE("a buffer has room to spare once it has grown, and never two of its memories") {
+  if (!test::can_count_allocations) return;
+  Buffer<float> buffer;
+  CHECK(count_allocations([&] { buffer.shape(100, 100); }) == 1);
+  CHECK(count_allocations([&] { buffer.shape(100, 101); }) == 1);  // nothing was to spare
+  CHECK(count_allocations([&] { buffer.shape(100, 126); }) == 0);
+  CHECK(count_allocations([&] { buffer.shape(1, 1); }) == 0);
+  auto all = buffer.shape(100, 126);
+  all.setConstant(2);
+  CHECK(buffer.matrix().sum() == 2 * 100 * 126);
 }
 
 TEMPLATE_TEST_CASE("a second training step of the same sizes allocates nothing", "",

@@ -18,7 +18,8 @@ using AlignedVector = std::vector<S, Eigen::aligned_allocator<S>>;
 /// \brief Scratch that is shaped anew for every batch and only ever grows.
 ///
 /// Eigen's resize() allocates whenever the size changes, even to a smaller one; a batch's number
-/// of active pairs changes every step. Contents are unspecified after shape().
+/// of active pairs changes every step. So a buffer that grows gets a quarter more than it needs,
+/// the first time excepted: many are shaped once. Contents are unspecified after shape().
 template <class S>
 class Buffer {
  public:
@@ -27,7 +28,12 @@ class Buffer {
     rows_ = rows;
     cols_ = cols;
     const auto size = std::size_t(rows * cols);
-    if (storage_.size() < size) storage_.resize(size + size / 4);
+    if (storage_.capacity() < size) {
+      const std::size_t spare = storage_.empty() ? 0 : size / 4;
+      storage_ = {};  // what is there need not be copied, nor be there twice
+      storage_.reserve(size + spare);
+    }
+    if (storage_.size() < size) storage_.resize(size);
     return matrix();
   }
 
