@@ -74,7 +74,7 @@ def main():
     step = "training_step/experts={}/n=16/k=2/d=256/m=256/B=512/threads={}/f32/real_time"
     bench = lambda program, name: lambda: google_benchmark(options.bin / program, name)
     torch = lambda way, threads: lambda: python_peer(
-        "torch_training_step.py", "--way", way, "--threads", str(threads))
+        "torch_training_step.py", "--way", *way.split(), "--threads", str(threads))
     torch_character = lambda way, threads: lambda: python_peer(
         "torch_next_character.py", "--way", *way.split(), "--threads", str(threads))
     character_step = "next_character/step/top_k/B=2048/threads={}/f32/real_time"
@@ -104,10 +104,17 @@ def main():
     }
     missing = []
     if has_module("torch"):
-        for way, text in (("gather", "gathering per expert"), ("every", "every expert")):
+        ways = {"gather": "gathering per expert", "every": "every expert"}
+        if can("from torch.nn.functional import grouped_mm"):
+            ways |= {"gather --fused": "gathering per expert, fused Adam",
+                     "grouped --fused": "grouped_mm, fused Adam",
+                     "grouped --fused --compile": "grouped_mm, fused Adam, compiled"}
+        for way, text in ways.items():
             for threads in (1, 2):
                 groups[RATINGS][
                     f"PyTorch, {text}, {threads} thread{'s' * (threads > 1)}"] = torch(way, threads)
+        for way, text in (("gather", "gathering per expert"), ("every", "every expert")):
+            for threads in (1, 2):
                 groups[PICTURES][
                     f"PyTorch, {text}, {threads} thread{'s' * (threads > 1)}"] = (
                         torch_pictures(way, threads))

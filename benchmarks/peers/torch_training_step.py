@@ -1,10 +1,11 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
-"""The training step of training_step_bench.cpp in PyTorch, in two ways.
+"""The training step of training_step_bench.cpp in PyTorch, in three ways.
 
 every   evaluates every expert on every sample and weights the results, as the published COMET and
         DSelect-k code does: here as one product with the weights of all experts
 gather  loops over the experts and evaluates each on the samples that use it
+grouped sorts pairs of sample and expert by expert, for one grouped_mm over all (PyTorch 2.10 or so)
 
 Prints one JSON object: way, threads, median milliseconds of --runs steps.
 """
@@ -15,7 +16,9 @@ import time
 
 # --help needs none of what follows.
 parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-parser.add_argument("--way", choices=["every", "gather"], required=True)
+parser.add_argument("--way", choices=["every", "gather", "grouped"], required=True)
+parser.add_argument("--fused", action="store_true", help="Adam in one pass")
+parser.add_argument("--compile", action="store_true", help="torch.compile")
 parser.add_argument("--threads", type=int, default=1)
 parser.add_argument("--batch", type=int, default=512)
 parser.add_argument("--runs", type=int, default=15)
@@ -65,6 +68,10 @@ class Model(nn.Module):
         self.dropout = nn.Dropout(0.5)
         if way == "every":
             self.experts = nn.Linear(D, EXPERTS * M)
+        elif way == "grouped":
+            bound = (6 / (D + M)) ** 0.5
+            self.weight = nn.Parameter(torch.empty(EXPERTS, D, M).uniform_(-bound, bound))
+            self.bias = nn.Parameter(torch.zeros(EXPERTS, M))
         else:
             self.experts = nn.ModuleList(nn.Linear(D, M) for _ in range(EXPERTS))
 
@@ -73,6 +80,14 @@ class Model(nn.Module):
             y = self.dropout(torch.relu(self.experts(x))).view(-1, EXPERTS, M)
             return [torch.bmm(w.unsqueeze(1), y).squeeze(1) for w in weights]
         mixed = [torch.zeros(x.shape[0], M) for _ in weights]
+        if self.way == "grouped":
+            used = torch.stack([w != 0 for w in weights]).any(0).t()
+            expert, sample = used.nonzero(as_tuple=True)
+            ends = used.sum(1).cumsum(0).to(torch.int32)
+            y = nn.functional.grouped_mm(x[sample], self.weight, offs=ends) + self.bias[expert]
+            y = self.dropout(torch.relu(y))
+            return [m.index_add(0, sample, w[sample, expert].unsqueeze(1) * y)
+                    for m, w in zip(mixed, weights)]
         for e, expert in enumerate(self.experts):
             used = torch.stack([w[:, e] != 0 for w in weights]).any(0).nonzero().squeeze(1)
             if used.numel() == 0:
@@ -96,23 +111,25 @@ def main():
     torch.set_num_threads(options.threads)
     torch.manual_seed(1)
     model = Model(options.way)
-    adam = torch.optim.Adam(model.parameters(), lr=1e-6)
+    adam = torch.optim.Adam(model.parameters(), lr=1e-6, fused=options.fused)
+    loss = torch.compile(model) if options.compile else model
     b = torch.arange(options.batch)
     batch = (b * 7919 % USERS, b * 104729 % ITEMS, (b % 2).float(), (b % 2 * (1 + b % 5)).float())
 
     def step():
         adam.zero_grad()
-        model(*batch).backward()
+        loss(*batch).backward()
         adam.step()
 
-    for _ in range(3):
+    for _ in range(5):
         step()
     times = []
     for _ in range(options.runs):
         start = time.perf_counter()
         step()
         times.append(1e3 * (time.perf_counter() - start))
-    print(json.dumps({"way": options.way, "threads": options.threads, "batch": options.batch,
+    way = options.way + ", fused Adam" * options.fused + ", compiled" * options.compile
+    print(json.dumps({"way": way, "threads": options.threads, "batch": options.batch,
                       "torch": torch.__version__, "milliseconds": statistics.median(times)}))
 
 
