@@ -81,6 +81,7 @@ check_rooms programs base training study report commands
 check_rooms movielens data model commands
 check_rooms next_character data model report commands
 check_rooms two_pictures data model report commands
-! git grep -nE '^#include <(movielens|next_character|two_pictures)/' -- examples/programs || bad=1
+check_rooms bert data model report commands model_commands
+! git grep -nE '^#include <(movielens|next_character|two_pictures|bert)/' -- examples/programs || bad=1
 [ $bad = 0 ] || echo 'floors: these includes lead from a room of a program upward' >&2
 exit $bad

@@ -20,6 +20,7 @@ eigen       libeigen3-dev       eigen3-devel             eigen
 json        nlohmann-json3-dev  json-devel               nlohmann-json
 cli11       libcli11-dev        cli11-devel              cli11
 zlib        zlib1g-dev          zlib-devel               zlib
+icu         libicu-dev          libicu-devel             icu4c
 catch2      catch2              catch-devel              catch2
 benchmark   libbenchmark-dev    google-benchmark-devel   google-benchmark
 mpi         libopenmpi-dev,openmpi-bin openmpi-devel     open-mpi
@@ -69,6 +70,7 @@ has() {
     json) has_header nlohmann/json.hpp ;;
     cli11) has_header CLI/CLI.hpp ;;
     zlib) has_header zlib.h ;;
+    icu) has_header unicode/normalizer2.h ;;
     catch2) has_header catch2/catch.hpp || has_header catch2/catch_all.hpp ;;
     benchmark) has_header benchmark/benchmark.h ;;
     mpi) has_command mpirun && has_command mpicxx ;;
@@ -140,7 +142,7 @@ build() {
   local preset=$1 compiler=gcc
   case $preset in clang*) compiler=clang ;; esac
   case $preset in *san*) compiler="$compiler $compiler-san" ;; esac
-  require $compiler cmake ninja eigen json cli11 zlib catch2 benchmark
+  require $compiler cmake ninja eigen json cli11 zlib icu catch2 benchmark
   if ! [ "build/$preset/CMakeCache.txt" -nt CMakePresets.json ]; then
     if has_command ninja; then export CMAKE_GENERATOR=Ninja; fi
     cmake --preset "$preset" >/dev/null

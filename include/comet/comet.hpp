@@ -93,6 +93,8 @@
 #include <comet/losses/router_z.hpp>
 #include <comet/losses/softmax_cross_entropy.hpp>
 #include <comet/metrics/calibration.hpp>
+#include <comet/metrics/classification.hpp>
+#include <comet/metrics/correlation.hpp>
 #include <comet/metrics/mutual_information.hpp>
 #include <comet/metrics/roc_auc.hpp>
 #include <comet/metrics/routing.hpp>

@@ -1,0 +1,93 @@
+// SPDX-License-Identifier: MIT
+#include <bert/data/vocabulary.hpp>
+
+#include <stdexcept>
+#include <utility>
+
+#include <programs/base/file_error.hpp>
+#include <programs/base/files.hpp>
+#include <programs/base/json.hpp>
+
+namespace programs::bert {
+namespace {
+
+namespace fs = std::filesystem;
+
+/// The lines of a text, which may end as Windows ends them.
+std::vector<std::string> lines_of(std::string_view text) {
+  std::vector<std::string> lines;
+  while (!text.empty()) {
+    const std::string_view line = text.substr(0, text.find('\n'));
+    text.remove_prefix(std::min(line.size() + 1, text.size()));
+    lines.emplace_back(line.ends_with('\r') ? line.substr(0, line.size() - 1) : line);
+  }
+  return lines;
+}
+
+/// A model of upper and lower case says so beside its vocabulary.
+void check_case(const fs::path& folder) {
+  const fs::path file = folder / "tokenizer_config.json";
+  if (!fs::exists(file)) return;
+  const Json json = parse_json(read_file(file));
+  if (!json.is_object()) throw FileError(file, "is no JSON object");
+  if (const auto lower = json.find("do_lower_case"); lower != json.end() && *lower == false)
+    throw FileError(file, "says do_lower_case = false: only models of lower case can be used");
+}
+
+void check_lines(const fs::path& file, const std::vector<std::string>& lines) {
+  std::unordered_map<std::string_view, std::size_t> seen;
+  for (std::size_t i = 0; i < lines.size(); ++i) {
+    if (lines[i].empty()) throw FileError(file, i + 1, "is empty, expected a piece");
+    if (const auto [place, is_new] = seen.emplace(lines[i], i + 1); !is_new)
+      throw FileError(
+          file, i + 1,
+          in_quotes(lines[i]) + " is on line " + std::to_string(place->second) + ", too");
+  }
+}
+
+}  // namespace
+
+Vocabulary::Vocabulary(std::vector<std::string> pieces) : pieces_(std::move(pieces)) {
+  ids_.reserve(pieces_.size());
+  for (std::size_t id = 0; id < pieces_.size(); ++id) {
+    if (pieces_[id].empty())
+      throw std::invalid_argument("piece " + std::to_string(id) + " is empty");
+    if (!ids_.emplace(pieces_[id], TokenId(id)).second)
+      throw std::invalid_argument("the piece " + in_quotes(pieces_[id]) + " is there twice");
+  }
+  padding_ = special("[PAD]");
+  unknown_ = special("[UNK]");
+  beginning_ = special("[CLS]");
+  separator_ = special("[SEP]");
+  mask_ = special("[MASK]");
+}
+
+std::optional<TokenId> Vocabulary::find(std::string_view piece) const {
+  const auto found = ids_.find(piece);
+  return found == ids_.end() ? std::nullopt : std::optional(found->second);
+}
+
+TokenId Vocabulary::special(std::string_view piece) const {
+  const std::optional<TokenId> id = find(piece);
+  if (!id) throw std::invalid_argument("there is no piece " + std::string(piece));
+  return *id;
+}
+
+Vocabulary read_vocabulary(const fs::path& place, Index size) {
+  const bool is_folder = fs::is_directory(place);
+  if (is_folder) check_case(place);
+  const fs::path file = is_folder ? place / "vocab.txt" : place;
+  std::vector<std::string> lines = lines_of(read_file(file));
+  if (lines.empty()) throw FileError(file, "is empty, expected a piece a line");
+  check_lines(file, lines);
+  if (size > 0 && lines.size() != std::size_t(size))
+    throw FileError(file, "has " + std::to_string(lines.size()) + " pieces, expected " +
+                              std::to_string(size) + ", the vocab_size of the model");
+  try {
+    return Vocabulary(std::move(lines));
+  } catch (const std::invalid_argument& error) {
+    throw FileError(file, error.what());
+  }
+}
+
+}  // namespace programs::bert
