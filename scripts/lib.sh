@@ -70,7 +70,8 @@ has() {
     json) has_header nlohmann/json.hpp ;;
     cli11) has_header CLI/CLI.hpp ;;
     zlib) has_header zlib.h ;;
-    icu) has_header unicode/normalizer2.h ;;
+    icu) has_header unicode/normalizer2.h ||
+      compgen -G '/opt/homebrew/opt/icu4c*/include/unicode/normalizer2.h' >/dev/null ;;
     catch2) has_header catch2/catch.hpp || has_header catch2/catch_all.hpp ;;
     benchmark) has_header benchmark/benchmark.h ;;
     mpi) has_command mpirun && has_command mpicxx ;;

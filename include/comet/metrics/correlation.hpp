@@ -43,8 +43,11 @@ std::vector<double> centred(std::span<const S> values) {
   std::vector<double> result(values.size());
   std::transform(values.begin(), values.end(), result.begin(),
                  [exponent](S value) { return std::ldexp(double(value), -exponent); });
-  const double mean = std::accumulate(result.begin(), result.end(), 0.0) / double(result.size());
-  for (double& value : result) value -= mean;
+  for (int pass = 0; pass < 2;
+       ++pass) {  // the second takes away what the first mean was rounded by
+    const double mean = std::accumulate(result.begin(), result.end(), 0.0) / double(result.size());
+    for (double& value : result) value -= mean;
+  }
   return result;
 }
 

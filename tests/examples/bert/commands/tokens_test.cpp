@@ -1,0 +1,105 @@
+// SPDX-License-Identifier: MIT
+#include <filesystem>
+#include <fstream>
+#include <iostream>
+#include <sstream>
+#include <string>
+
+#include <examples/bert/run_program.hpp>
+#include <support/catch.hpp>
+
+using namespace programs::bert::test;
+
+namespace {
+
+/// A folder with a vocabulary of nine pieces.
+class SmallModel {
+ public:
+  SmallModel() {
+    (void)directory_.write("vocab.txt", "[PAD]\n[UNK]\n[CLS]\n[SEP]\n[MASK]\na\nb\n##b\n.\n");
+  }
+  [[nodiscard]] std::string folder() const { return directory_.path().string(); }
+  [[nodiscard]] std::string text(const std::string& content) const {
+    return directory_.write("text", content).string();
+  }
+  [[nodiscard]] std::string tokens(const std::string& content, const Arguments& more = {}) const {
+    Arguments arguments = {"tokens", text(content), "--vocabulary", folder()};
+    arguments.insert(arguments.end(), more.begin(), more.end());
+    const Outcome outcome = run_program(arguments);
+    CHECK(outcome.code == 0);
+    CHECK(outcome.err.empty());
+    return outcome.out;
+  }
+
+ private:
+  TemporaryDirectory directory_;
+};
+
+}  // namespace
+
+TEST_CASE("bert tokens: a line for each line, whatever it holds", "[bert][commands]") {
+  const SmallModel model;
+  CHECK(model.tokens("") == "");
+  CHECK(model.tokens("a") == "2 5 3\n");
+  CHECK(model.tokens("a\n") == "2 5 3\n");
+  CHECK(model.tokens("\n\na") == "2 3\n2 3\n2 5 3\n");
+  constexpr char awkward[] =
+      "a\rb\n\0\nA\xE2\x80\xA8"
+      "b\f\n\xFF\xFE\n a\tb. \r\n[SEP]ab c\n";
+  CHECK(model.tokens({awkward, sizeof awkward - 1}) ==
+        "2 5 6 3\n2 3\n2 5 6 3\n2 3\n2 5 6 8 3\n2 3 5 7 1 3\n");
+  CHECK(model.tokens(std::string(100'000, 'a') + "\nb") == "2 1 3\n2 6 3\n");
+}
+
+TEST_CASE("bert tokens: lines are cut, pairs at their longer text", "[bert][commands]") {
+  const SmallModel model;
+  CHECK(model.tokens("a b a b\na\n", {"--max-length", "4"}) == "2 5 6 3\n2 5 3\n");
+  CHECK(model.tokens("a b", {"--max-length", "2"}) == "2 3\n");
+  CHECK(model.tokens("a\tb\na\na\t\n\tb\ta\n", {"--pairs"}) ==
+        "2 5 3 6 3\n2 5 3\n2 5 3 3\n2 3 6 5 3\n");
+  CHECK(model.tokens("a a a\tb\n", {"--pairs", "--max-length=6"}) == "2 5 5 3 6 3\n");
+  CHECK(model.tokens(std::string(2000, '.')).size() == 2 * 512);  // a digit and what is behind it
+}
+
+TEST_CASE("bert tokens: a file of pieces in place of a folder, and a text that comes in",
+          "[bert][commands]") {
+  const SmallModel model;
+  CHECK(model.tokens("a", {}) == "2 5 3\n");
+  std::istringstream text("a\nb");
+  std::streambuf* const before = std::cin.rdbuf(text.rdbuf());
+  const Outcome outcome = run_program({"tokens", "--vocabulary", model.folder() + "/vocab.txt"});
+  std::cin.rdbuf(before);
+  std::cin.clear();
+  CHECK(outcome.code == 0);
+  CHECK(outcome.out == "2 5 3\n2 6 3\n");
+}
+
+TEST_CASE("bert tokens: what is wrong is said in one line", "[bert][commands]") {
+  const SmallModel model;
+  const std::string text = model.text("a");
+  check_refused({"tokens", text}, "--vocabulary is required");
+  check_refused({"tokens", text, "--vocabulary", ""}, "is empty, expected a value");
+  check_refused({"tokens", text, "--vocabulary", "/nowhere"}, "/nowhere: cannot be opened");
+  check_refused({"tokens", text, "--vocabulary", text}, "text: there is no piece [PAD]");
+  check_refused({"tokens", "/nowhere", "--vocabulary", model.folder()},
+                "/nowhere: cannot be opened");
+  check_refused({"tokens", model.folder(), "--vocabulary", model.folder()},
+                model.folder() + ": is a directory");
+  const Arguments right = {"tokens", text, "--vocabulary", model.folder()};
+  const auto with = [&](const Arguments& more) {
+    Arguments all = right;
+    all.insert(all.end(), more.begin(), more.end());
+    return all;
+  };
+  check_refused(with({"--max-length", "1"}), "--max-length is 1, expected at least 2");
+  check_refused(with({"--max-length", "2", "--pairs"}), "--max-length is 2, expected at least 3");
+  check_refused(with({"--max-length", "x"}), "--max-length");
+  check_refused(with({"more"}), "more");
+}
+
+TEST_CASE("bert: help lists what there is", "[bert][commands]") {
+  const Outcome outcome = run_program({"--help"});
+  CHECK(outcome.code == 0);
+  CHECK_THAT(outcome.out, Catch::Contains("tokens ") && Catch::Contains("Exit status"));
+  check_refused({"token"}, "did you mean tokens?");
+}
