@@ -13,6 +13,7 @@ class App;
 namespace programs::bert {
 
 void add_tokens(CLI::App& program, const Console& console);
+void add_synthesize(CLI::App& program, const Console& console);
 
 /// \brief Those that train and run models, which are LibTorch's: all of them where LibTorch was
 /// found (`model_commands/`), none where it was not (`without_torch/`).

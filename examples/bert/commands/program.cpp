@@ -16,6 +16,7 @@ int run(int argc, const char* const* argv, const Console& console) {
   start_program(program);
   add_model_commands(program, console);
   add_tokens(program, console);
+  add_synthesize(program, console);
   return run_program(program, argc, argv, console);
 }
 

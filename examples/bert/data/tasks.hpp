@@ -49,8 +49,8 @@ struct Task {
 /// \brief A row of a task.
 struct Example {
   std::string first;
-  std::string second;  ///< empty if the task has no pairs
-  double label = 0;    ///< number of the class, or the number
+  std::string second = {};  ///< empty if the task has no pairs
+  double label = 0;         ///< number of the class, or the number
 };
 
 /// \brief Reads a file of a task: columns between tabs, quotes are characters as any other, rows

@@ -19,6 +19,7 @@
 #include <comet/io/atomic_file.hpp>
 
 #include <programs/base/file_error.hpp>
+#include <programs/base/utf8.hpp>
 
 namespace programs {
 namespace {
@@ -46,6 +47,16 @@ std::string read_file(const std::filesystem::path& file) {
   } catch (const std::ios_base::failure&) {
     throw FileError(file, "cannot be read");
   }
+}
+
+std::string source_of(const std::filesystem::path& folder) {
+  constexpr std::size_t longest = 400;
+  const std::filesystem::path note = folder / "SOURCE";
+  std::error_code error;
+  if (!std::filesystem::is_regular_file(note, error)) return folder.string();
+  const std::string text = read_file(note);
+  const std::string line = printable(first_bytes(text.substr(0, text.find('\n')), longest));
+  return line.empty() ? folder.string() : line;
 }
 
 void expect_regular(const std::filesystem::path& file) {

@@ -15,7 +15,6 @@
 
 #include <programs/base/file_error.hpp>
 #include <programs/base/files.hpp>
-#include <programs/base/utf8.hpp>
 
 #include <two_pictures/data/labelled.hpp>
 
@@ -44,17 +43,6 @@ fs::path place_of(const std::string& data) {
       "Fashion-MNIST is not installed (Debian package dataset-fashion-mnist); name a folder: "
       "--data "
       "DIR");
-}
-
-/// What made-up or fetched pictures say of themselves in a file SOURCE beside them, else the
-/// folder.
-std::string source_of(const fs::path& folder) {
-  const fs::path note = folder / "SOURCE";
-  std::error_code error;
-  if (!fs::is_regular_file(note, error)) return folder.string();
-  const std::string text = read_file(note);
-  const std::string line = printable(to_utf8(first_bytes(text.substr(0, text.find('\n')), 400)));
-  return line.empty() ? folder.string() : line;
 }
 
 /// The numbers of a set that is added, from where it begins.

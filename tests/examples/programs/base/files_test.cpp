@@ -65,3 +65,14 @@ TEST_CASE("make_directories: all that is missing, or one clear line", "[movielen
   CHECK_THROWS_AS(programs::make_directories(directory.path() / "file"), FileError);
   CHECK_THROWS_AS(programs::make_directories(directory.path() / "file" / "c"), FileError);
 }
+
+TEST_CASE("source_of: what data say of themselves, else their folder", "[programs][files]") {
+  const TemporaryDirectory directory;
+  CHECK(programs::source_of(directory.path()) == directory.path().string());
+  (void)directory.write("SOURCE", "made up\tby hand\nmore\n");
+  CHECK(programs::source_of(directory.path()) == "made up by hand");
+  (void)directory.write("SOURCE", "\nmore\n");
+  CHECK(programs::source_of(directory.path()) == directory.path().string());
+  (void)directory.write("SOURCE", std::string(1000, 'x'));
+  CHECK(programs::source_of(directory.path()) == std::string(400, 'x'));
+}

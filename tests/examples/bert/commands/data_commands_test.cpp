@@ -103,3 +103,15 @@ TEST_CASE("bert: help lists what there is", "[bert][commands]") {
   CHECK_THAT(outcome.out, Catch::Contains("tokens ") && Catch::Contains("Exit status"));
   check_refused({"token"}, "did you mean tokens?");
 }
+
+TEST_CASE("bert synthesize: a task of its own, once", "[bert][commands]") {
+  const TemporaryDirectory directory;
+  const std::string folder = (directory.path() / "made").string();
+  const Outcome outcome = run_program({"synthesize", folder, "--train", "20", "--dev", "10"});
+  CHECK(outcome.code == 0);
+  CHECK(outcome.out == folder + ": synthetic, NOT CoLA: 20 and 10 made-up sentences, seed 1\n");
+  CHECK(std::filesystem::exists(directory.path() / "made/CoLA/dev.tsv"));
+  check_refused({"synthesize", folder}, "exists already and is not replaced");
+  check_refused({"synthesize", folder, "--train", "1"}, "--train is 1, expected at least 2");
+  check_refused({"synthesize", folder, "--dev", "10001"}, "--dev is 10001, expected at most 10000");
+}
