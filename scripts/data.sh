@@ -37,7 +37,7 @@ unpack_debian() {
 }
 
 # obtain SETS WORDS FUNCTION...: prints the directory of one of the sets. The functions, which publish
-# one each, are tried in order; WORDS are what is missing if all fail.
+# one each, are tried in order; WORDS are what is missing if all fail, and `flag` brings (--data).
 obtain() {
   local sets=$1 words=$2 source directory
   shift 2
@@ -49,7 +49,7 @@ obtain() {
       "$source" && break
     done
     directory=$(cached $sets) || {
-      say "no $words: pass a set with --data DIR"
+      say "no $words: pass a set with ${flag:---data} DIR"
       exit 2
     }
   }

@@ -35,6 +35,7 @@ cppcheck    cppcheck            cppcheck                 cppcheck
 doxygen     doxygen             doxygen                  doxygen
 gcovr       gcovr               gcovr                    gcovr
 python      python3             python3                  python
+pip         python3-pip         python3-pip              python
 xz          xz-utils            xz                       xz
 '
 
@@ -88,6 +89,7 @@ has() {
     python) compgen -G '/usr/lib*/python3.*/asyncio/__init__.py' >/dev/null ||
       compgen -G '/usr/local/lib/python3.*/asyncio/__init__.py' >/dev/null ||
       compgen -G '/opt/homebrew/lib/python3.*/asyncio/__init__.py' >/dev/null ;;
+    pip) python3 -m pip --version >/dev/null 2>&1 ;;
     xz) has_command xz ;;
   esac
 }
