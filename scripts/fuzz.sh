@@ -7,7 +7,7 @@
 # the place of the input if one of them crashed, leaked, hung or broke a law.
 source "$(dirname "$0")/lib.sh"
 
-targets=(ratings titles safetensors search_space command_line routing gate_options locales)
+targets=(ratings titles tokens safetensors search_space command_line routing gate_options locales)
 seconds=${1:-}
 if ! [[ $seconds =~ ^[1-9][0-9]*$ ]]; then
   say "usage: scripts/fuzz.sh SECONDS [${targets[*]}]"
@@ -22,7 +22,7 @@ for target; do
 done
 if (($#)); then targets=("$@"); fi
 
-require clang clang-san cmake ninja eigen json cli11
+require clang clang-san cmake ninja eigen json cli11 icu
 folder=$PWD/build/fuzz
 corpus=$PWD/tests/fuzz/corpus
 if ! [ -e "$folder/CMakeCache.txt" ]; then
