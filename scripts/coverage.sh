@@ -8,7 +8,8 @@
 # gcov knows to be an exception's, and without lines that hold no code, such as a closing brace
 # (--exclude-throw-branches, --exclude-unreachable-branches). A line or branch of a template counts as
 # run if it is in one instance.
-# build/coverage/include.txt, programs.txt, movielens.txt, next_character.txt and two_pictures.txt have a line per file with the lines that never ran.
+# build/coverage/include.txt, programs.txt, movielens.txt, next_character.txt, two_pictures.txt and
+# bert.txt have a line per file with the lines that never ran.
 source "$(dirname "$0")/lib.sh"
 
 require gcc gcovr
@@ -16,9 +17,9 @@ build coverage
 find build/coverage -name '*.gcda' -delete
 ctest --preset coverage
 gcovr --root . --exclude-throw-branches --exclude-unreachable-branches --filter include/ \
-  --filter examples/programs/ --filter examples/movielens/ --filter examples/next_character/ --filter examples/two_pictures/ \
+  --filter examples/programs/ --filter examples/movielens/ --filter examples/next_character/ --filter examples/two_pictures/ --filter examples/bert/ \
   --json build/coverage/coverage.json build/coverage
-for part in include examples/programs examples/movielens examples/next_character examples/two_pictures; do
+for part in include examples/programs examples/movielens examples/next_character examples/two_pictures examples/bert; do
   echo "$part/"
   gcovr --root . --add-tracefile build/coverage/coverage.json --filter "$part/" --print-summary \
     --txt "build/coverage/${part##*/}.txt" | grep -E '^(lines|branches)'
