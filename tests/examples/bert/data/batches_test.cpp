@@ -76,9 +76,13 @@ TEST_CASE("batches: an epoch has every sentence once, in batches of like lengths
     CHECK(std::is_sorted(batch.begin(), batch.end(), [&](auto a, auto b) {
       return sentences[std::size_t(a)].size() < sentences[std::size_t(b)].size();
     }));
-  CHECK_FALSE(std::is_sorted(batches.begin(), batches.end(), [&](const auto& a, const auto& b) {
-    return sentences[std::size_t(a[0])].size() < sentences[std::size_t(b[0])].size();
-  }));
+  // Runs of 16 batches would grow longer 15 times in 16.
+  int longer = 0;
+  for (std::size_t b = 1; b < batches.size(); ++b)
+    longer += sentences[std::size_t(batches[b][0])].size() >
+              sentences[std::size_t(batches[b - 1][0])].size();
+  CHECK(longer < 90);
+  CHECK(longer > 30);
 }
 
 TEST_CASE("batches: what does not divide is in a shorter batch", "[bert][data]") {
