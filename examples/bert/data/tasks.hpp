@@ -54,9 +54,9 @@ struct Example {
 };
 
 /// \brief Reads a file of a task: columns between tabs, quotes are characters as any other, rows
-/// end with a line feed. \throws FileError naming file, line and reason: too few columns or too
-/// many, a label that is none,
-///         a line that is not UTF-8, no row at all
+/// end with a line feed.
+/// \throws FileError naming file, line and reason: columns that are missing or too many, a label
+///         that is none, bytes that are not UTF-8, no row at all
 [[nodiscard]] std::vector<Example> read_examples(const Task& task,
                                                  const std::filesystem::path& file);
 

@@ -22,7 +22,9 @@ struct Encoded {
 
 /// \brief Cuts texts into pieces of a vocabulary, as BERT's uncased models were trained with.
 ///
-/// Bytes that are no UTF-8 are left out, as U+FFFD is. \see docs of the program for the rules
+/// Words are those of words_of(); of each the longest piece that it begins with is taken, then the
+/// longest of the rest, with ## before it. A word of more than 100 characters, or with a rest that
+/// no piece begins, is [UNK]. [CLS], [SEP], [PAD], [UNK] and [MASK] in a text are these pieces.
 class Tokenizer {
  public:
   explicit Tokenizer(Vocabulary vocabulary) : vocabulary_(std::move(vocabulary)) {}

@@ -43,8 +43,8 @@ std::vector<double> centred(std::span<const S> values) {
   std::vector<double> result(values.size());
   std::transform(values.begin(), values.end(), result.begin(),
                  [exponent](S value) { return std::ldexp(double(value), -exponent); });
-  for (int pass = 0; pass < 2;
-       ++pass) {  // the second takes away what the first mean was rounded by
+  // Twice: the second time takes away what the first mean was rounded by.
+  for (int pass = 0; pass < 2; ++pass) {
     const double mean = std::accumulate(result.begin(), result.end(), 0.0) / double(result.size());
     for (double& value : result) value -= mean;
   }
@@ -77,8 +77,9 @@ std::vector<double> doubled_ranks(std::span<const S> values) {
 /// \param x  finite numbers, one at least
 /// \param y  as many
 /// \return in [-1, 1]; 0 if all of x or all of y are the same: it tells nothing of the other
-/// \throws std::invalid_argument if sizes differ or are 0, naming the first number that is not
-/// finite \par Cost     O(B) for B numbers; allocates 2 B \par Threads  no shared state
+/// \throws std::invalid_argument if sizes differ or are 0, naming the first that is not finite
+/// \par Cost     O(B) for B numbers; allocates 2 B
+/// \par Threads  no shared state
 template <std::floating_point S>
 [[nodiscard]] double pearson_correlation(std::span<const S> x, std::span<const S> y) {
   detail::check_series("pearson_correlation", x, y);
@@ -95,8 +96,9 @@ template <std::floating_point S>
 /// \param x  finite numbers, one at least
 /// \param y  as many
 /// \return in [-1, 1]; 0 if all of x or all of y are the same
-/// \throws std::invalid_argument if sizes differ or are 0, naming the first number that is not
-/// finite \par Cost     O(B log B) for B numbers; allocates 6 B \par Threads  no shared state
+/// \throws std::invalid_argument if sizes differ or are 0, naming the first that is not finite
+/// \par Cost     O(B log B) for B numbers; allocates 6 B
+/// \par Threads  no shared state
 template <std::floating_point S>
 [[nodiscard]] double spearman_correlation(std::span<const S> x, std::span<const S> y) {
   detail::check_series("spearman_correlation", x, y);

@@ -28,7 +28,7 @@ bool is_one_of(const std::string& word, const Words& words) {
 }
 
 /// The words of a sentence, in lower case and without its full stop.
-Words words_of(std::string sentence) {
+Words words_in(std::string sentence) {
   sentence[0] = static_cast<char>(sentence[0] - 'A' + 'a');
   sentence.back() = ' ';
   Words words;
@@ -50,7 +50,7 @@ bool is_right(const std::string& sentence) {
   static const Words adjectives = {"old",   "young", "quiet", "tall",  "clever",  "tired",
                                    "happy", "small", "brave", "proud", "strange", "gentle"};
   static const Words places = {"near", "behind", "beside", "before"};
-  const Words words = words_of(sentence);
+  const Words words = words_in(sentence);
   std::size_t next = 0;
   const bool may_be_one = words[next] == "the" || is_one_of(words[next], of_one);
   const bool may_be_many = words[next] == "the" || is_one_of(words[next], of_many);
