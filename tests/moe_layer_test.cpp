@@ -505,6 +505,26 @@ TEST_CASE("dropout draws by sample and expert: a smaller batch sees the same") {
   CHECK(all.leftCols(11).isApprox(run(11), 1e-12));
 }
 
+TEST_CASE("dropout of a piece that knows where it begins is that of the whole batch") {
+  const MoeLayer layer(
+      HashGate<double>({.num_experts = 3, .num_ids = 6}, RandomKey(1)),
+      dense_experts<double>(3, {.input_dim = 4, .output_dim = 16, .dropout = 0.5}));
+  const Matrix<double> x = random_matrix<double>(4, 32, 1);
+  const auto run = [&](Index first, Index num_samples, Index known_first) {
+    std::vector<std::int32_t> ids;
+    for (Index b = 0; b < num_samples; ++b) ids.push_back(std::int32_t((first + b) % 6));
+    Samples<double> samples(x.middleCols(first, num_samples), ids);
+    samples.first = known_first;
+    Matrix<double> y(16, num_samples);
+    Pass pass(layer);
+    layer.forward(samples, y, RandomKey(3), pass);
+    return y;
+  };
+  const Matrix<double> all = run(0, 32, 0);
+  CHECK(all.rightCols(21) == run(11, 21, 11));
+  CHECK(all.rightCols(21) != run(11, 21, 0));
+}
+
 TEST_CASE("a layer is a regular value") {
   using Layer = MoeLayer<CometGate<float>, DenseExpert<float>>;
   Layer layer({CometGate<float>({.input_dim = 3, .num_experts = 4}, RandomKey(0))},

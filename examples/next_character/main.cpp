@@ -1,15 +1,8 @@
 // SPDX-License-Identifier: MIT
-#include <unistd.h>
-
-#include <csignal>
-#include <iostream>
+#include <programs/commands/program.hpp>
 
 #include <next_character/commands/program.hpp>
 
 int main(int argc, char** argv) {
-  // A reader that goes away (`| head`) is a failed write, not the end of a training.
-  std::signal(SIGPIPE, SIG_IGN);
-  return programs::next_character::run(
-      argc, argv,
-      {.out = std::cout, .err = std::cerr, .err_is_terminal = ::isatty(STDERR_FILENO) == 1});
+  return programs::run_main(argc, argv, programs::next_character::run);
 }

@@ -283,7 +283,7 @@ void MoeLayer<G, E>::forward(const Samples<S>& samples, MatrixView<S> y, RandomK
     }
   }
   dispatch(where, samples, pass);
-  bank_.forward(ws.plan_, ws.columns_, ws.outputs_, key.fold(1), ws.bank_);
+  bank_.forward(ws.plan_, ws.columns_, ws.outputs_, key.fold(1), ws.bank_, samples.first);
   combine(ws.outputs_, ws.plan_, std::span<const Routing<S>>(ws.routings_), y, pass.pool);
   ws.fingerprint_ = detail::fingerprint(samples);
   ws.filled_by_ = this;

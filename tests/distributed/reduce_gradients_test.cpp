@@ -78,6 +78,17 @@ struct Model {
   }
 };
 
+/// Parts one behind the other.
+struct Row {
+  using Scalar = double;
+  std::vector<Dense<double>> parts;
+
+  template <class F>
+  void visit(F&& f) const {
+    f("parts", parts);
+  }
+};
+
 }  // namespace
 
 TEST_CASE("gradients of experts are those of one process, not as many times as there are ranks") {
@@ -243,6 +254,27 @@ TEST_CASE("data parallel alone: every rank has every expert") {
   }
 }
 
+TEST_CASE("gradients that are 0 on all ranks do not travel; one that is not on one rank does") {
+  std::vector<Index> bytes(3);
+  std::vector<std::vector<double>> sums(3);
+  run_ranks(3, [&](ThreadCommunicator& threads) {
+    const auto rank = std::size_t(threads.rank());
+    CountingCommunicator world(threads);
+    const Dense<double> dense({.input_dim = 30, .output_dim = 40}, RandomKey(1));
+    const Row model{{dense, dense, dense}};
+    Gradients<double> gradients(model);
+    if (rank == 1) gradients[2](29, 39) = 2;  // its last number
+    if (rank == 2) gradients[2](0, 0) = -0.0;
+    world.reset();
+    reduce_gradients(world, model, gradients.view());
+    bytes[rank] = world.bytes();
+    sums[rank] = {gradients[2](29, 39), gradients[2].sum(), gradients[0].sum()};
+  });
+  // 1200 weights of one tensor out of six.
+  CHECK(bytes[0] + bytes[1] + bytes[2] == 2 * 2 * 1200 * 8 + 3 * 2 * 6);
+  for (const auto& sum : sums) CHECK(sum == std::vector<double>{2, 2, 0});
+}
+
 TEST_CASE("a model knows which of its tensors are one rank's alone") {
   const Task task{.rows = {20, 17}};
   std::vector<std::vector<std::uint8_t>> own(2);
@@ -302,5 +334,7 @@ TEST_CASE("bytes of a step are those of the formula") {
   CHECK(away > 0);
   CHECK(sum(forward) == 8 * P * (P - 1) + 8 * n * (P - 1) + away * (4 + (d + m) * s));
   CHECK(sum(backward) == P * (P - 1) + away * (d + m) * s);
-  CHECK(sum(reduced) == (parameters * s <= 4096 ? P * (P - 1) : 2 * (P - 1)) * parameters * s);
+  const Index t = count_tensors(task.gates());
+  CHECK(sum(reduced) ==
+        (parameters * s <= 4096 ? P * (P - 1) : 2 * (P - 1)) * parameters * s + P * (P - 1) * t);
 }

@@ -69,9 +69,12 @@ std::optional<RunResult> finished_run(const TrainOptions& options, const Dataset
 }
 
 RunResult run(const TrainOptions& options, const Dataset& data, const Console& console) {
+  Ranks* const ranks = console.ranks;
+  const RunDescription description = description_of(options, data);
+  expect_same_run(ranks, options, description);
   if (options.resume) {
-    if (const auto finished = finished_run(options, data)) {
-      remove_file(std::filesystem::path(options.out) / "checkpoint.safetensors");
+    if (const auto finished = finished_run(options, description)) {
+      if (speaks(ranks)) remove_file(std::filesystem::path(options.out) / "checkpoint.safetensors");
       return *finished;
     }
   }
@@ -81,11 +84,11 @@ RunResult run(const TrainOptions& options, const Dataset& data, const Console& c
     check_ids(file, data.user_ids, data.item_ids, data.source);
     file.load(model);
   }
-  comet::ThreadPool pool(options.threads);
-  TwoTask task(model, data.rows, std::size_t(options.batch_size), task_weights(options), &pool);
+  comet::ThreadPool pool(threads_of_rank(options.threads, ranks));
+  TwoTask task(model, data.rows, std::size_t(options.batch_size), task_weights(options), &pool,
+               ranks);
   return run_training(
-      task, options, trainer_options(options, task.num_batches()), description_of(options, data),
-      pool, console,
+      task, options, trainer_options(options, task.num_batches()), description, pool, console,
       [&](const std::filesystem::path& path, const TrainingResult& result) {
         save_model(path, model, options, data, result.annealing);
       },

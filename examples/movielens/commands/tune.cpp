@@ -3,6 +3,7 @@
 
 #include <movielens/commands/commands.hpp>
 #include <movielens/commands/run.hpp>
+#include <movielens/model/model_file.hpp>
 #include <movielens/model/train_options.hpp>
 
 namespace programs::movielens {

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include <comet/core/random.hpp>
+#include <comet/core/share.hpp>
 
 #include <movielens/data/two_task.hpp>
 
@@ -22,6 +23,13 @@ struct Batch {
   std::span<const float> rating;
 
   [[nodiscard]] std::size_t size() const noexcept { return user.size(); }
+  /// Some of them.
+  [[nodiscard]] Batch piece(comet::Share rows) const {
+    const auto cut = [&](auto all) {
+      return all.subspan(std::size_t(rows.first), std::size_t(rows.size()));
+    };
+    return {cut(user), cut(item), cut(watched), cut(rating)};
+  }
 };
 
 /// \brief Rows in batches of equal size, the last one shorter if they do not divide.

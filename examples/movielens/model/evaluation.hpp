@@ -10,6 +10,7 @@
 #include <movielens/model/model.hpp>
 #include <programs/base/figures.hpp>
 #include <programs/base/gate_load.hpp>
+#include <programs/base/ranks.hpp>
 
 namespace programs::movielens {
 
@@ -18,15 +19,16 @@ class Evaluator {
  public:
   Evaluator(const TwoTaskRows& rows, std::size_t batch_size);
 
-  /// Fills logits() and stars().
-  void predict(const Model& model, Model::Pass& pass);
+  /// Fills logits() and stars(). \param ranks  that share the batches, may be null
+  void predict(const Model& model, Model::Pass& pass, Ranks* ranks = nullptr);
 
   /// Of "watched", one per row.
   [[nodiscard]] std::span<const double> logits() const { return {logits_.data(), rows_->size()}; }
   [[nodiscard]] std::span<const double> stars() const { return {stars_.data(), rows_->size()}; }
 
   /// \throws comet::NotFinite for a model that has diverged
-  Figures evaluate(const Model& model, const TaskWeights& weights, Model::Pass& pass);
+  Figures evaluate(const Model& model, const TaskWeights& weights, Model::Pass& pass,
+                   Ranks* ranks = nullptr);
 
  private:
   const TwoTaskRows* rows_;

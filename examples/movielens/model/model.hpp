@@ -21,13 +21,13 @@
 #include <comet/experts/dense.hpp>
 #include <comet/experts/frozen.hpp>
 #include <comet/gates/any.hpp>
-#include <comet/layers/dense.hpp>
 #include <comet/layers/embedding.hpp>
 #include <comet/local_search/permuted_gate.hpp>
 #include <comet/losses/binary_cross_entropy.hpp>
 #include <comet/losses/mean_squared_error.hpp>
 #include <comet/moe_layer.hpp>
 
+#include <movielens/model/head.hpp>
 #include <movielens/model/model_options.hpp>
 
 namespace programs::movielens {
@@ -106,7 +106,26 @@ class TwoTaskModel {
   Loss accumulate_gradients(std::span<const std::int32_t> users,
                             std::span<const std::int32_t> items, const ConstMatrixView<S>& watched,
                             const ConstMatrixView<S>& rating, const TaskWeights& weights,
-                            RandomKey key, Pass& pass) const;
+                            RandomKey key, Pass& pass) const {
+    const Loss loss =
+        accumulate_above_embeddings(users, items, watched, rating, weights, key, 0, pass);
+    accumulate_embeddings(users, items, pass.workspace.dx(), pass);
+    return loss;
+  }
+  /// \brief The first half of it: leaves dx of the embeddings in the pass.
+  /// \param first  number of the first sample in a batch of which these are a piece
+  Loss accumulate_above_embeddings(std::span<const std::int32_t> users,
+                                   std::span<const std::int32_t> items,
+                                   const ConstMatrixView<S>& watched,
+                                   const ConstMatrixView<S>& rating, const TaskWeights& weights,
+                                   RandomKey key, Index first, Pass& pass) const;
+  /// \brief The other half. \param dx  2 embedding_dim x B, of this piece or of the whole batch
+  void accumulate_embeddings(std::span<const std::int32_t> users,
+                             std::span<const std::int32_t> items, const ConstMatrixView<S>& dx,
+                             Pass& pass) const {
+    users_.backward(users, dx.topRows(users_.output_dim()), pass.workspace.users_);
+    items_.backward(items, dx.bottomRows(items_.output_dim()), pass.workspace.items_);
+  }
 
   /// What experts and gates see of some samples: 2 embedding_dim x B.
   [[nodiscard]] Matrix<S> features(std::span<const std::int32_t> users,
@@ -126,29 +145,13 @@ class TwoTaskModel {
   void visit(F&& f) const {
     f("user_embedding", users_);
     f("item_embedding", items_);
-    mixture_.visit(f);
-    f("heads", heads_);
+    above_embeddings().visit(f);
   }
 
+  /// The model without its embeddings, which are the first two tensors.
+  [[nodiscard]] auto above_embeddings() const { return MixtureAndHeads{mixture_, heads_}; }
+
  private:
-  struct Head {
-    comet::Dense<S> hidden;
-    comet::Dense<S> output;
-
-    Head(const ModelOptions& options, RandomKey key)
-        : hidden({.input_dim = options.expert_dim,
-                  .output_dim = options.head_dim,
-                  .activation = comet::Activation::relu},
-                 key.fold(0)),
-          output({.input_dim = options.head_dim, .output_dim = 1}, key.fold(1)) {}
-
-    template <class F>
-    void visit(F&& f) const {
-      f("hidden", hidden);
-      f("output", output);
-    }
-  };
-
   /// The columns of a task.
   template <class M>
   static auto of_task(M&& matrix, std::size_t task) {
@@ -179,7 +182,7 @@ class TwoTaskModel {
   comet::Embedding<S> items_;
   Mixture mixture_;
   std::optional<Served> served_;
-  std::vector<Head> heads_;  // one per task
+  std::vector<Head<S>> heads_;  // one per task
 };
 
 /// \brief Scratch of a TwoTaskModel; grows to the largest batch seen.
@@ -190,6 +193,8 @@ class TwoTaskModel<S>::Workspace {
   [[nodiscard]] const typename Mixture::Workspace& mixture() const noexcept {
     return mixture_.workspace;
   }
+  /// Gradient of the loss of the last batch by the embeddings: 2 embedding_dim x B.
+  [[nodiscard]] ConstMatrixView<S> dx() const { return dx_.matrix(); }
   /// Of a task, of the last batch, whichever experts were asked.
   [[nodiscard]] const comet::Routing<S>& routing(Index task) const {
     return is_served_ ? served_.workspace.routing(task) : mixture_.workspace.routing(task);
@@ -197,10 +202,6 @@ class TwoTaskModel<S>::Workspace {
 
  private:
   friend class TwoTaskModel;
-
-  struct HeadPass {
-    comet::Pass<comet::Dense<S>> hidden, output;
-  };
 
   comet::Buffer<S> x_, dx_;              // 2 embedding_dim x B
   comet::Buffer<S> mixed_, dmixed_;      // expert_dim x 2B: task by task
@@ -210,13 +211,14 @@ class TwoTaskModel<S>::Workspace {
   comet::Pass<Mixture> mixture_;
   comet::Pass<Served> served_;
   bool is_served_ = false;  // the last batch
-  std::array<HeadPass, num_tasks> heads_;
+  std::array<HeadPass<S>, num_tasks> heads_;
 };
 
 template <class S>
 typename TwoTaskModel<S>::Workspace& TwoTaskModel<S>::start(Pass& pass) {
   Workspace& ws = pass.workspace;
-  ws.mixture_.pool = ws.served_.pool = pass.pool;
+  ws.mixture_.run_in(pass);
+  ws.served_.pool = pass.pool;
   for (auto& head : ws.heads_) head.hidden.pool = head.output.pool = pass.pool;
   return ws;
 }
@@ -246,14 +248,15 @@ ConstMatrixView<S> TwoTaskModel<S>::predict(std::span<const std::int32_t> users,
 }
 
 template <class S>
-Loss TwoTaskModel<S>::accumulate_gradients(std::span<const std::int32_t> users,
-                                           std::span<const std::int32_t> items,
-                                           const ConstMatrixView<S>& watched,
-                                           const ConstMatrixView<S>& rating,
-                                           const TaskWeights& weights, RandomKey key,
-                                           Pass& pass) const {
+Loss TwoTaskModel<S>::accumulate_above_embeddings(std::span<const std::int32_t> users,
+                                                  std::span<const std::int32_t> items,
+                                                  const ConstMatrixView<S>& watched,
+                                                  const ConstMatrixView<S>& rating,
+                                                  const TaskWeights& weights, RandomKey key,
+                                                  Index first, Pass& pass) const {
   Workspace& ws = start(pass);
-  const comet::Samples<S> samples = embedded(users, items, ws);
+  comet::Samples<S> samples = embedded(users, items, ws);
+  samples.first = first;
   auto mixed = ws.mixed_.shape(mixture_.output_dim(), 2 * samples.size());
   ws.is_served_ = false;
   mixture_.forward(samples, mixed, key, ws.mixture_);
@@ -271,8 +274,6 @@ Loss TwoTaskModel<S>::accumulate_gradients(std::span<const std::int32_t> users,
   auto dx = ws.dx_.shape(samples.dim(), samples.size());
   dx.setZero();
   mixture_.backward(samples, ws.dmixed_.matrix(), dx, ws.mixture_);
-  users_.backward(users, dx.topRows(users_.output_dim()), ws.users_);
-  items_.backward(items, dx.bottomRows(items_.output_dim()), ws.items_);
   return loss;
 }
 

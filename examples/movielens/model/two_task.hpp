@@ -5,10 +5,12 @@
 #include <span>
 #include <vector>
 
+#include <comet/core/buffer.hpp>
 #include <comet/core/gradients.hpp>
 #include <comet/core/pass.hpp>
 #include <comet/core/random.hpp>
 #include <comet/core/thread_pool.hpp>
+#include <comet/distributed/reduce_gradients.hpp>
 
 #include <movielens/data/batches.hpp>
 #include <movielens/data/two_task.hpp>
@@ -16,6 +18,7 @@
 #include <movielens/model/held_out_objective.hpp>
 #include <movielens/model/model.hpp>
 #include <programs/base/figures.hpp>
+#include <programs/base/ranks.hpp>
 
 namespace programs::movielens {
 
@@ -26,8 +29,9 @@ class TwoTask {
 
   /// \param model, data  not owned
   /// \param pool         not owned, may be null
+  /// \param ranks        that share the rows of a batch; not owned, null of a process alone
   TwoTask(Model& model, const TwoTaskData& data, std::size_t batch_size, TaskWeights weights,
-          comet::ThreadPool* pool);
+          comet::ThreadPool* pool, Ranks* ranks = nullptr);
 
   [[nodiscard]] Model& model() noexcept { return *model_; }
   /// Of the last batch, one per gate.
@@ -45,7 +49,9 @@ class TwoTask {
   TrainingLoss accumulate_gradients(std::size_t b, RandomKey key,
                                     comet::GradientView<float> gradients);
 
-  [[nodiscard]] Figures validate() { return validation_.evaluate(*model_, weights_, pass_); }
+  [[nodiscard]] Figures validate() {
+    return validation_.evaluate(*model_, weights_, pass_, ranks_);
+  }
   [[nodiscard]] Figures test();
 
   /// The validation loss as a function of the experts' order, on so many rows.
@@ -54,11 +60,18 @@ class TwoTask {
   }
 
  private:
+  /// The same on ranks, each of which has a piece of the batch.
+  TrainingLoss accumulate_on_ranks(const Batch& whole, RandomKey key,
+                                   comet::GradientView<float> gradients);
+
   Model* model_;
   const TwoTaskData* data_;
   std::size_t batch_size_;
   TaskWeights weights_;
+  Ranks* ranks_;
+  comet::ReduceBuffers<float> reduce_;
   Model::Pass pass_;
+  comet::Buffer<float> dx_;  // of the batch of all ranks
   Batches batches_;
   Evaluator validation_;
 };

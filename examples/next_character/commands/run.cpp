@@ -81,9 +81,12 @@ std::optional<RunResult> finished_run(const TrainOptions& options, const Text& t
 }
 
 RunResult run(const TrainOptions& options, const Text& text, const Console& console) {
+  Ranks* const ranks = console.ranks;
+  const RunDescription description = description_of(options, text);
+  expect_same_run(ranks, options, description);
   if (options.resume) {
-    if (const auto finished = finished_run(options, text)) {
-      remove_file(std::filesystem::path(options.out) / "checkpoint.safetensors");
+    if (const auto finished = programs::finished_run(options, description)) {
+      if (speaks(ranks)) remove_file(std::filesystem::path(options.out) / "checkpoint.safetensors");
       return *finished;
     }
   }
@@ -93,11 +96,11 @@ RunResult run(const TrainOptions& options, const Text& text, const Console& cons
     file.check_alphabet(text);
     file.load(model);
   }
-  comet::ThreadPool pool(options.threads);
+  comet::ThreadPool pool(threads_of_rank(options.threads, ranks));
   CharacterTask task(model, text, options.model.window, std::size_t(options.batch_size),
-                     std::size_t(options.validate_every), &pool);
+                     std::size_t(options.validate_every), &pool, ranks);
   return run_training(
-      task, options, trainer_options(options), description_of(options, text), pool, console,
+      task, options, trainer_options(options), description, pool, console,
       [&](const std::filesystem::path& path, const TrainingResult& result) {
         save_model(path, model, options, text, result.annealing);
       },

@@ -9,12 +9,14 @@
 #include <comet/core/pass.hpp>
 #include <comet/core/random.hpp>
 #include <comet/core/thread_pool.hpp>
+#include <comet/distributed/reduce_gradients.hpp>
 
 #include <next_character/data/text.hpp>
 #include <next_character/data/windows.hpp>
 #include <next_character/model/evaluation.hpp>
 #include <next_character/model/model.hpp>
 #include <programs/base/figures.hpp>
+#include <programs/base/ranks.hpp>
 
 namespace programs::next_character {
 
@@ -33,8 +35,9 @@ class CharacterTask {
   /// \param model, text  not owned
   /// \param epoch        batches
   /// \param pool         not owned, may be null
+  /// \param ranks        that share the places of a batch; not owned, null of a process alone
   CharacterTask(Model& model, const Text& text, Index window, std::size_t batch_size,
-                std::size_t epoch, comet::ThreadPool* pool);
+                std::size_t epoch, comet::ThreadPool* pool, Ranks* ranks = nullptr);
 
   [[nodiscard]] Model& model() noexcept { return *model_; }
   /// Of the last batch, by the model's gate.
@@ -53,7 +56,7 @@ class CharacterTask {
   TrainingLoss accumulate_gradients(std::size_t b, RandomKey key,
                                     comet::GradientView<float> gradients);
 
-  [[nodiscard]] Figures validate() { return validation_.evaluate(*model_, pass_); }
+  [[nodiscard]] Figures validate() { return validation_.evaluate(*model_, pass_, ranks_); }
   [[nodiscard]] Figures test();
 
   /// What the model makes of the text by now: a line of it.
@@ -65,6 +68,8 @@ class CharacterTask {
   Index window_;
   std::size_t batch_size_;
   std::size_t epoch_;
+  Ranks* ranks_;
+  comet::ReduceBuffers<float> reduce_;
   RandomKey epoch_key_{0};
   Model::Pass pass_;
   Windows train_;

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
+#include <comet/core/rank_sum.hpp>
+
 #include <next_character/model/model.hpp>
 
 namespace programs::next_character {
@@ -12,6 +14,12 @@ class MixtureCost {
  public:
   /// \brief Counts a batch that the model has just predicted. \param pass  the one it was done with
   void add(const Model& model, const Model::Pass& pass);
+
+  /// Makes it that of the batches of all ranks.
+  void sum(comet::RankSum over_ranks) {
+    sum_ = over_ranks(sum_);
+    samples_ = over_ranks(samples_);
+  }
 
   /// Multiply-adds per sample.
   [[nodiscard]] double per_sample() const { return sum_ / samples_; }

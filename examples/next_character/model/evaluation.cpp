@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <numbers>
 
+#include <comet/distributed/collectives.hpp>
 #include <comet/losses/softmax_cross_entropy.hpp>
 
 #include <next_character/model/cost.hpp>
@@ -31,12 +32,13 @@ Evaluator::Evaluator(std::span<const Symbol> text, Index window, std::size_t bat
                      std::size_t most)
     : windows_(text, window), batch_size_(batch_size), places_(std::min(windows_.size(), most)) {}
 
-Figures Evaluator::evaluate(const Model& model, Model::Pass& pass) {
+Figures Evaluator::evaluate(const Model& model, Model::Pass& pass, Ranks* ranks) {
   GateLoad load(model.mixture().num_experts());
   MixtureCost cost;
   double loss = 0;
   std::size_t right = 0;
   for (std::size_t first = 0; first < places_; first += batch_size_) {
+    if (!is_turn_of(ranks, first / batch_size_)) continue;
     const std::size_t count = std::min(batch_size_, places_ - first);
     const Batch batch = windows_.gather(count, [&](std::size_t i) {
       return std::size_t(double(first + i) / double(places_) * double(windows_.size()));
@@ -46,6 +48,13 @@ Figures Evaluator::evaluate(const Model& model, Model::Pass& pass) {
     right += num_right(logits, batch.next);
     load.add(pass.workspace.mixture().routing());
     cost.add(model, pass);
+  }
+  if (ranks != nullptr) {
+    const comet::RankSum sum = comet::make_rank_sum(*ranks);
+    loss = sum(loss);
+    right = std::size_t(sum.count(Index(right)));
+    load.sum(sum);
+    cost.sum(sum);
   }
   Figures figures;
   figures.loss = loss / double(places_);

@@ -7,6 +7,7 @@
 #include <next_character/data/windows.hpp>
 #include <next_character/model/model.hpp>
 #include <programs/base/figures.hpp>
+#include <programs/base/ranks.hpp>
 
 namespace programs::next_character {
 
@@ -23,7 +24,8 @@ class Evaluator {
   [[nodiscard]] std::size_t num_places() const noexcept { return places_; }
 
   /// \throws comet::NotFinite for a model that has diverged
-  Figures evaluate(const Model& model, Model::Pass& pass);
+  /// \param ranks  that share the batches, may be null
+  Figures evaluate(const Model& model, Model::Pass& pass, Ranks* ranks = nullptr);
 
  private:
   Windows windows_;

@@ -23,6 +23,7 @@
 #include <comet/moe_layer.hpp>
 
 #include <next_character/model/model_options.hpp>
+#include <programs/base/piece.hpp>
 
 namespace programs::next_character {
 
@@ -100,10 +101,12 @@ class NextCharacterModel {
   /// loss.
   /// \param next  B symbols, what came next
   /// \param key   of this step: a gate's noise is drawn from it
+  /// \param piece  that these are of the batch: the gradients are their part of the batch's, the
+  ///               loss is their own
   /// \throws comet::NotFinite if it diverges
   Loss accumulate_gradients(std::span<const std::int32_t> windows,
                             std::span<const std::int32_t> last, std::span<const std::int32_t> next,
-                            RandomKey key, Pass& pass) const;
+                            RandomKey key, Pass& pass, Piece piece = {}) const;
 
   template <class F>
   void visit(F&& f) const {
@@ -168,7 +171,7 @@ typename NextCharacterModel<S>::Workspace& NextCharacterModel<S>::start(Pass& pa
   Workspace& ws = pass.workspace;
   ws.input_.pool = ws.output_.pool = pass.pool;
   ws.norm_.pool = ws.output_norm_.pool = pass.pool;
-  ws.mixture_.pool = pass.pool;
+  ws.mixture_.run_in(pass);
   return ws;
 }
 
@@ -210,9 +213,10 @@ template <class S>
 Loss NextCharacterModel<S>::accumulate_gradients(std::span<const std::int32_t> windows,
                                                  std::span<const std::int32_t> last,
                                                  std::span<const std::int32_t> next, RandomKey key,
-                                                 Pass& pass) const {
+                                                 Pass& pass, Piece piece) const {
   Workspace& ws = start(pass);
-  const comet::Samples<S> samples = embed(windows, last, ws);
+  comet::Samples<S> samples = embed(windows, last, ws);
+  samples.first = piece.first;
   const Index features = samples.dim(), size = samples.size();
   mixture_.forward(samples, ws.residual_.shape(features, size), key, ws.mixture_);
   finish(ws);
@@ -221,6 +225,7 @@ Loss NextCharacterModel<S>::accumulate_gradients(std::span<const std::int32_t> w
   Loss loss;
   loss.cross_entropy = comet::softmax_cross_entropy(ws.logits_.matrix(), next, dlogits);
   loss.penalty = double(mixture_.regularization(ws.mixture_));
+  dlogits *= S(piece.share);
 
   share_gradients(pass);
   auto doutput_input = ws.doutput_input_.shape(features, size);

@@ -9,6 +9,7 @@
 #include <span>
 #include <vector>
 
+#include <comet/core/rank_sum.hpp>
 #include <comet/core/routing.hpp>
 #include <comet/core/types.hpp>
 #include <comet/metrics/routing.hpp>
@@ -35,6 +36,22 @@ class GateLoad {
     for (std::size_t i = 0; i < mass_.size(); ++i) mass_[i] += summary.mass[i] * rows;
     for (const comet::ExpertId expert : routing.experts())
       ++count_[static_cast<std::size_t>(expert)];
+  }
+
+  /// Makes it that of the batches of all ranks.
+  void sum(comet::RankSum over_ranks) {
+    std::vector<double> all(count_.begin(), count_.end());
+    all.insert(all.end(), mass_.begin(), mass_.end());
+    all.insert(all.end(), {rows_, row_entropy_, static_cast<double>(samples_)});
+    over_ranks(all);
+    const std::size_t n = count_.size();
+    for (std::size_t i = 0; i < n; ++i) {
+      count_[i] = static_cast<std::int64_t>(all[i]);
+      mass_[i] = all[n + i];
+    }
+    rows_ = all[2 * n];
+    row_entropy_ = all[2 * n + 1];
+    samples_ = static_cast<std::int64_t>(all[2 * n + 2]);
   }
 
   /// Mean number of experts with a weight other than 0.

@@ -1,10 +1,13 @@
 // SPDX-License-Identifier: MIT
 #include <programs/base/interrupt.hpp>
 
+#include <atomic>
+
 namespace programs {
 namespace {
 
-volatile std::sig_atomic_t asked = 0;
+std::atomic<int> asked = 0;  // ranks may be threads
+static_assert(std::atomic<int>::is_always_lock_free, "a signal may come at any moment");
 
 void ask(int /*signal*/) { asked = 1; }
 

@@ -1,20 +1,26 @@
 // SPDX-License-Identifier: MIT
 #include <programs/commands/program.hpp>
 
+#include <unistd.h>
+
+#include <algorithm>
+#include <csignal>
 #include <exception>
+#include <iostream>
 #include <new>
 #include <ostream>
 #include <stdexcept>
+#include <streambuf>
 #include <string>
-#include <string_view>
 
 #include <CLI/CLI.hpp>
 
 #include <comet/core/errors.hpp>
-#include <comet/version.hpp>
-
 #include <programs/base/file_error.hpp>
 #include <programs/base/interrupt.hpp>
+#include <programs/base/ranks.hpp>
+#include <programs/base/version.hpp>
+#include <programs/commands/mpi.hpp>
 #include <programs/commands/usage.hpp>
 #include <programs/training/diverged.hpp>
 
@@ -26,9 +32,19 @@ constexpr int unforeseen = 1;
 constexpr int bad_input = 2;
 constexpr int ended_by_signal = 130;  // as shells have it for Ctrl-C
 
-std::string version() {
-  return std::to_string(COMET_VERSION_MAJOR) + "." + std::to_string(COMET_VERSION_MINOR) + "." +
-         std::to_string(COMET_VERSION_PATCH);
+/// Takes everything and keeps nothing.
+struct Nowhere : std::streambuf {
+  int overflow(int c) override { return traits_type::not_eof(c); }
+};
+
+/// Of many processes each would write the files of the others.
+void refuse_ranks(CLI::App& program, const Ranks& ranks) {
+  for (CLI::App* command : program.get_subcommands({}))
+    if (command->get_name() != "train")
+      command->parse_complete_callback([command, &ranks] {
+        throw std::invalid_argument(command->get_name() + " runs in one process, and there are " +
+                                    std::to_string(ranks.size()) + "; train runs on several");
+      });
 }
 
 }  // namespace
@@ -36,16 +52,22 @@ std::string version() {
 void start_program(CLI::App& program) {
   program.require_subcommand(1);
   use_plain_help(program);
-  program.set_version_flag("--version", program.get_name() + ' ' + version());
+  const std::string mpi = mpi_version();
+  program.set_version_flag("--version", program.get_name() + ' ' + version() +
+                                            "\nMPI: " + (mpi.empty() ? "not built in" : mpi));
 }
 
 int run_program(CLI::App& program, int argc, const char* const* argv, const Console& console) {
-  const auto fail = [&](int code, std::string_view reason) {
-    console.err << program.get_name() << ": ";
-    for (const char c : reason) console.err << (c == '\n' ? ' ' : c);
-    console.err << std::endl;
+  const auto fail = [&](int code, std::string reason) {
+    std::replace(reason.begin(), reason.end(), '\n', ' ');
+    const std::string name = program.get_name() + ": ";
+    if (console.ranks != nullptr)
+      console.ranks->fail(code,
+                          name + "rank " + std::to_string(console.ranks->rank()) + ": " + reason);
+    console.err << name << reason << std::endl;
     return code;
   };
+  if (console.ranks != nullptr) refuse_ranks(program, *console.ranks);
   // Of an option with a value that is given twice one would count and the other be lost without a
   // word; a flag says the same again.
   for (CLI::App* command : program.get_subcommands({}))
@@ -79,6 +101,22 @@ int run_program(CLI::App& program, int argc, const char* const* argv, const Cons
   } catch (const std::exception& error) {
     return fail(unforeseen, error.what());
   }
+}
+
+int run_main(int argc, char** argv, int (*run)(int, const char* const*, const Console&)) {
+  // A reader that goes away (`| head`) is a failed write, not the end of a training.
+  std::signal(SIGPIPE, SIG_IGN);
+  return run_among_ranks(argc, argv, [&](Ranks* ranks) {
+    if (speaks(ranks))
+      return run(argc, argv,
+                 {.out = std::cout,
+                  .err = std::cerr,
+                  .err_is_terminal = ::isatty(STDERR_FILENO) == 1,
+                  .ranks = ranks});
+    Nowhere nowhere;
+    std::ostream silent(&nowhere);
+    return run(argc, argv, {.out = silent, .err = silent, .ranks = ranks});
+  });
 }
 
 }  // namespace programs

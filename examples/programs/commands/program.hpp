@@ -17,4 +17,9 @@ void start_program(CLI::App& program);
 /// \return the exit status: 0, 2 for bad options or data, 130 if interrupted, 1 for anything else
 int run_program(CLI::App& program, int argc, const char* const* argv, const Console& console);
 
+/// \brief What main() does: runs a program with the standard streams, alone or as one of the ranks
+/// that mpirun has started, of which rank 0 speaks.
+/// \return the exit status
+int run_main(int argc, char** argv, int (*run)(int, const char* const*, const Console&));
+
 }  // namespace programs

@@ -7,6 +7,7 @@
 #include <span>
 #include <vector>
 
+#include <comet/core/rank_sum.hpp>
 #include <comet/core/routing.hpp>
 #include <comet/core/types.hpp>
 #include <comet/gates/capabilities.hpp>
@@ -16,14 +17,47 @@
 
 namespace programs {
 
-/// Of a batch as it was trained, over the gates.
-template <class Routings>
-[[nodiscard]] double mean_experts_per_sample(const Routings& routings) {
-  double sum = 0;
-  for (const auto& routing : routings)
-    sum += double(routing.num_entries()) / double(routing.num_samples());
-  return sum / double(routings.size());
-}
+/// \brief What gates did with a batch, in numbers that add up over the ranks that share it.
+class StepCounts {
+ public:
+  /// \param routings  of the rows here, one per gate
+  /// \param sum       over ranks; leaves the counts alone in one process
+  template <class Gate, class Routings>
+  void count(const std::vector<Gate>& gates, const Routings& routings, comet::RankSum sum = {}) {
+    counts_.clear();
+    first_.clear();
+    for (std::size_t g = 0; g < gates.size(); ++g) {
+      first_.push_back(counts_.size());
+      counts_.push_back(double(routings[g].num_samples()));
+      counts_.push_back(double(routings[g].num_entries()));
+      if (!gates[g].capabilities().loads) continue;
+      counts_.resize(counts_.size() + std::size_t(gates[g].num_experts()), 0);
+      for (const comet::ExpertId expert : routings[g].experts())
+        ++counts_[first_[g] + 2 + std::size_t(expert)];
+    }
+    sum(counts_);
+  }
+
+  [[nodiscard]] double experts_per_sample(std::size_t gate) const {
+    return counts_[first_[gate] + 1] / counts_[first_[gate]];
+  }
+  /// Over the gates.
+  [[nodiscard]] double mean_experts_per_sample() const {
+    double sum = 0;
+    for (std::size_t g = 0; g < first_.size(); ++g) sum += experts_per_sample(g);
+    return sum / double(first_.size());
+  }
+  /// Samples per expert, of a gate that is told it.
+  void load(std::size_t gate, std::vector<comet::Index>& load) const {
+    const std::size_t last = gate + 1 < first_.size() ? first_[gate + 1] : counts_.size();
+    load.clear();
+    for (std::size_t i = first_[gate] + 2; i < last; ++i) load.push_back(comet::Index(counts_[i]));
+  }
+
+ private:
+  std::vector<double> counts_;  // per gate: samples, entries, load; exact below 2^53
+  std::vector<std::size_t> first_;
+};
 
 /// \brief What gates are told at the end of a step: the load of their experts, by those that steer
 /// by it, and how sparse they are to be.
@@ -47,19 +81,16 @@ class GateSteering {
     return controllers_;
   }
 
-  /// \param routings, passes  of the step, one per gate
-  template <class Gate, class Routings, class Passes>
-  void end_of_step(std::vector<Gate>& gates, const Routings& routings, const Passes& passes) {
+  /// \param counts, passes  of the step, one per gate
+  template <class Gate, class Passes>
+  void end_of_step(std::vector<Gate>& gates, const StepCounts& counts, const Passes& passes) {
     for (std::size_t g = 0; g < gates.size(); ++g) {
-      const auto& routing = routings[g];
       if (gates[g].capabilities().loads) {
-        load_.assign(std::size_t(gates[g].num_experts()), 0);
-        for (const comet::ExpertId expert : routing.experts()) ++load_[std::size_t(expert)];
+        counts.load(g, load_);
         comet::end_of_step(gates[g], std::span<const comet::Index>(load_), passes[g]);
       }
       if (controller_of_[g])
-        controllers_[*controller_of_[g]].end_of_step(
-            gates[g], double(routing.num_entries()) / double(routing.num_samples()));
+        controllers_[*controller_of_[g]].end_of_step(gates[g], counts.experts_per_sample(g));
     }
   }
 

@@ -3,6 +3,8 @@
 
 #include <algorithm>
 #include <ostream>
+#include <stdexcept>
+#include <string>
 #include <utility>
 #include <vector>
 
@@ -71,6 +73,21 @@ std::optional<RunResult> finished_run(const CommonOptions& options,
   return run_result_from(json);
 }
 
+void expect_same_run(Ranks* ranks, const CommonOptions& options,
+                     const RunDescription& description) {
+  if (ranks == nullptr) return;
+  const std::filesystem::path out = options.out;
+  Json run = description.options;
+  run.update({{"data", description.content},
+              {"resume", options.resume},
+              {"record", options.record},
+              {"record_every", options.record_every},
+              {"checkpoint_every", options.checkpoint_every.value_or(-1)},
+              {"a checkpoint", std::filesystem::exists(checkpoint_of(options))},
+              {"a result", std::filesystem::exists(out / result_name)}});
+  expect_same(ranks, run);
+}
+
 TrainerOptions trainer_options(const CommonOptions& o, std::size_t batches) {
   return {.adam = {.learning_rate = o.learning_rate},
           .epochs = o.epochs,
@@ -89,6 +106,16 @@ std::optional<comet::SparsityControllerOptions> sparsity_of(const CommonOptions&
 }
 
 namespace detail {
+
+void refuse_over_ranks(const CommonOptions& options, bool gates_depend_on_batch,
+                       const Ranks& ranks) {
+  const std::string in_one = " runs in one process, and there are " + std::to_string(ranks.size());
+  if (local_search_of(options.local_search) == LocalSearch::relaxed)
+    throw std::invalid_argument("--local-search " + options.local_search + in_one);
+  if (gates_depend_on_batch)
+    throw std::invalid_argument("--gate " + options.gate + " looks at all rows of a batch and" +
+                                in_one);
+}
 
 Checkpoints checkpoints_of(const CommonOptions& options, const RunDescription& description) {
   Json run = description.options;
@@ -147,7 +174,7 @@ void write_decision_paths(const CommonOptions& options, const Json& paths) {
 }
 
 void write_result(const CommonOptions& options, const RunDescription& description,
-                  const RunResult& result, comet::Index threads) {
+                  const RunResult& result, comet::Index threads, comet::Index ranks) {
   Json json = {{"source", description.source}};
   json.update(description.counts);
   json["content"] = description.content;
@@ -161,6 +188,7 @@ void write_result(const CommonOptions& options, const RunDescription& descriptio
                {"seconds_per_epoch", result.training.seconds_per_epoch},
                {"test_seconds", result.training.test_seconds},
                {"seconds", result.training.seconds}});
+  if (ranks > 1) json["ranks"] = ranks;
   write_atomically(std::filesystem::path(options.out) / result_name, json.dump(2) + "\n");
 }
 

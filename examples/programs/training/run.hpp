@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <filesystem>
+#include <memory>
 #include <optional>
 #include <stdexcept>
 #include <string>
@@ -12,17 +13,20 @@
 #include <comet/core/random.hpp>
 #include <comet/core/thread_pool.hpp>
 #include <comet/core/types.hpp>
+#include <comet/gates/capabilities.hpp>
 #include <comet/local_search/annealing.hpp>
 #include <comet/local_search/no_search.hpp>
 #include <comet/local_search/permutation_search.hpp>
 #include <comet/local_search/swap_search.hpp>
 
+#include <programs/base/agreement.hpp>
 #include <programs/base/common_options.hpp>
 #include <programs/base/console.hpp>
 #include <programs/base/file_lock.hpp>
 #include <programs/base/files.hpp>
 #include <programs/base/json.hpp>
 #include <programs/base/places.hpp>
+#include <programs/base/ranks.hpp>
 #include <programs/training/diverged.hpp>
 #include <programs/training/reports.hpp>
 #include <programs/training/trainer.hpp>
@@ -58,7 +62,15 @@ struct RunDescription {
 [[nodiscard]] std::optional<RunResult> finished_run(const CommonOptions& options,
                                                     const RunDescription& description);
 
+/// \brief Checks that ranks are about to do the same: options, data, and what they find in
+/// options.out. \throws std::invalid_argument on every rank, naming the first that differs
+void expect_same_run(Ranks* ranks, const CommonOptions& options, const RunDescription& description);
+
 namespace detail {
+
+/// \brief Refuses what is not to be had over ranks. \throws std::invalid_argument on each of them
+void refuse_over_ranks(const CommonOptions& options, bool gates_depend_on_batch,
+                       const Ranks& ranks);
 
 /// Of a training with these options on these data.
 [[nodiscard]] Checkpoints checkpoints_of(const CommonOptions& options,
@@ -81,8 +93,9 @@ void tell_end(const CommonOptions& options, const TrainingResult& result, const 
 /// \param paths  a list of programs::decision_path; no file of an empty one
 void write_decision_paths(const CommonOptions& options, const Json& paths);
 
+/// \param threads  of each rank    \param ranks  1 for a process that is alone
 void write_result(const CommonOptions& options, const RunDescription& description,
-                  const RunResult& result, comet::Index threads);
+                  const RunResult& result, comet::Index threads, comet::Index ranks);
 
 /// Calls `use` with the local search that the options name.
 template <class Task, class Use>
@@ -129,6 +142,7 @@ TrainingResult with_local_search(Task& task, const CommonOptions& o, Use use) {
 
 /// \brief Trains one model. With options.resume it goes on from the checkpoint in options.out, if
 /// there is one.
+/// \param task     made for console.ranks, if there are any: each of them trains, and rank 0 writes
 /// \param options  how; what else there is to know of the run is in the common ones
 /// \param save   writes the model of a result to a file, if options.weights
 /// \param paths  gives the way of a few rows through its gates, a list of programs::decision_path
@@ -140,32 +154,48 @@ template <TrainingTask Task, class Save, class Paths>
 RunResult run_training(Task& task, const CommonOptions& o, const TrainerOptions& options,
                        const RunDescription& description, comet::ThreadPool& pool,
                        const Console& console, Save save, Paths paths) {
+  Ranks* const ranks = console.ranks;
+  const auto& gates = task.model().gates();
+  if (ranks != nullptr)
+    detail::refuse_over_ranks(
+        o,
+        std::any_of(gates.begin(), gates.end(),
+                    [](const auto& gate) { return comet::depends_on_batch(gate); }),
+        *ranks);
   const Checkpoints checkpoints = detail::checkpoints_of(o, description);
-  const auto mode = goes_on(o) ? LineLog::Open::append : LineLog::Open::fresh;
-  // What an earlier training left is there until this one can begin.
-  make_directories(o.out);  // the record may be to lie there
-  const FileLock held = detail::hold_directory(o.out);
-  if (!o.record.empty()) (void)LineLog(o.record, LineLog::Open::append);
-  detail::start_directory(o.out, o.resume);
-  TrainingLog log(o.out, mode, console, o);
+  std::optional<FileLock> held;
+  std::unique_ptr<Observer> log = std::make_unique<SilentLog>(o);
   RunResult result;
   result.parameters = comet::count_parameters(task.model());
-  if (!o.quiet) detail::tell_start(o, description, result.parameters, console);
+  do_once(ranks, [&] {
+    const auto mode = goes_on(o) ? LineLog::Open::append : LineLog::Open::fresh;
+    // What an earlier training left is there until this one can begin.
+    make_directories(o.out);  // the record may be to lie there
+    held.emplace(detail::hold_directory(o.out));
+    if (!o.record.empty()) (void)LineLog(o.record, LineLog::Open::append);
+    detail::start_directory(o.out, o.resume);
+    log = std::make_unique<TrainingLog>(o.out, mode, console, o);
+    if (!o.quiet) detail::tell_start(o, description, result.parameters, console);
+  });
   const comet::RandomKey key(static_cast<std::uint64_t>(o.seed));
   result.training = detail::with_local_search(task, o, [&](auto& search) {
-    Trainer trainer(task, search, options, key.fold(places::training), &pool, log, checkpoints);
+    Trainer trainer(task, search, options, key.fold(places::training), &pool, *log, checkpoints,
+                    ranks);
     try {
       return trainer.train();
     } catch (const comet::NotFinite&) {
-      remove_file(checkpoints.file);
+      if (speaks(ranks)) remove_file(checkpoints.file);
       throw diverged(o, trainer.progress().epoch, trainer.num_steps());
     }
   });
-  if (!o.quiet) detail::tell_end(o, result.training, console);
-  if (o.weights) save(std::filesystem::path(o.out) / "model.safetensors", result.training);
-  detail::write_decision_paths(o, paths());
-  detail::write_result(o, description, result, pool.num_threads());
-  std::filesystem::remove(checkpoints.file);
+  do_once(ranks, [&] {
+    if (!o.quiet) detail::tell_end(o, result.training, console);
+    if (o.weights) save(std::filesystem::path(o.out) / "model.safetensors", result.training);
+    detail::write_decision_paths(o, paths());
+    detail::write_result(o, description, result, pool.num_threads(),
+                         ranks == nullptr ? 1 : ranks->size());
+    std::filesystem::remove(checkpoints.file);
+  });
   return result;
 }
 

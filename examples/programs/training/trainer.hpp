@@ -7,23 +7,30 @@
 #include <cstdint>
 #include <filesystem>
 #include <optional>
+#include <span>
 #include <sstream>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include <comet/core/gradients.hpp>
 #include <comet/core/random.hpp>
 #include <comet/core/thread_pool.hpp>
+#include <comet/distributed/collectives.hpp>
+#include <comet/distributed/replicated.hpp>
 #include <comet/local_search/train_with_local_search.hpp>
 #include <comet/optimizers/adam.hpp>
 #include <comet/optimizers/clip_by_global_norm.hpp>
 #include <comet/training/routing_recorder.hpp>
 
+#include <programs/base/agreement.hpp>
 #include <programs/base/figures.hpp>
 #include <programs/base/interrupt.hpp>
+#include <programs/base/ranks.hpp>
 #include <programs/training/checkpoint.hpp>
 #include <programs/training/gate_steering.hpp>
 #include <programs/training/reports.hpp>
+#include <programs/training/shared_batch.hpp>
 
 namespace programs {
 
@@ -31,7 +38,8 @@ namespace programs {
 ///
 /// `held_out_objective(rows)`, what a swap search minimises, is asked for with that search alone; a
 /// task without one has no such search. What `remark()` says, if there is one, is shown after an
-/// epoch.
+/// epoch. A task that was made for ranks has all data on each, routes a piece of every batch there,
+/// and gives the loss, the gradients and the figures of the whole, on every rank the same bits.
 template <class T>
 concept TrainingTask = requires(T& task, const T& seen, std::size_t batch, comet::RandomKey key,
                                 comet::GradientView<typename T::Model::Scalar> gradients) {
@@ -78,14 +86,18 @@ class Trainer {
  public:
   /// \param pool    may be null. Nothing is owned.
   /// \param search  a PermutationStrategy for the task's gates; takes part until it has finished
+  /// \param ranks   that the task was made for, may be null. Checkpoints are written by rank 0 and
+  ///                read by all.
   Trainer(Task& task, Search& search, const TrainerOptions& options, comet::RandomKey key,
-          comet::ThreadPool* pool, Observer& observer, const Checkpoints& checkpoints)
+          comet::ThreadPool* pool, Observer& observer, const Checkpoints& checkpoints,
+          Ranks* ranks = nullptr)
       : task_(task),
         options_(options),
         key_(key),
         pool_(pool),
         observer_(observer),
         checkpoints_(checkpoints),
+        ranks_(ranks),
         state_(start(task, search, options, pool)),
         gradients_(state_.searched),
         progress_(state_.progress) {}
@@ -100,6 +112,7 @@ class Trainer {
   TrainingResult train() {
     if (checkpoints_.resume && std::filesystem::exists(checkpoints_.file))
       observer_.on_resume(load_checkpoint(checkpoints_, state_));
+    if (ranks_ != nullptr) check_replicas();
     stopwatch_ = Stopwatch(progress_.seconds);
     while (!is_over()) {
       train_epoch();
@@ -131,7 +144,15 @@ class Trainer {
     return options_.steps && state_.adam.num_steps() >= *options_.steps;
   }
 
+  /// A difference would grow from here on and never be seen.
+  void check_replicas() {
+    comet::check_replicated(*ranks_, state_.searched, "train");
+    comet::check_replicated_state(*ranks_, state_.searched.model.gates(), "train: of the gates,");
+    comet::check_replicated_state(*ranks_, state_.adam, "train: of Adam,");
+  }
+
   void leave_checkpoint() {
+    if (!speaks(ranks_)) return;
     progress_.seconds = stopwatch_.seconds();
     save_checkpoint(checkpoints_, observer_.on_checkpoint(), state_);
   }
@@ -149,7 +170,7 @@ class Trainer {
                          .batches = task_.num_batches(),
                          .step = state_.adam.num_steps(),
                          .loss = loss.total,
-                         .experts_per_sample = mean_experts_per_sample(task_.routings())});
+                         .experts_per_sample = counts_.mean_experts_per_sample()});
       record_step();
       heed_interrupts();
     }
@@ -173,7 +194,8 @@ class Trainer {
           if (options_.clip_norm)
             comet::clip_by_global_norm(gradients_, *options_.clip_norm, pool_);
           state_.adam.step(state_.searched, gradients_);
-          state_.steering.end_of_step(model.gates(), task_.routings(), task_.gate_passes());
+          counts_.count(model.gates(), task_.routings(), rank_sum());
+          state_.steering.end_of_step(model.gates(), counts_, task_.gate_passes());
         });
     return loss;
   }
@@ -182,15 +204,23 @@ class Trainer {
     const std::int64_t step = state_.adam.num_steps();
     if (!observer_.records(step)) return;
     const comet::Index experts = task_.model().gates().front().num_experts();
-    for (const auto& record : recorder_.record(step, task_.routings(), experts)) {
+    std::vector<comet::Routing<Scalar>> whole;
+    std::span<const comet::Routing<Scalar>> routings = task_.routings();
+    if (ranks_ != nullptr) routings = whole = gathered_routings(*ranks_, routings);
+    for (const auto& record : recorder_.record(step, routings, experts)) {
       std::ostringstream line;
       comet::write_json_line(line, record);
       observer_.on_record(line.str());
     }
   }
 
+  /// No sum in one process.
+  [[nodiscard]] comet::RankSum rank_sum() {
+    return ranks_ == nullptr ? comet::RankSum() : comet::make_rank_sum(*ranks_);
+  }
+
   void heed_interrupts() {
-    const bool interrupted = is_interrupted();
+    const bool interrupted = any_rank(ranks_, is_interrupted());
     if (checkpoints_.due_after_step(state_.adam.num_steps()) || (interrupted && checkpoints_.any()))
       leave_checkpoint();
     if (interrupted)
@@ -246,7 +276,9 @@ class Trainer {
   comet::ThreadPool* pool_;
   Observer& observer_;
   const Checkpoints& checkpoints_;
+  Ranks* ranks_;
   State state_;
+  StepCounts counts_;
   comet::Gradients<Scalar> gradients_;  // of model and search
   comet::RoutingRecorder<Scalar> recorder_{{.capacity = 1}};
   Progress& progress_;

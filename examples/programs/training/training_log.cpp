@@ -14,6 +14,10 @@ constexpr std::int64_t steps_per_line = 10;
 
 }  // namespace
 
+bool is_recorded(const CommonOptions& options, std::int64_t step) {
+  return !options.record.empty() && (step - 1) % options.record_every == 0;
+}
+
 TrainingLog::TrainingLog(const std::filesystem::path& directory, LineLog::Open mode,
                          const Console& console, const CommonOptions& options)
     : epochs_(directory / "metrics.jsonl", mode),
@@ -46,9 +50,7 @@ void TrainingLog::on_epoch(const EpochReport& report) {
   if (!report.remark.empty()) console_.err << report.remark << std::endl;
 }
 
-bool TrainingLog::records(std::int64_t step) const {
-  return record_ && (step - 1) % options_.record_every == 0;
-}
+bool TrainingLog::records(std::int64_t step) const { return is_recorded(options_, step); }
 
 void TrainingLog::on_record(const std::string& line) {
   record_->append(std::string_view(line).substr(0, line.find('\n')));

@@ -14,6 +14,9 @@
 
 namespace programs {
 
+/// Whether a line on each gate is written after a step.
+[[nodiscard]] bool is_recorded(const CommonOptions& options, std::int64_t step);
+
 /// Writes every epoch and every tenth step to files and, unless it is to be quiet, both to the
 /// console; and what the gates did, if options.record names a file.
 class TrainingLog : public Observer {
@@ -47,6 +50,21 @@ class TrainingLog : public Observer {
   Clock::time_point next_update_;
   std::int64_t steps_here_ = 0;  // without those before a checkpoint
   std::int64_t steps_left_ = 0;
+};
+
+/// \brief The log of a rank that does not speak: it takes part where something of all ranks is to
+/// be written.
+class SilentLog : public Observer {
+ public:
+  /// \param options  has to outlive it
+  explicit SilentLog(const CommonOptions& options) : options_(options) {}
+
+  [[nodiscard]] bool records(std::int64_t step) const override {
+    return is_recorded(options_, step);
+  }
+
+ private:
+  const CommonOptions& options_;
 };
 
 }  // namespace programs

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include <comet/core/random.hpp>
+#include <comet/core/share.hpp>
 #include <comet/core/types.hpp>
 
 #include <two_pictures/data/examples.hpp>
@@ -23,6 +24,20 @@ struct Batch {
 
   [[nodiscard]] std::size_t size() const noexcept { return picture.size(); }
 };
+
+/// \brief Some of them. \param labels  for those of the piece
+[[nodiscard]] inline Batch piece(const Batch& whole, comet::Share rows,
+                                 std::vector<std::int32_t>& labels) {
+  const auto first = std::size_t(rows.first), count = std::size_t(rows.size());
+  labels.clear();
+  for (std::size_t task = 0; task * whole.size() < whole.labels.size(); ++task) {
+    const auto of_task = whole.labels.subspan(task * whole.size() + first, count);
+    labels.insert(labels.end(), of_task.begin(), of_task.end());
+  }
+  return {.pixels = whole.pixels.middleCols(rows.first, rows.size()),
+          .labels = labels,
+          .picture = whole.picture.subspan(first, count)};
+}
 
 /// \brief Examples in batches of equal size, the last one shorter if they do not divide.
 ///

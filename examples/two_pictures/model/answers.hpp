@@ -22,6 +22,8 @@ class Answers {
   /// \param logits  classes x B \param truth  B
   void add(const comet::ConstMatrixView<float>& logits, std::span<const std::int32_t> truth);
 
+  /// How many were right.
+  [[nodiscard]] std::int64_t num_right() const noexcept { return right_; }
   [[nodiscard]] double accuracy() const { return double(right_) / double(is_right_.size()); }
   /// Share of samples whose class is the likeliest or the second.
   [[nodiscard]] double top2_accuracy() const {

@@ -6,6 +6,7 @@
 
 #include <programs/base/figures.hpp>
 #include <programs/base/gate_load.hpp>
+#include <programs/base/ranks.hpp>
 #include <two_pictures/data/batches.hpp>
 #include <two_pictures/model/answers.hpp>
 #include <two_pictures/model/model.hpp>
@@ -21,7 +22,8 @@ class Evaluator {
   Evaluator(const Examples& examples, std::size_t batch_size);
 
   /// \throws comet::NotFinite for a model that has diverged
-  Figures evaluate(const Model& model, Model::Pass& pass);
+  /// \param ranks  that share the batches, may be null: what follows is of the batches here then
+  Figures evaluate(const Model& model, Model::Pass& pass, Ranks* ranks = nullptr);
 
   /// Of the last evaluate(), per task.
   [[nodiscard]] const std::vector<Answers>& answers() const { return answers_; }

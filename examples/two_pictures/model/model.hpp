@@ -25,6 +25,7 @@
 #include <comet/losses/softmax_cross_entropy.hpp>
 #include <comet/moe_layer.hpp>
 
+#include <programs/base/piece.hpp>
 #include <two_pictures/model/model_options.hpp>
 
 namespace programs::two_pictures {
@@ -89,9 +90,12 @@ class PictureModel {
   /// loss.
   /// \param labels  tasks B, those of the first task first
   /// \param key     of this step: a gate's noise is drawn from it
+  /// \param piece   that these are of the batch: the gradients are their part of the batch's, the
+  ///                loss is their own
   /// \throws comet::NotFinite if it diverges
   Loss accumulate_gradients(const ConstMatrixView<S>& pixels, std::span<const std::int32_t> picture,
-                            std::span<const std::int32_t> labels, RandomKey key, Pass& pass) const;
+                            std::span<const std::int32_t> labels, RandomKey key, Pass& pass,
+                            Piece piece = {}) const;
 
   /// The loss, without penalty, that the heads make of given mixtures (expert_dim x tasks B).
   [[nodiscard]] double loss_of_mixtures(const ConstMatrixView<S>& mixtures,
@@ -202,7 +206,7 @@ typename PictureModel<S>::Workspace& PictureModel<S>::start(Pass& pass) const {
   Workspace& ws = pass.workspace;
   if (ws.heads_.size() != heads_.size())
     ws.heads_ = std::vector<typename Workspace::HeadPass>(heads_.size());
-  ws.mixture_.pool = pass.pool;
+  ws.mixture_.run_in(pass);
   for (auto& head : ws.heads_) head.first.pool = head.second.pool = head.output.pool = pass.pool;
   return ws;
 }
@@ -222,9 +226,10 @@ template <class S>
 Loss PictureModel<S>::accumulate_gradients(const ConstMatrixView<S>& pixels,
                                            std::span<const std::int32_t> picture,
                                            std::span<const std::int32_t> labels, RandomKey key,
-                                           Pass& pass) const {
+                                           Pass& pass, Piece piece) const {
   Workspace& ws = start(pass);
-  const comet::Samples<S> samples(pixels, picture);
+  comet::Samples<S> samples(pixels, picture);
+  samples.first = piece.first;
   auto mixed = ws.mixed_.shape(mixture_.output_dim(), num_tasks() * samples.size());
   mixture_.forward(samples, mixed, key, ws.mixture_);
   apply_heads(mixed, ws);
@@ -233,6 +238,7 @@ Loss PictureModel<S>::accumulate_gradients(const ConstMatrixView<S>& pixels,
   Loss loss = evaluate_losses(ws.logits_.matrix(), labels, dlogits);
   loss.penalty = double(mixture_.regularization(ws.mixture_));
   loss.total += loss.penalty;
+  dlogits *= S(piece.share);
   dlogits /= S(num_tasks());
 
   share_gradients(pass);

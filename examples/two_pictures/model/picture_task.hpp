@@ -2,14 +2,18 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <span>
+#include <vector>
 
 #include <comet/core/gradients.hpp>
 #include <comet/core/pass.hpp>
 #include <comet/core/random.hpp>
 #include <comet/core/thread_pool.hpp>
+#include <comet/distributed/reduce_gradients.hpp>
 
 #include <programs/base/figures.hpp>
+#include <programs/base/ranks.hpp>
 #include <two_pictures/data/batches.hpp>
 #include <two_pictures/data/dataset.hpp>
 #include <two_pictures/model/evaluation.hpp>
@@ -25,7 +29,9 @@ class PictureTask {
 
   /// \param model, data  not owned
   /// \param pool         not owned, may be null
-  PictureTask(Model& model, const Dataset& data, std::size_t batch_size, comet::ThreadPool* pool);
+  /// \param ranks        that share the canvases of a batch; not owned, null of a process alone
+  PictureTask(Model& model, const Dataset& data, std::size_t batch_size, comet::ThreadPool* pool,
+              Ranks* ranks = nullptr);
 
   [[nodiscard]] Model& model() noexcept { return *model_; }
   /// Of the last batch, one per gate.
@@ -43,7 +49,7 @@ class PictureTask {
   TrainingLoss accumulate_gradients(std::size_t b, RandomKey key,
                                     comet::GradientView<float> gradients);
 
-  [[nodiscard]] Figures validate() { return validation_.evaluate(*model_, pass_); }
+  [[nodiscard]] Figures validate() { return validation_.evaluate(*model_, pass_, ranks_); }
   [[nodiscard]] Figures test();
 
   /// The validation loss as a function of the experts' order, on so many examples.
@@ -55,7 +61,10 @@ class PictureTask {
   Model* model_;
   const Dataset* data_;
   std::size_t batch_size_;
+  Ranks* ranks_;
+  comet::ReduceBuffers<float> reduce_;
   Model::Pass pass_;
+  std::vector<std::int32_t> labels_;  // of the piece here
   Batches batches_;
   Evaluator validation_;
 };

@@ -72,6 +72,12 @@ concept SelectorGate = RoutingGate<G> &&
 struct TrainingTile {
   RandomKey key;                      ///< Random numbers about (expert, sample) are folded from it.
   std::span<const SampleId> samples;  ///< columns beyond these are padding
+  Index first = 0;                    ///< number of sample 0 in a batch of which this is a piece
+
+  /// Random numbers about the sample of a column are folded from it, on whichever rank it is.
+  [[nodiscard]] RandomKey key_of(std::size_t column) const {
+    return key.fold(std::uint64_t(first + Index(samples[column])));
+  }
 };
 
 /// \brief Predicts: a function applied to each column by itself, what a layer takes as an expert.

@@ -95,15 +95,15 @@ inline void piece_sizes(Index size, Index ranks, std::vector<Index>& sizes) {
 /// \brief values = their sums over all ranks, the same bits on each, number by number.
 /// \param values  of the same size on every rank
 /// \param order   in which the ranks' numbers are added
+/// \param all     what ranks send, kept by whoever sums as much again and again
 /// \throws CommunicationError if another rank does not take part
 /// \par Cost  each rank sends 2 (P - 1) / P of the values, below 4 KiB P - 1 times the values
 template <class T, Communicator C>
-void sum_over_ranks(C& world, std::span<T> values, SumOrder order = SumOrder::ranks) {
+void sum_over_ranks(C& world, std::span<T> values, SumOrder order, std::vector<T>& all) {
   static_assert(std::is_arithmetic_v<T>, "comet::sum_over_ranks: of numbers");
   const Index size = Index(values.size()), ranks = world.size();
   if (ranks == 1) return;
   std::vector<Index> counts(std::size_t(ranks), size);
-  std::vector<T> all;
   if (size * Index(sizeof(T)) <= detail::small_sum) {
     all.resize(std::size_t(size * ranks));
     all_gather(world, values, counts, std::span(all));
@@ -119,6 +119,12 @@ void sum_over_ranks(C& world, std::span<T> values, SumOrder order = SumOrder::ra
   all_to_all(world, values, pieces, std::span(all), counts);
   detail::sum_vectors(all.data(), ranks, mine, order);
   all_gather(world, std::span(all).first(std::size_t(mine)), pieces, values);
+}
+/// \brief The same with memory of its own.
+template <class T, Communicator C>
+void sum_over_ranks(C& world, std::span<T> values, SumOrder order = SumOrder::ranks) {
+  std::vector<T> all;
+  sum_over_ranks(world, values, order, all);
 }
 /// \brief The sum of a number over all ranks.
 template <class T, Communicator C>

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdint>
+#include <cstring>
 #include <span>
 #include <string>
 #include <vector>
@@ -22,11 +23,55 @@
 
 namespace comet {
 
+namespace detail {
+
+/// Whether all of them are +0, seen by their bytes: as fast as memory is read.
+template <class S>
+[[nodiscard]] bool is_all_zero(const S* values, Index size) {
+  return size == 0 || (values[0] == S(0) && !std::signbit(values[0]) &&
+                       std::memcmp(values, values + 1, std::size_t(size - 1) * sizeof(S)) == 0);
+}
+
+/// Per tensor, whether every rank has it and a rank has a gradient of it: the same on all ranks.
+template <Communicator C, class Model>
+[[nodiscard]] std::vector<std::uint8_t> tensors_to_reduce(
+    C& world, const Model& model, GradientView<typename Model::Scalar> gradients) {
+  auto travels = own_tensors(model);
+  std::vector<std::uint8_t> here;
+  for (Index i = 0; i < gradients.size(); ++i)
+    if (travels[std::size_t(i)] == 0)
+      here.push_back(std::uint8_t(!is_all_zero(gradients[i].data(), gradients[i].size())));
+  const std::size_t count = here.size();
+  std::vector<std::uint8_t> all(count * std::size_t(world.size()));
+  const std::vector<Index> counts(std::size_t(world.size()), Index(count));
+  all_gather(world, here, counts, std::span(all));
+  std::size_t next = 0;
+  for (std::uint8_t& tensor : travels) {
+    if (tensor != 0) {
+      tensor = 0;
+      continue;
+    }
+    for (std::size_t at = next; at < all.size(); at += count) tensor |= all[at];
+    ++next;
+  }
+  return travels;
+}
+
+}  // namespace detail
+
+/// \brief Memory of reduce_gradients(): kept from step to step, it is taken from the system once.
+template <class S>
+struct ReduceBuffers {
+  std::vector<S> values;  ///< Gradients that every rank has, one behind the other.
+  std::vector<S> pieces;  ///< What ranks send of them.
+};
+
 /// \brief Adds up, over all ranks, the gradients of what every rank has. Those of experts that live
 /// on one rank are whole already, and are left alone. The same bits on every rank.
 ///
 /// With a MoeLayer, whose experts every rank has, this is data parallelism alone; with a
-/// DistributedMoeLayer it is both at once.
+/// DistributedMoeLayer it is both at once. Tensors whose gradient is 0 on all ranks, those of
+/// experts without rows above all, stay where they are.
 ///
 /// \code
 ///   layer.backward(x, dy, pass);
@@ -35,30 +80,40 @@ namespace comet {
 /// \endcode
 /// \param gradients  of the model
 /// \param order      in which ranks are added
+/// \param buffers    of the steps before
 /// \throws std::invalid_argument if the gradients are of another model
 /// \throws CommunicationError if another rank does not take part
 /// \par Cost  one copy of these gradients, and what sum_over_ranks() sends of them
 template <Communicator C, class Model>
 void reduce_gradients(C& world, const Model& model, GradientView<typename Model::Scalar> gradients,
-                      SumOrder order = SumOrder::ranks) {
+                      SumOrder order, ReduceBuffers<typename Model::Scalar>& buffers) {
   using S = typename Model::Scalar;
   gradients.validate("reduce_gradients", model);
   if (world.size() == 1) return;
-  const auto own = own_tensors(model);
-  std::vector<S> all;  // one call for all tensors
+  const auto travels = detail::tensors_to_reduce(world, model, gradients);
+  Index size = 0;
   for (Index i = 0; i < gradients.size(); ++i)
-    if (own[std::size_t(i)] == 0) {
-      const auto tensor = gradients[i];
-      all.insert(all.end(), tensor.data(), tensor.data() + tensor.size());
-    }
-  sum_over_ranks(world, std::span(all), order);
-  const S* next = all.data();
+    if (travels[std::size_t(i)] != 0) size += gradients[i].size();
+  buffers.values.resize(std::size_t(size));  // one call for all tensors
+  S* end = buffers.values.data();
   for (Index i = 0; i < gradients.size(); ++i)
-    if (own[std::size_t(i)] == 0) {
+    if (travels[std::size_t(i)] != 0)
+      end = std::copy_n(gradients[i].data(), gradients[i].size(), end);
+  sum_over_ranks(world, std::span(buffers.values), order, buffers.pieces);
+  const S* next = buffers.values.data();
+  for (Index i = 0; i < gradients.size(); ++i)
+    if (travels[std::size_t(i)] != 0) {
       auto tensor = gradients[i];
       std::copy_n(next, tensor.size(), tensor.data());
       next += tensor.size();
     }
+}
+/// \brief The same with memory of its own.
+template <Communicator C, class Model>
+void reduce_gradients(C& world, const Model& model, GradientView<typename Model::Scalar> gradients,
+                      SumOrder order = SumOrder::ranks) {
+  ReduceBuffers<typename Model::Scalar> buffers;
+  reduce_gradients(world, model, gradients, order, buffers);
 }
 
 /// \brief Shortens the gradients of a model that is spread over ranks: g *= max_norm / |g| if |g| >

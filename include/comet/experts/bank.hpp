@@ -90,16 +90,17 @@ class ExpertBank {
         });
   }
 
-  /// \brief predict() in training: with random numbers folded from `key`, leaving in the pass what
-  /// backward() needs.
+  /// \brief predict() in training: draws from `key`, leaves in the pass what backward() needs.
+  /// \param first_sample  number of the plan's sample 0, where it has a piece of a batch
   void forward(const DispatchPlan& plan, const Columns<S>& columns, Columns<S>& outputs,
-               RandomKey key, Pass<ExpertBank>& pass) const {
+               RandomKey key, Pass<ExpertBank>& pass, Index first_sample = 0) const {
     static_assert(TrainableExpert<E>,
                   "comet::ExpertBank::forward: this expert cannot be trained (concept "
                   "TrainableExpert): it only predicts, as a frozen one does");
     run("ExpertBank::forward", true, plan, columns, outputs, pass,
         [&](const E& expert, const Task& task, const auto& x, auto&& y, auto&& cache) {
-          expert.forward(x, y, cache, TrainingTile{key.fold(task.expert), task.samples});
+          expert.forward(x, y, cache,
+                         TrainingTile{key.fold(task.expert), task.samples, first_sample});
         });
     pass.workspace.filled_by_ = this;
   }

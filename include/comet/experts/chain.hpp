@@ -111,7 +111,7 @@ class Chain {
                const TrainingTile& tile) const {
     for_each_part([&](auto i, const auto& part) {
       part.forward(input_of<i()>(x, cache), output_of<i()>(y, cache), kept_by<i()>(cache),
-                   TrainingTile{tile.key.fold(std::uint64_t(i())), tile.samples});
+                   TrainingTile{tile.key.fold(std::uint64_t(i())), tile.samples, tile.first});
     });
   }
 

@@ -73,7 +73,7 @@ class DenseExpert {
     const detail::Dropout dropout(options_.dropout);
     if (!dropout.active()) return;
     for (std::size_t c = 0; c < tile.samples.size(); ++c) {
-      const RandomKey key = tile.key.fold(std::uint64_t(tile.samples[c]));
+      const RandomKey key = tile.key_of(c);
       dropout.apply(key, y.col(Index(c)).data(), output_dim());
       if (keeps_slope()) dropout.apply(key, cache.col(Index(c)).data(), output_dim());
     }

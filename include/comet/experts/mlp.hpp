@@ -87,7 +87,7 @@ class MlpExpert {
     const detail::Dropout dropout(options_.dropout);
     if (dropout.active())
       for (std::size_t c = 0; c < tile.samples.size(); ++c) {
-        const RandomKey key = tile.key.fold(std::uint64_t(tile.samples[c]));
+        const RandomKey key = tile.key_of(c);
         dropout.apply(key, hidden.col(Index(c)).data(), hidden_dim());
         if (keeps_slope()) dropout.apply(key, slope.col(Index(c)).data(), hidden_dim());
       }

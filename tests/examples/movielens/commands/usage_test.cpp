@@ -7,6 +7,8 @@
 
 #include <comet/version.hpp>
 
+#include <programs/commands/mpi.hpp>
+
 #include <examples/movielens/run_program.hpp>
 #include <support/catch.hpp>
 
@@ -76,7 +78,9 @@ TEST_CASE("movielens: an unknown word is named, with its neighbour", "[movielens
 TEST_CASE("movielens --version", "[movielens][usage]") {
   const Outcome outcome = run_program({"--version"});
   CHECK(outcome.code == 0);
-  CHECK(outcome.out == "movielens " + std::to_string(COMET_VERSION_MAJOR) + "." +
-                           std::to_string(COMET_VERSION_MINOR) + "." +
-                           std::to_string(COMET_VERSION_PATCH) + "\n");
+  const std::string version = "movielens " + std::to_string(COMET_VERSION_MAJOR) + "." +
+                              std::to_string(COMET_VERSION_MINOR) + "." +
+                              std::to_string(COMET_VERSION_PATCH) + "\nMPI: ";
+  const std::string mpi = programs::mpi_version();
+  CHECK(outcome.out == version + (mpi.empty() ? "not built in" : mpi) + "\n");
 }

@@ -1,0 +1,90 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: MIT
+# The program `movielens` on ranks that are processes: the losses of one process, an end in bounded
+# time that leaves a checkpoint, and a training that goes on from it on another number of ranks.
+#   tests/mpi/movielens.sh MPIRUN PROGRAM
+set -euo pipefail
+mpirun=$1 program=$2
+place=$(mktemp -d)
+trap 'rm -rf "$place"' EXIT
+cd "$place"
+
+fail() {
+  echo "movielens.sh: $*" >&2
+  cat "$place/err" >&2 || true
+  exit 1
+}
+train() { # OUT [OPTION...]
+  echo "$program" train --data data --embedding-dim 8 --experts 6 --expert-dim 12 --head-dim 8 \
+    --batch-size 64 --threads 1 --out "$@"
+}
+# What the program itself says, not mpirun.
+own_lines() { grep -c '^movielens: ' err || true; }
+# Losses of two folders agree, line by line.
+same_losses() {
+  paste "$1/steps.jsonl" "$2/steps.jsonl" | sed 's/[^0-9.e\t-]\+/ /g' | awk -F'\t' '
+    { split($1, a, " "); split($2, b, " ") }
+    a[1] != b[1] { exit 1 }
+    { d = a[3] - b[3]; if (d < 0) d = -d; if (d > 1e-4 * a[3]) { print; exit 1 } }' ||
+    fail "losses of $1 and $2 differ"
+  [ "$(wc -l <"$1/steps.jsonl")" = "$(wc -l <"$2/steps.jsonl")" ] || fail "steps of $1 and $2"
+}
+no_seconds() { sed 's/  [0-9.]* s\b//; s/  about .*//; s/results in .*//; s/  *[0-9.]* *[0-9.]* *\([0-9]*\)$/ \1/' "$@"; }
+
+"$program" --version | grep -q '^MPI: .*[0-9]' || fail "--version does not say which MPI"
+"$program" synthesize data --users 40 --items 50 --ratings 1000 >/dev/null
+
+$(train one --epochs 3) >one.out 2>one.err
+for ranks in 2 3; do
+  "$mpirun" -n $ranks $(train on$ranks --epochs 3) >out 2>err || fail "$ranks ranks fail"
+  same_losses one on$ranks
+  [ "$(ls one)" = "$(ls on$ranks)" ] || fail "other files: $(ls on$ranks)"
+  [ "$(no_seconds err)" = "$(no_seconds one.err)" ] || fail "other progress than of one process"
+  [ "$(no_seconds out)" = "$(no_seconds one.out)" ] || fail "another table than of one process"
+done
+
+# What makes no sense on ranks, and ranks that were told different things.
+"$mpirun" -n 2 "$program" report one >out 2>err && fail "report runs on ranks"
+[ "$(own_lines)" = 1 ] && grep -q 'report runs in one process' err || fail "no clear line"
+"$mpirun" -n 1 $(train new --epochs 3) : -n 1 $(train new --epochs 4) >out 2>err && fail "differ"
+[ "$(own_lines)" = 1 ] && grep -q 'rank 1 differs from rank 0: epochs: 4 there, 3 here' err ||
+  fail "no clear line"
+start=$SECONDS # one alone fails
+"$mpirun" -n 1 $(train new --epochs 3) : -n 1 $(train new --epochs 3 --seed 1x) >out 2>err && fail
+[ "$(own_lines)" = 1 ] && grep -q 'movielens: rank 1: --seed' err || fail "no clear line"
+[ $((SECONDS - start)) -lt 10 ] || fail "took $((SECONDS - start)) seconds to end"
+[ ! -e new ] || fail "files of a training that was refused"
+
+# Ended from outside in the midst of it, and gone on with on another number of ranks.
+# A low rate: what differs in the last bits is not to grow in so many steps.
+long="--epochs 60 --patience 60 --no-weights --learning-rate 1e-5"
+$(train long_one $long) >/dev/null 2>&1
+end_with() { # SIGNAL OUT RANKS: to mpirun, or KILL to a rank
+  rm -f pid.*
+  touch begun
+  "$mpirun" -n "$3" ./rank $(train "$2" $long --resume) >out 2>err &
+  local job=$! start victim=$!
+  for ((i = 0; i < 400; ++i)); do # until it has left a checkpoint of its own
+    [ "$2/checkpoint.safetensors" -nt begun ] && break
+    sleep 0.05
+  done
+  [ "$1" = KILL ] && victim=$(cat pid.1)
+  start=$SECONDS
+  kill -s "$1" "$victim"
+  wait $job && fail "$1 did not end the training"
+  local pid
+  for pid in $(cat pid.*); do # mpirun may be gone a moment before them
+    while kill -0 "$pid" 2>/dev/null && [ $((SECONDS - start)) -lt 10 ]; do sleep 0.1; done
+  done
+  [ $((SECONDS - start)) -lt 10 ] || fail "took $((SECONDS - start)) seconds to end after $1"
+  [ "$(own_lines)" -le 1 ] || fail "more than a line after $1"
+  [ -e "$2/checkpoint.safetensors" ] || fail "no checkpoint after $1"
+}
+# A rank that can be found.
+printf '#!/bin/sh\necho $$ >pid.${OMPI_COMM_WORLD_RANK:-$PMI_RANK}\nexec "$@"\n' >rank
+chmod +x rank
+end_with INT ended 2
+grep -q 'interrupted; the same command with --resume goes on from step' err || fail "no advice"
+end_with KILL ended 3
+"$mpirun" -n 2 $(train ended $long --resume) >out 2>err || fail "does not go on"
+same_losses long_one ended
