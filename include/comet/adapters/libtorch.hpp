@@ -170,6 +170,9 @@ class TorchMoeLayer final : public TorchMoeImpl {
   void change(F&& f) {
     bridge_->change(std::forward<F>(f));
   }
+  /// \brief The layer, for a loop with comet's own optimizers, searches and checkpoints: what they
+  /// change in it, before the next call of this module, counts, whatever the buffers hold.
+  [[nodiscard]] Layer& layer_in_place() { return bridge_->layer_in_place(); }
   void end_of_step(std::span<const Index> load = {}) override { bridge_->end_of_step(load); }
 
   /// An independent module of the same numbers, without gradients.

@@ -81,6 +81,12 @@ class TorchBridge {
     take_over();
     return shared_->layer;
   }
+  /// The layer, which may be changed until the next call of this bridge.
+  [[nodiscard]] Layer& layer_in_place() {
+    take_over();
+    changed_in_place_ = true;
+    return shared_->layer;
+  }
   /// That of the last run.
   [[nodiscard]] const Pass<Layer>& pass() const {
     if (!last_) raise("TorchMoe::pass", "there was no forward() yet");
@@ -273,10 +279,18 @@ class TorchBridge {
     return true;
   }
 
-  /// Takes over what was written to the tensors, or put in their place.
+  /// Takes over what was written to the tensors, or put in their place; or, after a change in
+  /// place, shows the tensors what the layer has.
   void take_over();
+  void show_change_in_place() {
+    changed_in_place_ = false;
+    ++shared_->revision;
+    show_state();
+    if (!std::ranges::equal(addresses(), pointed_to_)) point_parameters();
+  }
 
   Shared shared_;
+  bool changed_in_place_ = false;
   TorchTensors parameters_;
   std::vector<const S*> pointed_to_;
   TorchTensors state_;
@@ -288,6 +302,7 @@ class TorchBridge {
 template <class Layer>
 void TorchBridge<Layer>::take_over() {
   const at::NoGradGuard off;
+  if (changed_in_place_) return show_change_in_place();
   std::size_t i = 0;
   for_each_parameter(shared_->layer, [&](const ParameterName&, auto& parameter) {
     if (taken(parameters_.names[i], parameters_.tensors[i], parameter.data(), parameter.shape()))
