@@ -1,52 +1,51 @@
 // SPDX-License-Identifier: MIT
 #include <bert/model/batch.hpp>
 
-#include <algorithm>
 #include <cmath>
-#include <cstddef>
+#include <cstdint>
 #include <string>
 
 #include <comet/core/check.hpp>
 
 namespace programs::bert {
+namespace {
 
-Index Batch::tokens() const {
-  return Index(std::count_if(mask.begin(), mask.end(), [](auto m) { return m != 0; }));
+namespace detail = comet::detail;
+constexpr const char* where = "LabelledBatch";
+
+void check_ids(const char* name, const TokenMatrix& ids, const LabelledBatch& batch,
+               const char* bound, Index end) {
+  if (ids.rows() != batch.length() || ids.cols() != batch.size())
+    detail::raise(where, std::string(name) + " are not as many as ids");
+  for (Index i = 0; i < ids.size(); ++i)
+    if (const std::int64_t id = ids.data()[i]; id < 0 || id >= end)
+      detail::raise(where, "one of the " + std::string(name), id,
+                    "from 0 to less than " + std::string(bound) + " = " + std::to_string(end));
 }
 
-void check(const Batch& batch, const BertConfig& config) {
-  namespace detail = comet::detail;
-  constexpr const char* where = "Batch";
-  detail::check_at_least(where, "rows", batch.rows, 1);
-  detail::check_at_least(where, "length", batch.length, 1);
-  detail::check_at_most(where, "length", batch.length, "max_position_embeddings",
+}  // namespace
+
+void check(const LabelledBatch& batch, const BertConfig& config) {
+  detail::check_at_least(where, "size()", batch.size(), 1);
+  detail::check_at_least(where, "length()", batch.length(), 1);
+  detail::check_at_most(where, "length()", batch.length(), "max_position_embeddings",
                         config.positions);
-  const Index size = batch.rows * batch.length;
-  detail::check_equal(where, "ids.size()", Index(batch.ids.size()), "rows * length", size);
-  detail::check_equal(where, "types.size()", Index(batch.types.size()), "rows * length", size);
-  detail::check_equal(where, "mask.size()", Index(batch.mask.size()), "rows * length", size);
-  const auto check_ids = [&](const char* name, const std::vector<std::int64_t>& ids,
-                             const char* bound, Index end) {
-    for (const std::int64_t id : ids)
-      if (id < 0 || id >= end)
-        detail::raise(where, name, id,
-                      "from 0 to less than " + std::string(bound) + " = " + std::to_string(end));
-  };
-  check_ids("an id", batch.ids, "vocab_size", config.vocab);
-  check_ids("a type", batch.types, "type_vocab_size", config.types);
-  for (Index row = 0; row < batch.rows; ++row)
-    if (batch.mask[std::size_t(row * batch.length)] == 0)
-      detail::raise(where, "row " + std::to_string(row) + " begins with padding");
+  check_ids("ids", batch.sentences.ids, batch, "vocab_size", config.vocab);
+  check_ids("types", batch.sentences.types, batch, "type_vocab_size", config.types);
+  check_ids("mask", batch.sentences.mask, batch, "true", 2);
+  for (Index i = 0; i < batch.size(); ++i)
+    if (batch.sentences.mask(0, i) == 0)
+      detail::raise(where, "sentence " + std::to_string(i) + " begins with padding");
   if (batch.labels.empty()) return;
-  detail::check_equal(where, "labels.size()", Index(batch.labels.size()), "rows", batch.rows);
-  for (const double label : batch.labels)
-    if (!std::isfinite(label) ||
-        (config.labels > 1 &&
-         (label < 0 || label >= double(config.labels) || label != std::floor(label))))
+  detail::check_equal(where, "labels.size()", Index(batch.labels.size()), "size()", batch.size());
+  const auto last = double(config.labels - 1);
+  for (const double label : batch.labels) {
+    if (config.labels == 1 && !std::isfinite(label))
+      detail::raise(where, "a label", label, "a finite number");
+    if (config.labels > 1 && !(label >= 0 && label <= last && label == std::floor(label)))
       detail::raise(where, "a label", label,
-                    config.labels > 1
-                        ? "a whole number from 0 to less than " + std::to_string(config.labels)
-                        : "a finite number");
+                    "a whole number from 0 to " + std::to_string(config.labels - 1));
+  }
 }
 
 }  // namespace programs::bert

@@ -81,7 +81,7 @@ struct TorchTerms {
 };
 
 template <class S>
-void check_labelled(const char* where, const Bert<S>& model, const Batch& batch) {
+void check_labelled(const char* where, const Bert<S>& model, const LabelledBatch& batch) {
   check(batch, model.config());
   if (batch.labels.empty()) comet::detail::raise(where, "the batch has no labels");
 }
@@ -128,7 +128,7 @@ void set_torch_threads(Index threads) {
 }
 
 template <class S>
-Activations<S> activations(const Bert<S>& model, const Batch& batch,
+Activations<S> activations(const Bert<S>& model, const LabelledBatch& batch,
                            bool with_attention_probabilities) {
   check(batch, model.config());
   const at::NoGradGuard none;
@@ -143,7 +143,7 @@ Activations<S> activations(const Bert<S>& model, const Batch& batch,
 }
 
 template <class S>
-LossTerms accumulate_gradients(Bert<S>& model, const Bert<S>* teacher, const Batch& batch,
+LossTerms accumulate_gradients(Bert<S>& model, const Bert<S>* teacher, const LabelledBatch& batch,
                                const Objective& objective, comet::RandomKey key,
                                comet::GradientView<S> gradients) {
   constexpr const char* where = "accumulate_gradients";
@@ -165,7 +165,7 @@ LossTerms accumulate_gradients(Bert<S>& model, const Bert<S>* teacher, const Bat
 }
 
 template <class S>
-Judged<S> judge(const Bert<S>& model, const Bert<S>* teacher, const Batch& batch) {
+Judged<S> judge(const Bert<S>& model, const Bert<S>* teacher, const LabelledBatch& batch) {
   constexpr const char* where = "judge";
   check_labelled(where, model, batch);
   check_teacher(where, model, teacher);
@@ -178,13 +178,13 @@ Judged<S> judge(const Bert<S>& model, const Bert<S>* teacher, const Batch& batch
 }
 
 template <class S>
-comet::Matrix<S> importance(const Bert<S>& model, std::span<const Batch> batches) {
+comet::Matrix<S> importance(const Bert<S>& model, std::span<const LabelledBatch> batches) {
   constexpr const char* where = "importance";
   for (const BertLayer<S>& layer : model.layers)
     if (!layer.block) comet::detail::raise(where, "the model is not dense");
   const BertConfig& config = model.config();
   comet::Matrix<S> sums = comet::Matrix<S>::Zero(config.intermediate, config.layers);
-  for (const Batch& batch : batches) {
+  for (const LabelledBatch& batch : batches) {
     check_labelled(where, model, batch);
     const TorchBatch tensors(batch);
     // Without dropout, but with a graph: the way back through every sentence's tokens.
@@ -208,17 +208,17 @@ comet::Matrix<S> importance(const Bert<S>& model, std::span<const Batch> batches
   return sums;
 }
 
-template Activations<float> activations(const Bert<float>&, const Batch&, bool);
-template Activations<double> activations(const Bert<double>&, const Batch&, bool);
-template LossTerms accumulate_gradients(Bert<float>&, const Bert<float>*, const Batch&,
+template Activations<float> activations(const Bert<float>&, const LabelledBatch&, bool);
+template Activations<double> activations(const Bert<double>&, const LabelledBatch&, bool);
+template LossTerms accumulate_gradients(Bert<float>&, const Bert<float>*, const LabelledBatch&,
                                         const Objective&, comet::RandomKey,
                                         comet::GradientView<float>);
-template LossTerms accumulate_gradients(Bert<double>&, const Bert<double>*, const Batch&,
+template LossTerms accumulate_gradients(Bert<double>&, const Bert<double>*, const LabelledBatch&,
                                         const Objective&, comet::RandomKey,
                                         comet::GradientView<double>);
-template Judged<float> judge(const Bert<float>&, const Bert<float>*, const Batch&);
-template Judged<double> judge(const Bert<double>&, const Bert<double>*, const Batch&);
-template comet::Matrix<float> importance(const Bert<float>&, std::span<const Batch>);
-template comet::Matrix<double> importance(const Bert<double>&, std::span<const Batch>);
+template Judged<float> judge(const Bert<float>&, const Bert<float>*, const LabelledBatch&);
+template Judged<double> judge(const Bert<double>&, const Bert<double>*, const LabelledBatch&);
+template comet::Matrix<float> importance(const Bert<float>&, std::span<const LabelledBatch>);
+template comet::Matrix<double> importance(const Bert<double>&, std::span<const LabelledBatch>);
 
 }  // namespace programs::bert

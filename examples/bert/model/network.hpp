@@ -35,7 +35,7 @@ struct Activations {
 /// \param with_attention_probabilities  they are large
 /// \throws std::invalid_argument if the batch does not fit
 template <class S>
-[[nodiscard]] Activations<S> activations(const Bert<S>& model, const Batch& batch,
+[[nodiscard]] Activations<S> activations(const Bert<S>& model, const LabelledBatch& batch,
                                          bool with_attention_probabilities = false);
 
 /// The parts of a loss, without their factors, each a mean.
@@ -58,7 +58,7 @@ struct Objective {
 /// \param key      of dropout and of the gates' noise: the same key, the same bits
 /// \throws std::invalid_argument if the batch has no labels or does not fit
 template <class S>
-LossTerms accumulate_gradients(Bert<S>& model, const Bert<S>* teacher, const Batch& batch,
+LossTerms accumulate_gradients(Bert<S>& model, const Bert<S>* teacher, const LabelledBatch& batch,
                                const Objective& objective, comet::RandomKey key,
                                comet::GradientView<S> gradients);
 
@@ -72,7 +72,7 @@ struct Judged {
 /// \brief Without dropout and gradients.
 /// \param teacher  as in accumulate_gradients()
 template <class S>
-[[nodiscard]] Judged<S> judge(const Bert<S>& model, const Bert<S>* teacher, const Batch& batch);
+[[nodiscard]] Judged<S> judge(const Bert<S>& model, const Bert<S>* teacher, const LabelledBatch& batch);
 
 /// \brief How much the units of a dense model's feed-forward blocks matter to its loss:
 ///
@@ -83,6 +83,6 @@ template <class S>
 /// \return one column a layer, one row a unit
 /// \throws std::invalid_argument if a layer has a mixture, or a batch does not fit
 template <class S>
-[[nodiscard]] comet::Matrix<S> importance(const Bert<S>& model, std::span<const Batch> batches);
+[[nodiscard]] comet::Matrix<S> importance(const Bert<S>& model, std::span<const LabelledBatch> batches);
 
 }  // namespace programs::bert

@@ -14,11 +14,9 @@
 namespace programs::bert {
 namespace {
 
-template <class T>
-at::Tensor copied(const std::vector<T>& values, const Batch& batch, at::ScalarType type) {
-  return at::from_blob(const_cast<T*>(values.data()), {batch.rows, batch.length},
-                       at::TensorOptions(type))
-      .clone();
+at::Tensor tensor_of(const TokenMatrix& numbers) {
+  return at::from_blob(const_cast<std::int64_t*>(numbers.data()), {numbers.cols(), numbers.rows()},
+                       at::TensorOptions(at::kLong));
 }
 
 /// Over the memory of a parameter.
@@ -49,14 +47,13 @@ void set_key(const Mixture<S>& mixture, comet::RandomKey key) {
 
 }  // namespace
 
-TorchBatch::TorchBatch(const Batch& batch)
-    : ids(copied(batch.ids, batch, at::kLong)),
-      types(copied(batch.types, batch, at::kLong)),
-      mask(copied(batch.mask, batch, at::kByte).to(at::kBool)) {
+TorchBatch::TorchBatch(const LabelledBatch& batch)
+    : ids(tensor_of(batch.sentences.ids)),
+      types(tensor_of(batch.sentences.types)),
+      mask(tensor_of(batch.sentences.mask).to(at::kBool)) {
   if (!batch.labels.empty())
-    labels = at::from_blob(const_cast<double*>(batch.labels.data()), {batch.rows},
-                           at::TensorOptions(at::kDouble))
-                 .clone();
+    labels = at::from_blob(const_cast<double*>(batch.labels.data()), {batch.size()},
+                           at::TensorOptions(at::kDouble));
 }
 
 template <class S>

@@ -15,9 +15,9 @@
 
 namespace programs::bert {
 
-/// \brief A batch as tensors, each (rows, length).
+/// \brief A batch as tensors over its memory, each (rows, length).
 struct TorchBatch {
-  explicit TorchBatch(const Batch& batch);
+  explicit TorchBatch(const LabelledBatch& batch);
 
   at::Tensor ids, types;
   at::Tensor mask;    ///< bool

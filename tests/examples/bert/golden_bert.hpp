@@ -44,14 +44,16 @@ template <class T>
   return all;
 }
 
-[[nodiscard]] inline programs::bert::Batch batch_of(const Json& c) {
+[[nodiscard]] inline programs::bert::LabelledBatch batch_of(const Json& c) {
   const Json& ids = c.at("input_ids");
-  programs::bert::Batch batch;
-  batch.rows = ids.is_object() ? ids.at("shape").at(0).get<Index>() : Index(ids.size());
-  batch.ids = numbers<std::int64_t>(ids);
-  batch.length = Index(batch.ids.size()) / batch.rows;
-  batch.types = numbers<std::int64_t>(c.at("token_type_ids"));
-  batch.mask = numbers<std::uint8_t>(c.at("attention_mask"));
+  const Index size = ids.is_object() ? ids.at("shape").at(0).get<Index>() : Index(ids.size());
+  const auto tokens = [&](const char* name) {
+    const auto values = numbers<std::int64_t>(c.at(name));
+    return programs::bert::TokenMatrix(Eigen::Map<const programs::bert::TokenMatrix>(
+        values.data(), Index(values.size()) / size, size));
+  };
+  programs::bert::LabelledBatch batch{
+      {tokens("input_ids"), tokens("token_type_ids"), tokens("attention_mask")}, {}};
   if (c.contains("labels")) batch.labels = numbers<double>(c.at("labels"));
   return batch;
 }
@@ -70,11 +72,11 @@ template <class S>
 
 /// The columns of real tokens.
 template <class S>
-[[nodiscard]] Matrix<S> real(const Matrix<S>& columns, const programs::bert::Batch& batch) {
+[[nodiscard]] Matrix<S> real(const Matrix<S>& columns, const programs::bert::LabelledBatch& batch) {
   Matrix<S> kept(columns.rows(), batch.tokens());
   Index to = 0;
   for (Index c = 0; c < columns.cols(); ++c)
-    if (batch.mask[std::size_t(c)] != 0) kept.col(to++) = columns.col(c);
+    if (batch.sentences.mask.data()[c] != 0) kept.col(to++) = columns.col(c);
   return kept;
 }
 

@@ -18,8 +18,8 @@
 
 using namespace comet;
 using comet::test::Json;
-using programs::bert::Batch;
 using programs::bert::Bert;
+using programs::bert::LabelledBatch;
 
 namespace {
 
@@ -28,22 +28,18 @@ const Json& the_case() {
   return cases.front();
 }
 
-/// The golden batch cut in two, the second half with room for padding that is not there.
-std::vector<Batch> in_two(const Batch& batch) {
-  std::vector<Batch> parts;
-  for (const Index first : {Index(0), batch.rows / 2}) {
-    const Index last = first == 0 ? batch.rows / 2 : batch.rows;
-    Batch part{.rows = last - first, .length = batch.length, .ids = {}, .types = {}, .mask = {},
-               .labels = {batch.labels.begin() + first, batch.labels.begin() + last}};
-    const auto take = [&](auto& to, const auto& from) {
-      to.assign(from.begin() + first * batch.length, from.begin() + last * batch.length);
+/// The golden batch cut in two.
+std::vector<LabelledBatch> in_two(const LabelledBatch& batch) {
+  const Index half = batch.size() / 2;
+  const auto part = [&](Index first, Index count) {
+    const auto take = [&](const auto& from) {
+      return programs::bert::TokenMatrix(from.middleCols(first, count));
     };
-    take(part.ids, batch.ids);
-    take(part.types, batch.types);
-    take(part.mask, batch.mask);
-    parts.push_back(part);
-  }
-  return parts;
+    const auto& [ids, types, mask] = batch.sentences;
+    const auto labels = batch.labels.begin() + first;
+    return LabelledBatch{{take(ids), take(types), take(mask)}, {labels, labels + count}};
+  };
+  return {part(0, half), part(half, batch.size() - half)};
 }
 
 template <class S>
@@ -66,7 +62,7 @@ TEMPLATE_TEST_CASE("importance matches the reference", "[golden]", COMET_TEST_SC
   using S = TestType;
   const Json& c = the_case();
   const auto model = test::bert_of<S>(c.at("config"), c.at("params"));
-  const Batch batch = test::batch_of(c);
+  const LabelledBatch batch = test::batch_of(c);
   const Matrix<double> expected = test::matrix(c.at("importance"));
   const auto at_once = programs::bert::importance<S>(model, std::vector{batch});
   CHECK(test::relative_error(at_once, expected) <= test::bert_tolerance<S>);
@@ -109,7 +105,7 @@ TEST_CASE("a dense layer becomes the experts of the reference", "[golden]") {
 TEST_CASE("what has all units is what it was") {
   const Json& c = the_case();
   const auto model = test::bert_of<double>(c.at("config"), c.at("params"));
-  const Batch batch = test::batch_of(c);
+  const LabelledBatch batch = test::batch_of(c);
   const Matrix<double> importance = test::matrix(c.at("importance"));
   const auto expected = programs::bert::activations(model, batch).logits;
   const auto close = [&](const Bert<double>& other) {

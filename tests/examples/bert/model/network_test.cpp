@@ -14,7 +14,7 @@
 
 using namespace comet;
 using comet::test::Json;
-using programs::bert::Batch;
+using programs::bert::LabelledBatch;
 using programs::bert::Bert;
 
 namespace {
@@ -28,7 +28,7 @@ void check_matrix(const Matrix<S>& actual, const Json& expected, const std::stri
 template <class S>
 void check_forward(const Json& c) {
   const auto model = test::bert_of<S>(c.at("config"), c.at("params"));
-  const Batch batch = test::batch_of(c);
+  const LabelledBatch batch = test::batch_of(c);
   const auto got = programs::bert::activations(model, batch, true);
   REQUIRE(got.hidden.size() == c.at("hidden_states").size());
   for (std::size_t i = 0; i < got.hidden.size(); ++i)
