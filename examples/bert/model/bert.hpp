@@ -2,11 +2,8 @@
 #pragma once
 
 #include <cstddef>
-#include <iterator>
 #include <optional>
 #include <string_view>
-#include <type_traits>
-#include <utility>
 #include <vector>
 
 #include <comet/core/parameters.hpp>
@@ -14,6 +11,7 @@
 #include <comet/core/types.hpp>
 
 #include <bert/model/config.hpp>
+#include <bert/model/layer_range.hpp>
 #include <bert/model/mixture.hpp>
 
 /// \file
@@ -89,62 +87,17 @@ struct BertLayer {
   }
 };
 
-/// \brief The gates of a model, one for each layer that has a mixture, as one range.
-template <class Layers>
-class GateRange {
- public:
-  GateRange() = default;
-  explicit GateRange(Layers& layers) {
-    for (auto& layer : layers)
-      if (layer.mixture) mixtures_.push_back(&*layer.mixture);
-  }
-
-  [[nodiscard]] std::size_t size() const { return mixtures_.size(); }
-  [[nodiscard]] bool empty() const { return mixtures_.empty(); }
-  [[nodiscard]] decltype(auto) operator[](std::size_t i) const {
-    return mixtures_[i]->layer().gates().front();
-  }
-  [[nodiscard]] decltype(auto) front() const { return (*this)[0]; }
-
-  /// Over a range that outlives it.
-  class Iterator {
-   public:
-    using iterator_category = std::input_iterator_tag;
-    using difference_type = std::ptrdiff_t;
-    using value_type = typename std::remove_cvref_t<decltype(*std::declval<Layers&>().front().mixture)>::Gate;
-    using reference = decltype(std::declval<const GateRange&>()[0]);
-    using pointer = void;
-
-    Iterator() = default;
-    Iterator(const GateRange* range, std::size_t place) : range_(range), place_(place) {}
-    [[nodiscard]] reference operator*() const { return (*range_)[place_]; }
-    Iterator& operator++() {
-      ++place_;
-      return *this;
-    }
-    Iterator operator++(int) {
-      Iterator before = *this;
-      ++place_;
-      return before;
-    }
-    friend bool operator==(const Iterator&, const Iterator&) = default;
-
-   private:
-    const GateRange* range_ = nullptr;
-    std::size_t place_ = 0;
-  };
-  [[nodiscard]] Iterator begin() const { return {this, 0}; }
-  [[nodiscard]] Iterator end() const { return {this, size()}; }
-
- private:
-  using MixturePointer = decltype(&*std::declval<Layers&>().front().mixture);
-  std::vector<MixturePointer> mixtures_;
-};
-
 /// \brief A BERT with a classifier, dense or with mixtures. A regular value: copies are deep.
 /// \tparam S  float or double
 template <class S>
 class Bert {
+  struct GateOf {
+    static auto& get(auto& mixture) { return mixture.layer().gates().front(); }
+  };
+  struct GatePassOf {
+    static const auto& get(const auto& mixture) { return mixture.pass().workspace.gates().front(); }
+  };
+
  public:
   using Scalar = S;
   using Layers = std::vector<BertLayer<S>>;
@@ -163,11 +116,17 @@ class Bert {
   Affine<S> pooler, classifier;
 
   /// Of the layers that have mixtures, to be changed in place until the next pass.
-  [[nodiscard]] GateRange<Layers>& gates() {
-    gates_ = GateRange<Layers>(layers);
+  [[nodiscard]] LayerRange<Layers, GateOf>& gates() {
+    gates_ = LayerRange<Layers, GateOf>(layers);
     return gates_;
   }
-  [[nodiscard]] GateRange<const Layers> gates() const { return GateRange<const Layers>(layers); }
+  [[nodiscard]] LayerRange<const Layers, GateOf> gates() const {
+    return LayerRange<const Layers, GateOf>(layers);
+  }
+  /// Of the gates, as their last pass left them.
+  [[nodiscard]] LayerRange<const Layers, GatePassOf> gate_passes() const {
+    return LayerRange<const Layers, GatePassOf>(layers);
+  }
 
   template <class F>
   void visit(F&& f) const {
@@ -182,7 +141,7 @@ class Bert {
 
  private:
   BertConfig config_;
-  GateRange<Layers> gates_;
+  LayerRange<Layers, GateOf> gates_;
 };
 
 extern template class Bert<float>;

@@ -4,6 +4,8 @@
 #include <ATen/Parallel.h>
 #include <torch/csrc/autograd/autograd.h>
 
+#include <algorithm>
+#include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <thread>
@@ -152,10 +154,9 @@ LossTerms accumulate_gradients(Bert<S>& model, const Bert<S>* teacher, const Lab
   gradients.validate(where, model);
   const TorchBatch tensors(batch);
   const std::optional<TorchOutput> goal = taught(teacher, tensors);
-  at::manual_seed(key.fold(0).value());  // of torch's dropout
   TorchNet<S> net(model, true);
   const TorchOutput output =
-      net.run(tensors, {.trains = true, .dropout = objective.dropout}, key.fold(1));
+      net.run(tensors, {.trains = true, .dropout = objective.dropout}, key);
   const TorchTerms terms(output, goal ? &*goal : nullptr, tensors);
   const at::Tensor total = terms.total(objective.lambda);
   add(gradients_of(total, net.parameters()), gradients);
@@ -172,9 +173,14 @@ Judged<S> judge(const Bert<S>& model, const Bert<S>* teacher, const LabelledBatc
   const at::NoGradGuard none;
   const TorchBatch tensors(batch);
   const std::optional<TorchOutput> goal = taught(teacher, tensors);
+  const auto start = std::chrono::steady_clock::now();
   const TorchOutput output = TorchNet<S>(model, false).run(tensors, {});
+  const std::chrono::duration<double> seconds = std::chrono::steady_clock::now() - start;
   return {.terms = TorchTerms(output, goal ? &*goal : nullptr, tensors).numbers(),
-          .logits = columns<S>(output.logits)};
+          .logits = columns<S>(output.logits),
+          .attention = model.gates().empty() ? std::vector<comet::Matrix<S>>()
+                                             : columns<S>(output.attention),
+          .seconds = seconds.count()};
 }
 
 template <class S>

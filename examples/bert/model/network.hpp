@@ -67,6 +67,9 @@ template <class S>
 struct Judged {
   LossTerms terms;          ///< no penalty and total
   comet::Matrix<S> logits;  ///< labels x rows
+  /// Of each layer, what its mixture sees, padding included; of a model with mixtures.
+  std::vector<comet::Matrix<S>> attention;
+  double seconds = 0;  ///< of the model, without the teacher
 };
 
 /// \brief Without dropout and gradients.

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT
 #include <bert/model/torch_net.hpp>
 
+#include <ATen/CPUGeneratorImpl.h>
+
 #include <cmath>
 #include <cstdint>
 #include <limits>
@@ -83,6 +85,13 @@ TorchNet<S>::TorchNet(const Bert<S>& model, bool trains) : model_(model) {
 }
 
 template <class S>
+at::Tensor TorchNet<S>::dropped(const at::Tensor& x, const TorchRun& how) {
+  if (!how.trains || how.dropout == 0) return x;
+  const double kept = 1 - how.dropout;
+  return x * (at::empty_like(x, x.options().requires_grad(false)).bernoulli_(kept, random_) / kept);
+}
+
+template <class S>
 at::Tensor TorchNet<S>::affine(const at::Tensor& x) {
   const at::Tensor weight = next(), bias = next();
   return at::linear(x, weight, bias);
@@ -99,7 +108,7 @@ at::Tensor TorchNet<S>::embed(const TorchBatch& batch, const TorchRun& how) {
   const at::Tensor word = next(), position = next(), type = next();
   const at::Tensor sum = at::embedding(word, batch.ids) + at::embedding(type, batch.types) +
                          position.slice(0, 0, batch.ids.size(1));
-  return at::dropout(norm(sum), how.dropout, how.trains);
+  return dropped(norm(sum), how);
 }
 
 template <class S>
@@ -118,10 +127,10 @@ at::Tensor TorchNet<S>::attend(const at::Tensor& x, const TorchBatch& batch, con
           .softmax(-1);
   if (how.keeps_attention_probabilities) output.attention_probabilities.push_back(probabilities);
   const at::Tensor context =
-      at::matmul(at::dropout(probabilities, how.dropout, how.trains), value)
+      at::matmul(dropped(probabilities, how), value)
           .transpose(1, 2)
           .reshape({rows, length, heads * size});
-  return norm(x + at::dropout(affine(context), how.dropout, how.trains));
+  return norm(x + dropped(affine(context), how));
 }
 
 template <class S>
@@ -148,13 +157,14 @@ at::Tensor TorchNet<S>::feed_forward(const BertLayer<S>& layer, const at::Tensor
     }
     added = affine(after);
   }
-  return norm(x + at::dropout(added, how.dropout, how.trains));
+  return norm(x + dropped(added, how));
 }
 
 template <class S>
 TorchOutput TorchNet<S>::run(const TorchBatch& batch, const TorchRun& how, comet::RandomKey key) {
   TorchOutput output;
   at_ = 0;
+  random_ = at::make_generator<at::CPUGeneratorImpl>(key.fold(0).value());
   output.hidden.push_back(embed(batch, how));
   for (const BertLayer<S>& layer : model_.layers) {
     output.attention.push_back(attend(output.hidden.back(), batch, how, output));
@@ -162,7 +172,7 @@ TorchOutput TorchNet<S>::run(const TorchBatch& batch, const TorchRun& how, comet
                                          key.fold(output.hidden.size()), output));
   }
   output.pooled = affine(output.hidden.back().select(1, 0)).tanh();
-  output.logits = affine(at::dropout(output.pooled, how.dropout, how.trains));
+  output.logits = affine(dropped(output.pooled, how));
   return output;
 }
 

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <ATen/ATen.h>
+#include <ATen/core/Generator.h>
 
 #include <vector>
 
@@ -50,7 +51,7 @@ class TorchNet {
   /// \param trains  the tensors ask for gradients
   TorchNet(const Bert<S>& model, bool trains);
 
-  /// \param key  of the gates' noise
+  /// \param key  of dropout and of the gates' noise
   [[nodiscard]] TorchOutput run(const TorchBatch& batch, const TorchRun& how,
                                 comet::RandomKey key = comet::RandomKey(0));
 
@@ -59,6 +60,7 @@ class TorchNet {
 
  private:
   [[nodiscard]] at::Tensor next() { return parameters_[at_++]; }
+  at::Tensor dropped(const at::Tensor& x, const TorchRun& how);
   at::Tensor affine(const at::Tensor& x);
   at::Tensor norm(const at::Tensor& x);
   at::Tensor embed(const TorchBatch& batch, const TorchRun& how);
@@ -70,6 +72,7 @@ class TorchNet {
   const Bert<S>& model_;
   std::vector<at::Tensor> parameters_;
   std::size_t at_ = 0;
+  at::Generator random_;  // of this run's dropout: a run knows of no other
 };
 
 }  // namespace programs::bert

@@ -18,6 +18,7 @@
 #include <programs/base/file_lock.hpp>
 #include <programs/base/files.hpp>
 #include <programs/base/interrupt.hpp>
+#include <programs/base/json.hpp>
 #include <programs/base/kinds.hpp>
 #include <programs/commands/command_line.hpp>
 #include <programs/report/gnuplot.hpp>
@@ -38,6 +39,8 @@ struct CompareWords {
   std::vector<std::string> gates;        ///< what is compared if nothing else is asked for
   std::vector<std::string> rows;         ///< all that can be trained
   const char* rows_help = "";            ///< of the option that names some of them
+  /// Rows that are others with other options, by their names: {"gate": "comet", "spread": .1}.
+  std::map<std::string, Json> variants = {};
   std::map<std::string, Fit> fits = {};  ///< rows beside those
   std::function<bool(const std::string& row)> is_dense;  ///< no mixture: has no order of experts
   ResultWords results;
@@ -118,7 +121,11 @@ class Comparison {
 
   [[nodiscard]] Options options_of(const ResultRow& row, std::int64_t seed) const {
     Options train = options_.train;
-    train.gate = row.gate;
+    if (const auto variant = words_.variants.find(row.gate); variant != words_.variants.end()) {
+      table_of(train).set(variant->second);
+    } else {
+      train.gate = row.gate;
+    }
     train.local_search = row.local_search;
     train.seed = seed;
     const std::string search = words_.results.has_local_search ? "-" + row.local_search : "";
@@ -190,6 +197,7 @@ void add_compare(CLI::App& program, const Console& console,
   add_options(*command, table);
   std::vector<std::string> rows = words.rows;
   for (const auto& fit : words.fits) rows.push_back(fit.first);
+  for (const auto& variant : words.variants) rows.push_back(variant.first);
   add_list(*command, "--gates", o->gates, "GATE,...", words.rows_help)->check(one_of(rows));
   if (words.results.has_local_search)
     add_list(*command, "--local-searches", o->searches, "SEARCH,...", "with which local searches")

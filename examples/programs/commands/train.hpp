@@ -21,17 +21,18 @@ namespace programs {
 
 /// How a program speaks of a training.
 struct TrainWords {
+  const char* name = "train";              ///< of the sub-command
   const char* what = "";                   ///< it is
   std::vector<std::string> choices;        ///< options beside the usual ones
   const char* checkpoint_every = nullptr;  ///< of the option; null for the usual words
 };
 
-/// \brief The sub-command `train`. \tparam Options  the program's, for `table_of`, `check`, `load`
+/// \brief The sub-command `train`, or by another name. \tparam Options  the program's, for `table_of`, `check`, `load`
 /// and `run` of its namespace
 template <class Options>
 void add_train(CLI::App& program, const Console& console, const TrainWords& words,
                const ResultWords& result_words) {
-  auto* command = program.add_subcommand("train", words.what);
+  auto* command = program.add_subcommand(words.name, words.what);
   auto o = std::make_shared<Options>();
   const OptionTable table = table_of(*o);
   add_options(*command, table);

@@ -22,8 +22,8 @@ class StepCounts {
  public:
   /// \param routings  of the rows here, one per gate
   /// \param sum       over ranks; leaves the counts alone in one process
-  template <class Gate, class Routings>
-  void count(const std::vector<Gate>& gates, const Routings& routings, comet::RankSum sum = {}) {
+  template <class Gates, class Routings>
+  void count(const Gates& gates, const Routings& routings, comet::RankSum sum = {}) {
     counts_.clear();
     first_.clear();
     for (std::size_t g = 0; g < gates.size(); ++g) {
@@ -41,8 +41,9 @@ class StepCounts {
   [[nodiscard]] double experts_per_sample(std::size_t gate) const {
     return counts_[first_[gate] + 1] / counts_[first_[gate]];
   }
-  /// Over the gates.
+  /// Over the gates; 0 without any.
   [[nodiscard]] double mean_experts_per_sample() const {
+    if (first_.empty()) return 0;
     double sum = 0;
     for (std::size_t g = 0; g < first_.size(); ++g) sum += experts_per_sample(g);
     return sum / double(first_.size());
@@ -64,10 +65,10 @@ class StepCounts {
 class GateSteering {
  public:
   /// \param sparsity  of those that anneal; none leaves them as they are
-  template <class Gate>
-  GateSteering(const std::vector<Gate>& gates,
+  template <class Gates>
+  GateSteering(const Gates& gates,
                const std::optional<comet::SparsityControllerOptions>& sparsity) {
-    for (const Gate& gate : gates) {
+    for (const auto& gate : gates) {
       controller_of_.emplace_back();
       if (!sparsity || !gate.capabilities().anneals) continue;
       controller_of_.back() = controllers_.size();
@@ -82,8 +83,8 @@ class GateSteering {
   }
 
   /// \param counts, passes  of the step, one per gate
-  template <class Gate, class Passes>
-  void end_of_step(std::vector<Gate>& gates, const StepCounts& counts, const Passes& passes) {
+  template <class Gates, class Passes>
+  void end_of_step(Gates& gates, const StepCounts& counts, const Passes& passes) {
     for (std::size_t g = 0; g < gates.size(); ++g) {
       if (gates[g].capabilities().loads) {
         counts.load(g, load_);
@@ -104,8 +105,8 @@ class GateSteering {
   }
 
   /// \brief Sets gates to these. \throws std::invalid_argument if one cannot have them
-  template <class Gate>
-  static void apply(const std::vector<comet::GateAnnealing>& settings, std::vector<Gate>& gates) {
+  template <class Gates>
+  static void apply(const std::vector<comet::GateAnnealing>& settings, Gates& gates) {
     for (std::size_t g = 0; g < std::min(gates.size(), settings.size()); ++g)
       if (settings[g].gamma) comet::anneal(gates[g], settings[g]);
   }

@@ -97,6 +97,10 @@ void write_decision_paths(const CommonOptions& options, const Json& paths);
 void write_result(const CommonOptions& options, const RunDescription& description,
                   const RunResult& result, comet::Index threads, comet::Index ranks);
 
+/// Whether each gate of a task has experts, and an order of them, of its own.
+template <class Task>
+inline constexpr bool has_own_orders = requires { requires Task::has_own_orders; };
+
 /// Calls `use` with the local search that the options name.
 template <class Task, class Use>
 TrainingResult with_local_search(Task& task, const CommonOptions& o, Use use) {
@@ -109,8 +113,9 @@ TrainingResult with_local_search(Task& task, const CommonOptions& o, Use use) {
       comet::Annealing annealing = comet::Annealing::published();
       annealing.first_temperature = o.search_temperatures[0];
       annealing.last_temperature = o.search_temperatures[1];
-      comet::PermutationSearch search({.steps = steps, .annealing = annealing},
-                                      task.model().gates(), key.fold(places::search));
+      comet::PermutationSearch search(
+          {.steps = steps, .annealing = annealing, .per_task = has_own_orders<Task>},
+          task.model().gates(), key.fold(places::search));
       return use(search);
     }
     case LocalSearch::swap: {

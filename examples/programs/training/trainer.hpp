@@ -44,7 +44,7 @@ template <class T>
 concept TrainingTask = requires(T& task, const T& seen, std::size_t batch, comet::RandomKey key,
                                 comet::GradientView<typename T::Model::Scalar> gradients) {
   { task.model() } -> std::same_as<typename T::Model&>;
-  task.model().gates();                                 // of the mixture, one per task
+  task.model().gates();                                 // of the mixture, one per task; a range
   seen.gate_passes();                                   // theirs, with the last batch
   seen.routings();                                      // by them, of the last batch
   { seen.num_batches() } -> std::same_as<std::size_t>;  // of an epoch
@@ -59,6 +59,7 @@ struct TrainerOptions {
   std::optional<double> clip_norm = {};  ///< longest gradient
   int epochs = 100;
   int patience = 25;  ///< epochs without a better validation loss before the end
+  bool keeps_last = false;  ///< the weights of the last epoch, whatever its validation loss
   std::optional<std::int64_t> steps = {};  ///< at most, through all epochs: the last ends with them
   std::optional<comet::SparsityControllerOptions> sparsity = {};  ///< of gates that anneal
 };
@@ -235,7 +236,8 @@ class Trainer {
     report.training /= double(progress_.batch);
     report.validation = task_.validate();
     report.permutations = order_of(task_.model().gates());
-    report.best = progress_.best_epoch == 0 || report.validation.loss < progress_.validation.loss;
+    report.best = options_.keeps_last || progress_.best_epoch == 0 ||
+                  report.validation.loss < progress_.validation.loss;
     if (report.best) {
       progress_.best_epoch = report.epoch;
       progress_.validation = report.validation;

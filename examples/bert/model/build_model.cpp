@@ -1,0 +1,105 @@
+// SPDX-License-Identifier: MIT
+#include <bert/model/build_model.hpp>
+
+#include <algorithm>
+#include <cmath>
+#include <cstddef>
+#include <numeric>
+#include <stdexcept>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include <comet/gates/hash.hpp>
+#include <comet/gates/make_gate.hpp>
+#include <comet/gates/top_k.hpp>
+
+#include <bert/model/moefy.hpp>
+#include <bert/model/network.hpp>
+#include <programs/base/places.hpp>
+#include <programs/training/gates_of_rows.hpp>
+
+namespace programs::bert {
+namespace {
+
+using Hash = comet::HashGate<float>;
+
+comet::RandomKey key_of(const TrainOptions& o, int place) {
+  return comet::RandomKey(static_cast<std::uint64_t>(o.seed)).fold(place);
+}
+
+/// What the units matter to some of the training rows: no label of the dev set enters a student.
+comet::Matrix<float> importance_of(const TrainOptions& o, const StudyData& data) {
+  std::vector<std::int32_t> order(std::size_t(data.train.size()));
+  std::iota(order.begin(), order.end(), 0);
+  key_of(o, places::data).fold(1).shuffle(std::span(order));
+  order.resize(std::size_t(
+      std::max(1.0, std::ceil(o.importance_share * double(data.train.size())))));
+  Rows rows;
+  for (const std::int32_t row : order) {
+    rows.examples.push_back(data.train.examples[std::size_t(row)]);
+    rows.sentences.push_back(data.train.sentences[std::size_t(row)]);
+  }
+  comet::Matrix<float> sums =
+      comet::Matrix<float>::Zero(data.model->config().intermediate, data.model->config().layers);
+  for (const auto& which : sorted_batches(rows.sentences, Index(o.batch_size))) {
+    const LabelledBatch batch = rows.gather(which, data.padding);
+    sums += importance<float>(*data.model, {&batch, 1});
+  }
+  return sums;
+}
+
+void check_units(const TrainOptions& o, const BertConfig& config) {
+  const Index wanted = o.shared + o.num_experts * o.own;
+  if (o.shared + o.own < 1)
+    throw std::invalid_argument("--shared and --own are 0, expected an expert of a unit at least");
+  if (wanted > config.intermediate)
+    throw std::invalid_argument("--shared + --experts * --own is " + std::to_string(wanted) +
+                                ", expected at most the " + std::to_string(config.intermediate) +
+                                " units of the teacher");
+}
+
+}  // namespace
+
+Mixture<float>::Gate make_gate(const TrainOptions& o, Index layer, Index hidden,
+                               std::span<const std::int64_t> frequency) {
+  if (o.gate == Hash::name)
+    return Mixture<float>::Gate(comet::AnyGate<float>(Hash::balanced(frequency, o.num_experts)));
+  comet::GateOptions options = settings_of_gate(o, hidden, o.num_experts);
+  // A single selected logit has the softmax 1, and no gradient.
+  if (o.gate == comet::TopKGate<float>::name) options.softmax = comet::TopKSoftmax::all;
+  return Mixture<float>::Gate(
+      comet::make_gate<float>(o.gate, options, key_of(o, places::gates).fold(layer)));
+}
+
+Bert<float> start_model(const TrainOptions& o, const StudyData& data) {
+  if (!o.distils || o.gate == dense) return *data.model;
+  const BertConfig& config = data.model->config();
+  check_units(o, config);
+  const comet::Matrix<float> importance = importance_of(o, data);
+  if (is_dense(o.gate))
+    return pruned(*data.model, dense_units(o, config.intermediate), importance);
+  const std::vector<std::int64_t> frequency = data.piece_frequency();
+  return moefied<float>(
+      *data.model, {.num_experts = o.num_experts, .shared = o.shared, .own = o.own}, importance,
+      [&](Index layer) { return make_gate(o, layer, config.hidden, frequency); },
+      Index(o.threads));
+}
+
+Bert<float> empty_student(const TrainOptions& o, const BertConfig& config) {
+  // Units that no expert has are not in the file: a teacher without them does as well.
+  BertConfig cut = config;
+  cut.intermediate = o.gate == dense ? config.intermediate : o.shared + o.num_experts * o.own;
+  check_units(o, cut);
+  const Bert<float> teacher(cut);
+  if (o.gate == dense) return teacher;
+  const comet::Matrix<float> importance = comet::Matrix<float>::Zero(cut.intermediate, cut.layers);
+  if (is_dense(o.gate)) return pruned(teacher, dense_units(o, cut.intermediate), importance);
+  // Of a gate that is a table: it is in the file, too.
+  const std::vector<std::int64_t> frequency(std::size_t(config.vocab), 0);
+  return moefied<float>(
+      teacher, {.num_experts = o.num_experts, .shared = o.shared, .own = o.own}, importance,
+      [&](Index layer) { return make_gate(o, layer, config.hidden, frequency); });
+}
+
+}  // namespace programs::bert

@@ -1,0 +1,132 @@
+// SPDX-License-Identifier: MIT
+#include <bert/model/study_data.hpp>
+
+#include <algorithm>
+#include <cstddef>
+#include <filesystem>
+#include <numeric>
+#include <stdexcept>
+#include <utility>
+
+#include <comet/core/random.hpp>
+#include <comet/io/tensor_file.hpp>
+
+#include <bert/data/vocabulary.hpp>
+#include <bert/model/model_file.hpp>
+#include <bert/model/weights.hpp>
+#include <programs/base/file_error.hpp>
+#include <programs/base/fingerprint.hpp>
+#include <programs/base/places.hpp>
+
+namespace programs::bert {
+namespace {
+
+/// Some of the rows, in their order.
+void keep(Rows& rows, std::int64_t most, comet::RandomKey key) {
+  if (most == 0 || rows.size() <= Index(most)) return;
+  std::vector<std::size_t> order(rows.examples.size());
+  std::iota(order.begin(), order.end(), std::size_t(0));
+  key.shuffle(std::span(order));
+  order.resize(std::size_t(most));
+  std::sort(order.begin(), order.end());
+  std::vector<Example> examples;
+  for (const std::size_t i : order) examples.push_back(std::move(rows.examples[i]));
+  rows.examples = std::move(examples);
+}
+
+void check_length(const TrainOptions& options, const BertConfig& config) {
+  if (options.max_length > config.positions)
+    throw std::invalid_argument("--max-length is " + std::to_string(options.max_length) +
+                                ", expected at most the " + std::to_string(config.positions) +
+                                " positions of the model");
+}
+
+Bert<float> read_pretrained(const TrainOptions& options, Index labels) {
+  const std::filesystem::path folder = options.pretrained;
+  BertConfig config = read_config(folder / "config.json");
+  check_length(options, config);
+  config.labels = labels;
+  Bert<float> model(config);
+  const comet::RandomKey key(static_cast<std::uint64_t>(options.seed));
+  draw_classifier(model, key.fold(places::model));
+  (void)load_pretrained(comet::TensorFile(folder / "model.safetensors"), model);
+  return model;
+}
+
+Bert<float> read_teacher(const TrainOptions& options) {
+  const ModelFile file(options.teacher);
+  if (file.options().distils) throw FileError(options.teacher, "is a student, expected a teacher");
+  if (file.options().task != options.task)
+    throw FileError(options.teacher, "is a teacher of " + file.options().task + ", expected one of " +
+                                         options.task);
+  check_length(options, file.config());
+  return file.model();
+}
+
+std::int64_t num_tokens(const Rows& rows) {
+  std::int64_t sum = 0;
+  for (const Encoded& sentence : rows.sentences) sum += sentence.size();
+  return sum;
+}
+
+}  // namespace
+
+LabelledBatch Rows::gather(std::span<const std::int32_t> which, TokenId padding) const {
+  LabelledBatch batch{bert::gather(sentences, which, padding), {}};
+  for (const std::int32_t row : which) batch.labels.push_back(examples[std::size_t(row)].label);
+  return batch;
+}
+
+std::vector<std::int64_t> StudyData::piece_frequency() const {
+  std::vector<std::int64_t> frequency(std::size_t(model->config().vocab), 0);
+  for (const Encoded& sentence : train.sentences)
+    for (const TokenId id : sentence.ids) ++frequency[std::size_t(id)];
+  return frequency;
+}
+
+StudyData load_task(const TrainOptions& options, const BertConfig& config) {
+  check_length(options, config);
+  StudyData data;
+  data.task = &task_named(options.task);
+  data.source = options.task;
+  const Tokenizer tokenizer(read_vocabulary(options.pretrained, config.vocab));
+  data.padding = tokenizer.vocabulary().padding();
+  data.train.examples = read_split(*data.task, options.data, "train");
+  data.dev.examples = read_split(*data.task, options.data, "dev");
+  const comet::RandomKey key(static_cast<std::uint64_t>(options.split_seed.value_or(options.seed)));
+  keep(data.train, options.train_rows, key.fold(places::data));
+  for (Rows* rows : {&data.train, &data.dev})
+    rows->sentences = encode(*data.task, rows->examples, tokenizer, options.max_length);
+  return data;
+}
+
+StudyData load(const TrainOptions& options) {
+  const Index labels = task_named(options.task).num_labels();
+  auto model = std::make_shared<const Bert<float>>(options.distils ? read_teacher(options)
+                                                                   : read_pretrained(options, labels));
+  StudyData data = load_task(options, model->config());
+  data.model = std::move(model);
+  return data;
+}
+
+std::string fingerprint_of(const StudyData& data) {
+  Fingerprint print;
+  for (const Rows* rows : {&data.train, &data.dev})
+    for (std::size_t i = 0; i < rows->sentences.size(); ++i) {
+      print.add(std::span<const TokenId>(rows->sentences[i].ids));
+      print.add(std::span<const double>(&rows->examples[i].label, 1));
+    }
+  if (data.model)
+    comet::for_each_parameter(*data.model, [&](const comet::ParameterName&, const auto& p) {
+      print.add(std::span<const float>(p.data(), std::size_t(p.size())));
+    });
+  return print.text();
+}
+
+Json counts_of(const StudyData& data) {
+  return {{"training rows", data.train.size()},
+          {"tokens", num_tokens(data.train)},
+          {"dev rows", data.dev.size()}};
+}
+
+}  // namespace programs::bert

@@ -1,0 +1,54 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string>
+#include <vector>
+
+#include <bert/data/tasks.hpp>
+#include <bert/data/tokenizer.hpp>
+#include <bert/model/batch.hpp>
+#include <bert/model/bert.hpp>
+#include <bert/model/train_options.hpp>
+#include <programs/base/json.hpp>
+
+namespace programs::bert {
+
+/// \brief Rows of a task, as texts and as a model sees them.
+struct Rows {
+  std::vector<Example> examples;
+  std::vector<Encoded> sentences;
+
+  [[nodiscard]] Index size() const noexcept { return Index(sentences.size()); }
+  /// \param which    numbers of rows \param padding  the piece of it
+  [[nodiscard]] LabelledBatch gather(std::span<const std::int32_t> which, TokenId padding) const;
+};
+
+/// \brief What a training is on: a task, and the model that it starts from or learns from.
+struct StudyData {
+  const Task* task = nullptr;
+  std::string source;  ///< "CoLA"
+  Rows train, dev;
+  TokenId padding = 0;
+  std::shared_ptr<const Bert<float>> model;  ///< dense: the pretrained one, or the teacher
+
+  /// How often the pieces of the vocabulary are in the training rows.
+  [[nodiscard]] std::vector<std::int64_t> piece_frequency() const;
+};
+
+/// \brief Reads the task and the model of the options.
+/// \throws FileError naming the file that is missing, damaged, or does not fit the others
+/// \throws std::invalid_argument if sentences may be longer than the model's position table
+[[nodiscard]] StudyData load(const TrainOptions& options);
+/// \brief The task alone, for a model that is there. \param config  of the model
+[[nodiscard]] StudyData load_task(const TrainOptions& options, const BertConfig& config);
+
+/// Tells the rows, and the model, from others.
+[[nodiscard]] std::string fingerprint_of(const StudyData& data);
+
+/// How many rows and tokens.
+[[nodiscard]] Json counts_of(const StudyData& data);
+
+}  // namespace programs::bert

@@ -1,0 +1,176 @@
+// SPDX-License-Identifier: MIT
+#include <bert/model/train_options.hpp>
+
+#include <algorithm>
+#include <stdexcept>
+#include <utility>
+
+#include <bert/data/tasks.hpp>
+
+namespace programs::bert {
+namespace {
+
+Rule a_share() {
+  return expected("from 0 to less than 1", [](double x) { return x >= 0 && x < 1; });
+}
+
+std::vector<std::string> task_names() {
+  std::vector<std::string> names;
+  for (const Task& task : tasks()) names.emplace_back(task.name);
+  return names;
+}
+
+std::vector<Option> data_options(TrainOptions& o) {
+  constexpr double shortest = 3;  // two texts, and what is put round them
+  return {
+      Option("data", &o.data, "DIR", "folder of tasks: TASK/train.tsv and TASK/dev.tsv")
+          .not_saved()
+          .of_any_bytes(),
+      Option("task", &o.task, "TASK", "of GLUE").one_of(task_names()).not_searched(),
+      Option("pretrained", &o.pretrained, "DIR",
+             "folder of a BERT: config.json, vocab.txt and model.safetensors")
+          .not_saved()
+          .of_any_bytes(),
+      Option("max_length", &o.max_length, "N", "tokens of a sentence or a pair; more are cut off")
+          .must_be(expected("at least 3", [](double n) { return n >= shortest; }))
+          .not_searched(),
+      Option("train_rows", &o.train_rows, "N", "at most, drawn by the seed; 0 for all")
+          .must_be(expected("a whole number >= 0", [](double n) { return n >= 0; }))
+          .not_searched()};
+}
+
+std::vector<Option> student_options(TrainOptions& o) {
+  const auto mixes = [&o] { return !is_dense(o.gate); };
+  const auto is_cut = [&o] { return o.gate != dense; };
+  std::vector<Option> options = choice_options(o, row_names());
+  options.back().one_of({no_search, "relaxed"});  // nothing held out for swaps
+  const std::vector<Option> own = {
+      Option("teacher", &o.teacher, "FILE", "the model.safetensors that finetune left")
+          .not_saved()
+          .of_any_bytes(),
+      Option("experts", &o.num_experts, "N", "number of experts")
+          .must_be(a_size())
+          .if_it(is_cut),
+      Option("shared", &o.shared, "N", "of the teacher's units, the most important, in all experts")
+          .must_be(expected("from 0 to 1048576", [](double n) { return n >= 0 && n <= 1 << 20; }))
+          .if_it(is_cut),
+      Option("own", &o.own, "N", "of the teacher's units that each expert has for itself")
+          .must_be(expected("from 0 to 1048576", [](double n) { return n >= 0 && n <= 1 << 20; }))
+          .if_it(is_cut),
+      Option("importance_share", &o.importance_share, "X",
+             "of the training rows, whose gradients say which units are important")
+          .must_be(expected("above 0, at most 1", [](double x) { return x > 0 && x <= 1; }))
+          .if_it(is_cut),
+      Option("lambda", &o.lambda, "X",
+             "weight of the error over the hidden states and of the divergence of the logits")
+          .must_be(not_negative())};
+  options.insert(options.end(), own.begin(), own.end());
+  const std::vector<Option> gate = gate_options(o, o.num_experts, "step");
+  for (const Option& option : gate) {
+    options.push_back(option);
+    if (!option.matters)
+      options.back().if_it(mixes);
+    else
+      options.back().if_it([mixes, matters = option.matters] { return mixes() && matters(); });
+  }
+  return options;
+}
+
+/// What a training on few rows needs; there is no early stopping, so no patience.
+std::vector<Option> optimizer_options(TrainOptions& o) {
+  std::vector<Option> options = schedule_options(o);
+  std::erase_if(options, [&](const Option& option) {
+    return option.name == "patience" || (!o.distils && option.name.starts_with("search_"));
+  });
+  const std::vector<Option> own = {
+      Option("steps", &o.steps, "N", "of training, at most; 0 for all of the epochs")
+          .must_be(expected("a whole number >= 0", [](double n) { return n >= 0; })),
+      Option("warm_up", &o.warm_up, "X",
+             "share of the steps in which the learning rate rises from 0; then it falls to 0")
+          .must_be(a_share()),
+      Option("weight_decay", &o.weight_decay, "X", "of weights, not of biases and norms")
+          .must_be(not_negative()),
+      Option("clip_norm", &o.clip_norm, "X", "longest gradient").must_be(above_zero()),
+      Option("dropout", &o.dropout, "X", "rate, in training").must_be(a_share())};
+  options.insert(options.end(), own.begin(), own.end());
+  return options;
+}
+
+}  // namespace
+
+TrainOptions::TrainOptions() {
+  k = 1;
+  gamma = .1;
+  entropy = .1;
+  load_balance = .1;
+  batch_size = 32;
+  search_epochs = 1;
+  patience = 1 << 20;
+}
+
+FinetuneOptions::FinetuneOptions() {
+  gate = teacher_row;
+  learning_rate = 5e-5;
+  epochs = 4;
+}
+
+DistilOptions::DistilOptions() {
+  distils = true;
+  learning_rate = 1e-4;
+  epochs = 2;
+}
+
+const std::vector<std::string>& row_names() {
+  static const std::vector<std::string> names = [] {
+    std::vector<std::string> list = gate_names();
+    list.insert(list.end(), {dense, dense_half, dense_one});
+    return list;
+  }();
+  return names;
+}
+
+bool is_dense(const std::string& row) {
+  return row == teacher_row || row == dense || row == dense_half || row == dense_one;
+}
+
+Index dense_units(const TrainOptions& o, Index all) {
+  if (o.gate == dense_half) return o.shared + o.num_experts * o.own;
+  return o.gate == dense_one ? o.shared + o.own : all;
+}
+
+OptionTable table_of(TrainOptions& o) {
+  std::vector<std::vector<Option>> groups = {data_options(o)};
+  if (o.distils) {
+    groups.push_back(student_options(o));
+  } else {
+    groups.push_back({choice_options(o, {teacher_row}).front()});
+  }
+  groups.push_back(optimizer_options(o));
+  groups.push_back(run_options(o));
+  return OptionTable(std::move(groups));
+}
+
+void check(const TrainOptions& options) {
+  TrainOptions copy = options;
+  table_of(copy).check();
+  if (options.distils && options.teacher.empty())
+    throw std::invalid_argument("--teacher is missing: the model.safetensors that finetune left");
+}
+
+Json to_json(const TrainOptions& options) {
+  TrainOptions copy = options;
+  return table_of(copy).to_json();
+}
+
+TrainOptions options_from(const Json& json) {
+  TrainOptions options;
+  options.distils = json.at("gate") != teacher_row;
+  options.gate = json.at("gate");
+  if (!options.distils) options.local_search = no_search;
+  // What is 0 is not written.
+  options.load_balance = 0;
+  table_of(options).read(json);
+  return options;
+}
+
+}  // namespace programs::bert

@@ -1,0 +1,29 @@
+// SPDX-License-Identifier: MIT
+#include <programs/commands/compare.hpp>
+
+#include <bert/model/study_data.hpp>
+#include <bert/model/train_options.hpp>
+#include <bert/model_commands/commands.hpp>
+#include <bert/model_commands/run.hpp>
+
+namespace programs::bert {
+
+void add_compare(CLI::App& program, const Console& console) {
+  programs::add_compare<DistilOptions, StudyData>(
+      program, console,
+      {.what = "Distil several students of one teacher and print one table",
+       .data = "task",
+       .gates = {teacher_row, dense, dense_half, dense_one, "hash", "top_k", "comet",
+                 "comet_spread"},
+       .rows = row_names(),
+       .rows_help = "which gates and dense models; comet_spread is comet with a reward for even "
+                    "use,\nteacher is not trained",
+       .variants = {{"comet_spread", {{"gate", "comet"}, {"spread", .1}}}},
+       .fits = {{teacher_row, judge_teacher}},
+       .is_dense = is_dense,
+       .results = result_words(),
+       .more = {"split_seed"},
+       .keeps_models = true});
+}
+
+}  // namespace programs::bert

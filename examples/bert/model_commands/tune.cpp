@@ -1,0 +1,20 @@
+// SPDX-License-Identifier: MIT
+#include <programs/commands/tune.hpp>
+
+#include <bert/model/study_data.hpp>
+#include <bert/model/train_options.hpp>
+#include <bert/model_commands/commands.hpp>
+#include <bert/model_commands/run.hpp>
+
+namespace programs::bert {
+
+void add_tune(CLI::App& program, const Console& console) {
+  programs::add_tune<DistilOptions>(
+      program, console,
+      {.can_halve = false,
+       .examples = "Example:\n"
+                   "  bert tune --teacher results/teacher/model.safetensors --space comet.json "
+                   "--trials 20"});
+}
+
+}  // namespace programs::bert
