@@ -25,6 +25,7 @@ catch2      catch2              catch-devel              catch2
 benchmark   libbenchmark-dev    google-benchmark-devel   google-benchmark
 mpi         libopenmpi-dev,openmpi-bin openmpi-devel     open-mpi
 libtorch    libtorch-dev        pytorch-devel            pytorch
+openblas    libopenblas0-pthread openblas                openblas
 pytorch     python3-torch       python3-torch            pytorch
 format      clang-format        clang-tools-extra        clang-format
 r           r-base-core         R-core                   r
@@ -77,6 +78,9 @@ has() {
     benchmark) has_header benchmark/benchmark.h ;;
     mpi) has_command mpirun && has_command mpicxx ;;
     libtorch) has_header torch/csrc/autograd/custom_function.h ;;
+    openblas) compgen -G '/usr/lib*/*/openblas*/libblas.so.3' >/dev/null ||
+      compgen -G '/usr/lib*/libopenblas*' >/dev/null ||
+      compgen -G '/opt/homebrew/opt/openblas/lib/*' >/dev/null ;;
     pytorch) /usr/bin/python3 -c 'import torch' 2>/dev/null ;;
     format) has_command clang-format ;;
     r) has_command Rscript ;;

@@ -355,6 +355,31 @@ TEST_CASE("buffers are the state that has no gradient") {
   CHECK_THROWS_WITH(other->end_of_step(), Catch::Contains("a comet gate has no use for the load"));
 }
 
+TEST_CASE("what comet changes in place counts, whatever the buffers hold") {
+  TorchMoe moe = make_torch_moe(balanced_layer<double>());
+  const Tensor x = numbers<double>({batch, d}, 1);
+  auto& typed = in<Double>(moe);
+  moe->forward(x);
+  const Permutation swapped({1, 0, 2, 3});
+  auto buffers = moe->named_buffers();
+  typed.layer_in_place().gates()[0].set_permutations({swapped});
+  const Tensor y = moe->forward(x).detach();
+  CHECK(typed.layer().gates()[0].permutations()[0] == swapped);
+  CHECK(torch::equal(buffers["gates.0.permutations"], torch::tensor({1, 0, 2, 3}, torch::kInt)));
+
+  Double relabelled = balanced_layer<double>();
+  relabelled.gates()[0].set_permutations({swapped});
+  CHECK(torch::equal(make_torch_moe(relabelled)->forward(x), y));
+
+  // From the next call on, buffers count again; and a graph from before a change is refused.
+  buffers["gates.0.permutations"].copy_(torch::tensor({2, 0, 3, 1}, torch::kInt));
+  const Tensor loss = moe->forward(x).sum();
+  CHECK(typed.layer().gates()[0].permutations()[0] == Permutation({2, 0, 3, 1}));
+  (void)typed.layer_in_place();
+  (void)typed.layer();
+  CHECK_THROWS_WITH(loss.backward(), Catch::Contains("the layer has been changed"));
+}
+
 TEST_CASE("gradients of any strides, and features of any") {
   TorchMoe moe = make_torch_moe(noisy_layer<double>(), {.key = draws});
   const Tensor w = numbers<double>({batch, m}, 2);

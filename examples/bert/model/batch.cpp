@@ -10,40 +10,39 @@
 namespace programs::bert {
 namespace {
 
-namespace detail = comet::detail;
-constexpr const char* where = "LabelledBatch";
+constexpr const char* of_batch = "LabelledBatch";
 
 void check_ids(const char* name, const TokenMatrix& ids, const LabelledBatch& batch,
                const char* bound, Index end) {
   if (ids.rows() != batch.length() || ids.cols() != batch.size())
-    detail::raise(where, std::string(name) + " are not as many as ids");
+    comet::detail::raise(of_batch, std::string(name) + " are not as many as ids");
   for (Index i = 0; i < ids.size(); ++i)
     if (const std::int64_t id = ids.data()[i]; id < 0 || id >= end)
-      detail::raise(where, "one of the " + std::string(name), id,
+      comet::detail::raise(of_batch, "one of the " + std::string(name), id,
                     "from 0 to less than " + std::string(bound) + " = " + std::to_string(end));
 }
 
 }  // namespace
 
 void check(const LabelledBatch& batch, const BertConfig& config) {
-  detail::check_at_least(where, "size()", batch.size(), 1);
-  detail::check_at_least(where, "length()", batch.length(), 1);
-  detail::check_at_most(where, "length()", batch.length(), "max_position_embeddings",
+  comet::detail::check_at_least(of_batch, "size()", batch.size(), 1);
+  comet::detail::check_at_least(of_batch, "length()", batch.length(), 1);
+  comet::detail::check_at_most(of_batch, "length()", batch.length(), "max_position_embeddings",
                         config.positions);
   check_ids("ids", batch.sentences.ids, batch, "vocab_size", config.vocab);
   check_ids("types", batch.sentences.types, batch, "type_vocab_size", config.types);
   check_ids("mask", batch.sentences.mask, batch, "true", 2);
   for (Index i = 0; i < batch.size(); ++i)
     if (batch.sentences.mask(0, i) == 0)
-      detail::raise(where, "sentence " + std::to_string(i) + " begins with padding");
+      comet::detail::raise(of_batch, "sentence " + std::to_string(i) + " begins with padding");
   if (batch.labels.empty()) return;
-  detail::check_equal(where, "labels.size()", Index(batch.labels.size()), "size()", batch.size());
+  comet::detail::check_equal(of_batch, "labels.size()", Index(batch.labels.size()), "size()", batch.size());
   const auto last = double(config.labels - 1);
   for (const double label : batch.labels) {
     if (config.labels == 1 && !std::isfinite(label))
-      detail::raise(where, "a label", label, "a finite number");
+      comet::detail::raise(of_batch, "a label", label, "a finite number");
     if (config.labels > 1 && !(label >= 0 && label <= last && label == std::floor(label)))
-      detail::raise(where, "a label", label,
+      comet::detail::raise(of_batch, "a label", label,
                     "a whole number from 0 to " + std::to_string(config.labels - 1));
   }
 }

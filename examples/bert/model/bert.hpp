@@ -4,6 +4,7 @@
 #include <cstddef>
 #include <optional>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include <comet/core/parameters.hpp>
@@ -109,6 +110,11 @@ class Bert {
   [[nodiscard]] const BertConfig& config() const noexcept { return config_; }
   /// Says how many units the feed-forward blocks have now.
   void set_intermediate(Index units) { config_.intermediate = units; }
+  /// Another word table, of as many pieces as it has columns.
+  void set_words(comet::Parameter<S> words) {
+    config_.vocab = words.cols();
+    word = std::move(words);
+  }
 
   comet::Parameter<S> word, position, type;  ///< hidden x rows
   Norm<S> norm;                              ///< of their sum

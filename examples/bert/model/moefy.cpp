@@ -43,11 +43,11 @@ std::span<const S> column(const comet::Matrix<S>& importance, std::size_t layer)
 }
 
 template <class S>
-void check_importance(const char* where, const Bert<S>& dense, const comet::Matrix<S>& importance) {
+void check_importance(const char* where, const Bert<S>& teacher, const comet::Matrix<S>& importance) {
   comet::detail::check_equal(where, "importance.cols()", importance.cols(), "num_hidden_layers",
-                             dense.config().layers);
+                             teacher.config().layers);
   comet::detail::check_equal(where, "importance.rows()", importance.rows(), "intermediate_size",
-                             dense.config().intermediate);
+                             teacher.config().intermediate);
 }
 
 }  // namespace
@@ -67,11 +67,11 @@ comet::MlpExpert<S> expert_of(const BertLayer<S>& layer) {
 }
 
 template <class S>
-Bert<S> moefied(const Bert<S>& dense, const comet::UpcycleOptions& options,
+Bert<S> moefied(const Bert<S>& teacher, const comet::UpcycleOptions& options,
                 const comet::Matrix<S>& importance, const GateOfLayer<S>& make_gate,
                 Index threads) {
-  check_importance("moefied", dense, importance);
-  Bert<S> student = dense;
+  check_importance("moefied", teacher, importance);
+  Bert<S> student = teacher;
   for (std::size_t l = 0; l < student.layers.size(); ++l) {
     BertLayer<S>& layer = student.layers[l];
     auto experts = comet::upcycle(expert_of(layer), options, column(importance, l));
@@ -83,15 +83,15 @@ Bert<S> moefied(const Bert<S>& dense, const comet::UpcycleOptions& options,
 }
 
 template <class S>
-Bert<S> pruned(const Bert<S>& dense, Index units, const comet::Matrix<S>& importance) {
-  check_importance("pruned", dense, importance);
-  Bert<S> smaller = dense;
+Bert<S> pruned(const Bert<S>& teacher, Index units, const comet::Matrix<S>& importance) {
+  check_importance("pruned", teacher, importance);
+  Bert<S> smaller = teacher;
   for (std::size_t l = 0; l < smaller.layers.size(); ++l) {
     BertLayer<S>& layer = smaller.layers[l];
     const auto experts = comet::upcycle(expert_of(layer), {.num_experts = 1, .shared = units},
                                         column(importance, l));
     layer.block.emplace(typename BertLayer<S>::Block{
-        {dense.config().hidden, units}, {units, dense.config().hidden}});
+        {teacher.config().hidden, units}, {units, teacher.config().hidden}});
     Maps<S> maps{*layer.block};
     copy_parameters(experts.front(), maps);
   }

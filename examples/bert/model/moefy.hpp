@@ -25,13 +25,13 @@ using GateOfLayer = std::function<typename Mixture<S>::Gate(Index layer)>;
 /// \param threads     that share a mixture
 /// \throws std::invalid_argument if the options ask for more units than there are, or for none
 template <class S>
-[[nodiscard]] Bert<S> moefied(const Bert<S>& dense, const comet::UpcycleOptions& options,
+[[nodiscard]] Bert<S> moefied(const Bert<S>& teacher, const comet::UpcycleOptions& options,
                               const comet::Matrix<S>& importance, const GateOfLayer<S>& make_gate,
                               Index threads = 1);
 
 /// \brief The same with the most important units alone, and no gate: a smaller dense model.
 /// \throws std::invalid_argument if there are not so many units
 template <class S>
-[[nodiscard]] Bert<S> pruned(const Bert<S>& dense, Index units, const comet::Matrix<S>& importance);
+[[nodiscard]] Bert<S> pruned(const Bert<S>& teacher, Index units, const comet::Matrix<S>& importance);
 
 }  // namespace programs::bert

@@ -77,6 +77,12 @@ LabelledBatch Rows::gather(std::span<const std::int32_t> which, TokenId padding)
   return batch;
 }
 
+BertConfig StudyData::whole_config() const {
+  BertConfig config = model->config();
+  config.vocab = words.cols();
+  return config;
+}
+
 std::vector<std::int64_t> StudyData::piece_frequency() const {
   std::vector<std::int64_t> frequency(std::size_t(model->config().vocab), 0);
   for (const Encoded& sentence : train.sentences)
@@ -102,10 +108,17 @@ StudyData load_task(const TrainOptions& options, const BertConfig& config) {
 
 StudyData load(const TrainOptions& options) {
   const Index labels = task_named(options.task).num_labels();
-  auto model = std::make_shared<const Bert<float>>(options.distils ? read_teacher(options)
-                                                                   : read_pretrained(options, labels));
-  StudyData data = load_task(options, model->config());
-  data.model = std::move(model);
+  const Bert<float> model =
+      options.distils ? read_teacher(options) : read_pretrained(options, labels);
+  StudyData data = load_task(options, model.config());
+  auto pieces = std::make_shared<UsedPieces>(model.config().vocab, data.padding);
+  for (const Rows* rows : {&data.train, &data.dev}) pieces->add(rows->sentences);
+  pieces->number();
+  for (Rows* rows : {&data.train, &data.dev}) pieces->renumber(rows->sentences);
+  data.padding = pieces->new_number(data.padding);
+  data.words = model.word;
+  data.model = std::make_shared<const Bert<float>>(pieces->cut(model));
+  data.pieces = std::move(pieces);
   return data;
 }
 

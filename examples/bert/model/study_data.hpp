@@ -12,6 +12,7 @@
 #include <bert/model/batch.hpp>
 #include <bert/model/bert.hpp>
 #include <bert/model/train_options.hpp>
+#include <bert/model/used_pieces.hpp>
 #include <programs/base/json.hpp>
 
 namespace programs::bert {
@@ -26,13 +27,24 @@ struct Rows {
   [[nodiscard]] LabelledBatch gather(std::span<const std::int32_t> which, TokenId padding) const;
 };
 
-/// \brief What a training is on: a task, and the model that it starts from or learns from.
+/// \brief A task, and what a training on it starts from or learns from.
 struct StudyData {
   const Task* task = nullptr;
   std::string source;  ///< "CoLA"
   Rows train, dev;
   TokenId padding = 0;
-  std::shared_ptr<const Bert<float>> model;  ///< dense: the pretrained one, or the teacher
+
+  // Of trainings, whose models know the pieces of these rows alone.
+  std::shared_ptr<const Bert<float>> model = {};  ///< dense: the pretrained one, or the teacher
+  std::shared_ptr<const UsedPieces> pieces = {};
+  comet::Matrix<float> words = {};  ///< the table of all pieces
+
+  /// A trained model with the whole vocabulary.
+  [[nodiscard]] Bert<float> whole(const Bert<float>& trained) const {
+    return pieces->whole(trained, words);
+  }
+  /// Of the dense model with the whole vocabulary.
+  [[nodiscard]] BertConfig whole_config() const;
 
   /// How often the pieces of the vocabulary are in the training rows.
   [[nodiscard]] std::vector<std::int64_t> piece_frequency() const;
@@ -42,7 +54,7 @@ struct StudyData {
 /// \throws FileError naming the file that is missing, damaged, or does not fit the others
 /// \throws std::invalid_argument if sentences may be longer than the model's position table
 [[nodiscard]] StudyData load(const TrainOptions& options);
-/// \brief The task alone, for a model that is there. \param config  of the model
+/// \brief The task alone, for a model that is there. \param config  of it, with all pieces
 [[nodiscard]] StudyData load_task(const TrainOptions& options, const BertConfig& config);
 
 /// Tells the rows, and the model, from others.

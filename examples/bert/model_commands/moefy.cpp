@@ -29,7 +29,7 @@ void moefy(const DistilOptions& o, const std::string& file, const Console& conso
   comet::ThreadPool pool(o.threads);
   set_torch_threads(pool.num_threads());
   const Bert<float> student = start_model(o, data);
-  save_model(file, student, o, data.model->config(), fingerprint_of(data), {});
+  save_model(file, data.whole(student), o, data.whole_config(), fingerprint_of(data), {});
   const Figures figures =
       evaluate(student, data.model.get(), data, data.dev, Index(o.batch_size));
   console.out << file << ": " << o.gate << ", "

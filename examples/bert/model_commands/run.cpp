@@ -87,8 +87,11 @@ RunResult run(const TrainOptions& options, const StudyData& data, const Console&
   comet::ThreadPool pool(options.threads);
   set_torch_threads(pool.num_threads());
   Bert<float> model = start_model(options, data);
-  if (!options.from_pretrained.empty() && !goes_on(options))
-    ModelFile(options.from_pretrained).load(model);
+  if (!options.from_pretrained.empty() && !goes_on(options)) {
+    Bert<float> whole = data.whole(model);
+    ModelFile(options.from_pretrained).load(whole);
+    model = data.pieces->cut(whole);
+  }
   BertTask task(model, options.distils ? data.model.get() : nullptr, data,
                 {.lambda = options.distils ? options.lambda : 0, .dropout = options.dropout},
                 Index(options.batch_size));
@@ -96,7 +99,7 @@ RunResult run(const TrainOptions& options, const StudyData& data, const Console&
   return run_training(
       task, options, trainer_options(options, task.num_batches()), description, pool, console,
       [&](const std::filesystem::path& path, const TrainingResult& result) {
-        save_model(path, model, options, data.model->config(), description.content,
+        save_model(path, data.whole(model), options, data.whole_config(), description.content,
                    result.annealing);
       },
       [] { return Json::array(); });

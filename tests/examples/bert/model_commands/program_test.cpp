@@ -1,0 +1,238 @@
+// SPDX-License-Identifier: MIT
+#include <chrono>
+#include <csignal>
+#include <cstddef>
+#include <cstdint>
+#include <filesystem>
+#include <fstream>
+#include <sstream>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include <nlohmann/json.hpp>
+
+#include <comet/core/random.hpp>
+#include <comet/io/safetensors.hpp>
+
+#include <bert/model/bert.hpp>
+#include <examples/bert/run_program.hpp>
+#include <examples/bert/small_vocabulary.hpp>
+#include <support/catch.hpp>
+
+namespace {
+
+using namespace programs::bert::test;
+using programs::bert::Bert;
+using programs::bert::BertConfig;
+using programs::test::content_of;
+using Json = nlohmann::json;
+// LibTorch refuses a backward pass in a child whose parent has made one: all trainings are children.
+using Child = programs::test::Child<Program>;
+
+/// A model of a few thousand numbers, a task of a hundred rows, and trainings on them.
+class SmallStudy : public programs::test::Trainings {
+ public:
+  SmallStudy() {
+    std::filesystem::create_directories(out("model"));
+    std::filesystem::create_directories(out("glue") / "CoLA");
+    const programs::bert::Vocabulary vocabulary = small_vocabulary();
+    std::ofstream pieces(out("model") / "vocab.txt");
+    for (programs::bert::TokenId id = 0; id < vocabulary.size(); ++id)
+      pieces << vocabulary[id] << '\n';
+    const BertConfig config{.vocab = vocabulary.size(),
+                            .hidden = 12,
+                            .layers = 2,
+                            .heads = 3,
+                            .intermediate = 16,
+                            .positions = 24};
+    std::ofstream(out("model") / "config.json") << programs::bert::to_json(config).dump();
+    Bert<float> model(config);
+    programs::bert::draw_weights(model, comet::RandomKey(7));
+    comet::save_parameters(out("model") / "model.safetensors", model);
+    write_rows("train.tsv", 90, 1);
+    write_rows("dev.tsv", 30, 2);
+  }
+
+  [[nodiscard]] Arguments small(const std::string& command, const std::string& name,
+                                const Arguments& more) const {
+    Arguments all = {command,      "--out=" + out(name).string(),
+                     "--data=" + out("glue").string(),
+                     "--pretrained=" + out("model").string(),
+                     "--max-length=20",
+                     "--batch-size=8",
+                     "--epochs=2",
+                     "--threads=1",
+                     "--quiet"};
+    if (command != "finetune")
+      all.insert(all.end(), {"--teacher=" + model("teacher"), "--experts=4", "--shared=4",
+                             "--own=2", "--importance-share=.5"});
+    all.insert(all.end(), more.begin(), more.end());
+    return all;
+  }
+  /// \return its exit status
+  int train(const std::string& command, const std::string& name, const Arguments& more = {}) const {
+    return Child(small(command, name, more), out("err")).wait();
+  }
+
+  /// All that a training leaves, but for times.
+  [[nodiscard]] std::string remains(const std::string& name) const {
+    const auto timeless = [](Json json) {
+      for (const char* time : {"seconds", "seconds_per_epoch", "test_seconds", "threads"})
+        json.erase(time);
+      for (const char* part : {"test", "validation"})
+        if (json.contains(part)) json[part].erase("tokens_per_second");
+      return json.dump() + '\n';
+    };
+    std::string all = timeless(result(name));
+    std::istringstream epochs(content_of(out(name) / "metrics.jsonl"));
+    for (std::string line; std::getline(epochs, line);) all += timeless(Json::parse(line));
+    return all + content_of(out(name) / "steps.jsonl") +
+           content_of(out(name) / "model.safetensors");
+  }
+
+ private:
+  void write_rows(const char* name, int rows, std::uint64_t seed) const {
+    const std::vector<std::string> words = {"the", "a", "we", "of", "and", "in", "to", "not"};
+    const comet::RandomKey key(seed);
+    std::ofstream file(out("glue") / "CoLA" / name);
+    for (int row = 0; row < rows; ++row) {
+      const auto place = key.fold(row);
+      file << "x\t" << place.index(0, 2) << "\t\t";
+      for (std::uint64_t word = 0; word < 2 + place.index(1, 12); ++word)
+        file << words[std::size_t(place.fold(0).index(word, words.size()))] << ' ';
+      file << '\n';
+    }
+  }
+};
+
+}  // namespace
+
+TEST_CASE("bert: a teacher and its students, whole and resumed to the same bits", "[bert]") {
+  const SmallStudy study;
+  REQUIRE(study.train("finetune", "teacher") == 0);
+  for (const Arguments& options :
+       {Arguments{"--gate=comet", "--spread=.1"}, Arguments{"--gate=balanced_top_k"},
+        Arguments{"--gate=hash"}, Arguments{"--gate=dense_half"},
+        Arguments{"--gate=comet", "--local-search=relaxed"}}) {
+    INFO(options.front() << ' ' << options.back());
+    REQUIRE(study.train("distil", "whole", options) == 0);
+    const Json test = study.result("whole")["test"];
+    CHECK(test["hidden_error"] > 0);
+    Arguments again = options;
+    again.insert(again.end(), {"--checkpoint-every=5", "--resume"});
+    std::filesystem::remove_all(study.out("ended"));
+    // An orderly end leaves a checkpoint and a status of its own; then it goes on.
+    Arguments part = options;
+    part.insert(part.end(), {"--checkpoint-every=5"});
+    {
+      Child child(study.small("distil", "ended", part), study.out("err"));
+      const auto checkpoint = study.out("ended") / "checkpoint.safetensors";
+      for (int wait = 0; wait < 20000 && !std::filesystem::exists(checkpoint); ++wait)
+        std::this_thread::sleep_for(std::chrono::milliseconds(1));
+      CHECK(std::filesystem::exists(checkpoint));
+      (void)child.end(SIGKILL);
+    }
+    REQUIRE(study.train("distil", "ended", again) == 0);
+    CHECK(study.remains("ended") == study.remains("whole"));
+
+    // What evaluate says of the file is what the training said.
+    const Arguments evaluate = {"evaluate",
+                                "--model=" + study.model("whole"),
+                                "--data=" + study.out("glue").string(),
+                                "--pretrained=" + study.out("model").string(),
+                                "--teacher=" + study.model("teacher"),
+                                "--batch-size=8",
+                                "--json"};
+    const Outcome outcome = run_program(evaluate);
+    INFO(outcome.err);
+    REQUIRE(outcome.code == 0);
+    const Json said = Json::parse(outcome.out);
+    for (const char* figure : {"loss", "hidden_error", "divergence", "matthews", "multiply_adds",
+                               "effective_experts"})
+      CHECK(said[figure] == test[figure]);
+  }
+}
+
+TEST_CASE("bert: the same bits for any number of threads", "[bert]") {
+  const SmallStudy study;
+  REQUIRE(study.train("finetune", "teacher") == 0);
+  REQUIRE(study.train("distil", "one") == 0);
+  REQUIRE(study.train("distil", "two", {"--threads=2"}) == 0);
+  CHECK(study.remains("one") == study.remains("two"));
+}
+
+TEST_CASE("bert moefy: what distil starts from", "[bert]") {
+  const SmallStudy study;
+  REQUIRE(study.train("finetune", "teacher") == 0);
+  Arguments moefy = study.small("moefy", "student.safetensors", {});
+  std::erase_if(moefy, [](const std::string& argument) {
+    return argument == "--quiet" || argument == "--epochs=2";
+  });
+  const Outcome outcome = run_program(moefy);
+  INFO(outcome.err);
+  REQUIRE(outcome.code == 0);
+  CHECK_THAT(outcome.out, Catch::Contains("multiply-adds a token") && Catch::Contains("untrained"));
+  REQUIRE(study.train("distil", "a") == 0);
+  REQUIRE(study.train("distil", "b",
+                      {"--from-pretrained=" + study.out("student.safetensors").string()}) == 0);
+  CHECK(content_of(study.out("a") / "steps.jsonl") == content_of(study.out("b") / "steps.jsonl"));
+}
+
+TEST_CASE("bert compare: rows, variants and the teacher", "[bert]") {
+  const SmallStudy study;
+  REQUIRE(study.train("finetune", "teacher") == 0);
+  REQUIRE(study.train("compare", "table",
+                      {"--gates=teacher,dense_one,top_k,comet_spread", "--seeds=1,2"}) == 0);
+  const std::string table = content_of(study.out("table") / "compare.md");
+  for (const char* row : {"teacher", "dense_one", "top_k", "comet_spread"})
+    CHECK_THAT(table, Catch::Contains(row));
+  const Json options =
+      Json::parse(content_of(study.out("table") / "comet_spread-none-seed1" / "result.json"))
+          .at("options");
+  CHECK(options.at("gate") == "comet");
+  CHECK(options.at("spread") == .1);
+}
+
+TEST_CASE("bert: bad input ends with 2 and one line", "[bert][error]") {
+  const SmallStudy study;
+  REQUIRE(study.train("finetune", "teacher") == 0);
+  const auto refused = [&](const std::string& command, const Arguments& more,
+                           const std::string& why) {
+    CAPTURE(command, more, why);
+    check_refused(study.small(command, "refused", more), why);
+    CHECK_FALSE(std::filesystem::exists(study.out("refused") / "result.json"));
+  };
+  refused("finetune", {"--max-length=25"}, "--max-length is 25, expected at most the 24 positions");
+  refused("finetune", {"--task=CoLO"}, "CoLA");
+  refused("finetune", {"--task=RTE"}, "RTE");
+  refused("distil", {"--own=5"}, "--shared + --experts * --own is 24, expected at most the 16");
+  refused("distil", {"--teacher=" + study.out("model/model.safetensors").string()},
+          "is no model of this program");
+  refused("distil", {"--teacher=" + study.out("none").string()}, "cannot be read");
+  refused("distil", {"--k=5"}, "--k is 5, expected from 1 to --experts = 4");
+
+  const auto with = [&](const std::filesystem::path& file, const std::string& text, auto check) {
+    const std::string before = content_of(file);
+    std::ofstream(file) << text;
+    check();
+    std::ofstream(file) << before;
+  };
+  const auto train = study.out("glue") / "CoLA" / "train.tsv";
+  with(train, "x\t1\t\tthe\nx\t2\t\ta\n", [&] { refused("finetune", {}, "train.tsv"); });
+  with(train, "x\t1\t\tthe\nx\t1\n", [&] { refused("finetune", {}, "train.tsv"); });
+  const auto vocabulary = study.out("model") / "vocab.txt";
+  with(vocabulary, content_of(vocabulary) + "onemore\n",
+       [&] { refused("finetune", {}, "vocab.txt"); });
+  const auto config = study.out("model") / "config.json";
+  std::string wider = content_of(config);
+  wider.replace(wider.find("\"intermediate_size\":16"), 22, "\"intermediate_size\":17");
+  with(config, wider, [&] {
+    refused("finetune", {}, "encoder.layer.0.intermediate.dense.weight");
+  });
+  std::string deeper = content_of(config);
+  deeper.replace(deeper.find("\"num_hidden_layers\":2"), 21, "\"num_hidden_layers\":3");
+  with(config, deeper, [&] {
+    refused("finetune", {}, "lacks encoder.layer.2.attention.self.query.weight");
+  });
+}
