@@ -24,7 +24,8 @@ TrainingLoss BertTask::accumulate_gradients(std::size_t b, comet::RandomKey key,
   const LossTerms terms =
       bert::accumulate_gradients<float>(*model_, teacher_, batch, objective_, key, gradients);
   routings_ = routings_of(*model_, batch.sentences);
-  TrainingLoss loss{.total = terms.total, .parts = {{"task", terms.task}}, .penalty = terms.penalty};
+  TrainingLoss loss{
+      .total = terms.total, .parts = {{"task", terms.task}}, .penalty = terms.penalty};
   if (teacher_ != nullptr) {
     loss.parts.push_back({"hidden_error", terms.hidden});
     loss.parts.push_back({"divergence", terms.symmetric});

@@ -33,8 +33,8 @@ comet::Matrix<float> importance_of(const TrainOptions& o, const StudyData& data)
   std::vector<std::int32_t> order(std::size_t(data.train.size()));
   std::iota(order.begin(), order.end(), 0);
   key_of(o, places::data).fold(1).shuffle(std::span(order));
-  order.resize(std::size_t(
-      std::max(1.0, std::ceil(o.importance_share * double(data.train.size())))));
+  order.resize(
+      std::size_t(std::max(1.0, std::ceil(o.importance_share * double(data.train.size())))));
   Rows rows;
   for (const std::int32_t row : order) {
     rows.examples.push_back(data.train.examples[std::size_t(row)]);
@@ -77,13 +77,11 @@ Bert<float> start_model(const TrainOptions& o, const StudyData& data) {
   const BertConfig& config = data.model->config();
   check_units(o, config);
   const comet::Matrix<float> importance = importance_of(o, data);
-  if (is_dense(o.gate))
-    return pruned(*data.model, dense_units(o, config.intermediate), importance);
+  if (is_dense(o.gate)) return pruned(*data.model, dense_units(o, config.intermediate), importance);
   const std::vector<std::int64_t> frequency = data.piece_frequency();
   return moefied<float>(
       *data.model, {.num_experts = o.num_experts, .shared = o.shared, .own = o.own}, importance,
-      [&](Index layer) { return make_gate(o, layer, config.hidden, frequency); },
-      Index(o.threads));
+      [&](Index layer) { return make_gate(o, layer, config.hidden, frequency); }, Index(o.threads));
 }
 
 Bert<float> empty_student(const TrainOptions& o, const BertConfig& config) {
@@ -97,9 +95,9 @@ Bert<float> empty_student(const TrainOptions& o, const BertConfig& config) {
   if (is_dense(o.gate)) return pruned(teacher, dense_units(o, cut.intermediate), importance);
   // Of a gate that is a table: it is in the file, too.
   const std::vector<std::int64_t> frequency(std::size_t(config.vocab), 0);
-  return moefied<float>(
-      teacher, {.num_experts = o.num_experts, .shared = o.shared, .own = o.own}, importance,
-      [&](Index layer) { return make_gate(o, layer, config.hidden, frequency); });
+  return moefied<float>(teacher, {.num_experts = o.num_experts, .shared = o.shared, .own = o.own},
+                        importance,
+                        [&](Index layer) { return make_gate(o, layer, config.hidden, frequency); });
 }
 
 }  // namespace programs::bert

@@ -91,8 +91,8 @@ BertConfig read_config(const std::filesystem::path& file) {
   try {
     return config_from(json);
   } catch (const Json::out_of_range&) {
-    for (const char* key : {"vocab_size", "hidden_size", "num_hidden_layers",
-                            "num_attention_heads", "intermediate_size", "max_position_embeddings"})
+    for (const char* key : {"vocab_size", "hidden_size", "num_hidden_layers", "num_attention_heads",
+                            "intermediate_size", "max_position_embeddings"})
       if (!json.contains(key)) throw FileError(file, "has no " + std::string(key));
     throw;
   } catch (const Json::exception&) {

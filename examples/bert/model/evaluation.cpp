@@ -102,9 +102,8 @@ Figures evaluate(const Bert<float>& model, const Bert<float>* teacher, const Stu
   describe_gates(loads, figures);
   double effective = 0;
   for (const double layer : figures.effective_experts) effective += layer;
-  figures.measures.push_back(
-      {.name = "effective_experts",
-       .value = loads.empty() ? 0 : effective / double(loads.size())});
+  figures.measures.push_back({.name = "mean_effective_experts",
+                              .value = loads.empty() ? 0 : effective / double(loads.size())});
   return figures;
 }
 

@@ -43,7 +43,8 @@ std::span<const S> column(const comet::Matrix<S>& importance, std::size_t layer)
 }
 
 template <class S>
-void check_importance(const char* where, const Bert<S>& teacher, const comet::Matrix<S>& importance) {
+void check_importance(const char* where, const Bert<S>& teacher,
+                      const comet::Matrix<S>& importance) {
   comet::detail::check_equal(where, "importance.cols()", importance.cols(), "num_hidden_layers",
                              teacher.config().layers);
   comet::detail::check_equal(where, "importance.rows()", importance.rows(), "intermediate_size",
@@ -75,8 +76,8 @@ Bert<S> moefied(const Bert<S>& teacher, const comet::UpcycleOptions& options,
   for (std::size_t l = 0; l < student.layers.size(); ++l) {
     BertLayer<S>& layer = student.layers[l];
     auto experts = comet::upcycle(expert_of(layer), options, column(importance, l));
-    layer.mixture.emplace(
-        typename Mixture<S>::Layer({make_gate(Index(l))}, std::move(experts)), threads);
+    layer.mixture.emplace(typename Mixture<S>::Layer({make_gate(Index(l))}, std::move(experts)),
+                          threads);
     layer.block.reset();
   }
   return student;
@@ -90,8 +91,8 @@ Bert<S> pruned(const Bert<S>& teacher, Index units, const comet::Matrix<S>& impo
     BertLayer<S>& layer = smaller.layers[l];
     const auto experts = comet::upcycle(expert_of(layer), {.num_experts = 1, .shared = units},
                                         column(importance, l));
-    layer.block.emplace(typename BertLayer<S>::Block{
-        {teacher.config().hidden, units}, {units, teacher.config().hidden}});
+    layer.block.emplace(typename BertLayer<S>::Block{{teacher.config().hidden, units},
+                                                     {units, teacher.config().hidden}});
     Maps<S> maps{*layer.block};
     copy_parameters(experts.front(), maps);
   }

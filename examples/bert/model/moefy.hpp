@@ -32,6 +32,7 @@ template <class S>
 /// \brief The same with the most important units alone, and no gate: a smaller dense model.
 /// \throws std::invalid_argument if there are not so many units
 template <class S>
-[[nodiscard]] Bert<S> pruned(const Bert<S>& teacher, Index units, const comet::Matrix<S>& importance);
+[[nodiscard]] Bert<S> pruned(const Bert<S>& teacher, Index units,
+                             const comet::Matrix<S>& importance);
 
 }  // namespace programs::bert

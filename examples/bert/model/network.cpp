@@ -4,11 +4,9 @@
 #include <ATen/Parallel.h>
 #include <torch/csrc/autograd/autograd.h>
 
-#include <algorithm>
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
-#include <thread>
 #include <utility>
 
 #include <comet/core/check.hpp>
@@ -23,8 +21,7 @@ template <class S>
 comet::Matrix<S> columns(const at::Tensor& tensor) {
   const at::Tensor in_order = tensor.detach().contiguous();
   const Index rows = in_order.size(-1);
-  return Eigen::Map<const comet::Matrix<S>>(in_order.data_ptr<S>(), rows,
-                                            in_order.numel() / rows);
+  return Eigen::Map<const comet::Matrix<S>>(in_order.data_ptr<S>(), rows, in_order.numel() / rows);
 }
 
 template <class S>
@@ -124,10 +121,7 @@ std::vector<at::Tensor> gradients_of(const at::Tensor& loss, const std::vector<a
 
 }  // namespace
 
-void set_torch_threads(Index threads) {
-  at::set_num_threads(
-      int(threads > 0 ? threads : Index(std::max(1U, std::thread::hardware_concurrency()))));
-}
+void use_one_torch_thread() { at::set_num_threads(1); }
 
 template <class S>
 Activations<S> activations(const Bert<S>& model, const LabelledBatch& batch,
@@ -155,8 +149,7 @@ LossTerms accumulate_gradients(Bert<S>& model, const Bert<S>* teacher, const Lab
   const TorchBatch tensors(batch);
   const std::optional<TorchOutput> goal = taught(teacher, tensors);
   TorchNet<S> net(model, true);
-  const TorchOutput output =
-      net.run(tensors, {.trains = true, .dropout = objective.dropout}, key);
+  const TorchOutput output = net.run(tensors, {.trains = true, .dropout = objective.dropout}, key);
   const TorchTerms terms(output, goal ? &*goal : nullptr, tensors);
   const at::Tensor total = terms.total(objective.lambda);
   add(gradients_of(total, net.parameters()), gradients);

@@ -18,8 +18,10 @@
 
 namespace programs::bert {
 
-/// Threads of LibTorch's own operations. \param threads  0 for all cores
-void set_torch_threads(Index threads);
+/// \brief Keeps LibTorch's own loops on one thread: some of its sums, those of layer norms'
+/// gradients for one, depend on how many share them. Its matrix products are the BLAS's, with the
+/// BLAS's threads, and mixtures have comet's.
+void use_one_torch_thread();
 
 /// \brief What a model makes of a batch. Tokens are columns, row after row, padding included.
 template <class S>
@@ -75,7 +77,8 @@ struct Judged {
 /// \brief Without dropout and gradients.
 /// \param teacher  as in accumulate_gradients()
 template <class S>
-[[nodiscard]] Judged<S> judge(const Bert<S>& model, const Bert<S>* teacher, const LabelledBatch& batch);
+[[nodiscard]] Judged<S> judge(const Bert<S>& model, const Bert<S>* teacher,
+                              const LabelledBatch& batch);
 
 /// \brief How much the units of a dense model's feed-forward blocks matter to its loss:
 ///
@@ -86,6 +89,7 @@ template <class S>
 /// \return one column a layer, one row a unit
 /// \throws std::invalid_argument if a layer has a mixture, or a batch does not fit
 template <class S>
-[[nodiscard]] comet::Matrix<S> importance(const Bert<S>& model, std::span<const LabelledBatch> batches);
+[[nodiscard]] comet::Matrix<S> importance(const Bert<S>& model,
+                                          std::span<const LabelledBatch> batches);
 
 }  // namespace programs::bert

@@ -57,8 +57,8 @@ Bert<float> read_teacher(const TrainOptions& options) {
   const ModelFile file(options.teacher);
   if (file.options().distils) throw FileError(options.teacher, "is a student, expected a teacher");
   if (file.options().task != options.task)
-    throw FileError(options.teacher, "is a teacher of " + file.options().task + ", expected one of " +
-                                         options.task);
+    throw FileError(options.teacher,
+                    "is a teacher of " + file.options().task + ", expected one of " + options.task);
   check_length(options, file.config());
   return file.model();
 }

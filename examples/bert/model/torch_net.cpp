@@ -116,9 +116,7 @@ at::Tensor TorchNet<S>::attend(const at::Tensor& x, const TorchBatch& batch, con
                                TorchOutput& output) {
   const std::int64_t rows = x.size(0), length = x.size(1), heads = model_.config().heads;
   const std::int64_t size = model_.config().hidden / heads;
-  const auto by_head = [&] {
-    return affine(x).view({rows, length, heads, size}).transpose(1, 2);
-  };
+  const auto by_head = [&] { return affine(x).view({rows, length, heads, size}).transpose(1, 2); };
   const at::Tensor query = by_head(), key = by_head(), value = by_head();
   const at::Tensor padding = batch.mask.logical_not().view({rows, 1, 1, length});
   const at::Tensor probabilities =
@@ -126,10 +124,9 @@ at::Tensor TorchNet<S>::attend(const at::Tensor& x, const TorchBatch& batch, con
           .masked_fill(padding, -std::numeric_limits<double>::infinity())
           .softmax(-1);
   if (how.keeps_attention_probabilities) output.attention_probabilities.push_back(probabilities);
-  const at::Tensor context =
-      at::matmul(dropped(probabilities, how), value)
-          .transpose(1, 2)
-          .reshape({rows, length, heads * size});
+  const at::Tensor context = at::matmul(dropped(probabilities, how), value)
+                                 .transpose(1, 2)
+                                 .reshape({rows, length, heads * size});
   return norm(x + dropped(affine(context), how));
 }
 

@@ -29,13 +29,13 @@ struct TorchBatch {
 struct TorchRun {
   bool trains = false;
   double dropout = 0;
-  bool keeps_units = false;                    ///< the feed-forward blocks' units, with gradients
+  bool keeps_units = false;  ///< the feed-forward blocks' units, with gradients
   bool keeps_attention_probabilities = false;
 };
 
 /// What it gives.
 struct TorchOutput {
-  std::vector<at::Tensor> hidden;                   ///< (rows, length, hidden)
+  std::vector<at::Tensor> hidden;  ///< (rows, length, hidden)
   std::vector<at::Tensor> attention;
   std::vector<at::Tensor> attention_probabilities;  ///< (rows, heads, query, key), if kept
   std::vector<at::Tensor> before, after;            ///< units before and after gelu, if kept

@@ -48,9 +48,7 @@ std::vector<Option> student_options(TrainOptions& o) {
       Option("teacher", &o.teacher, "FILE", "the model.safetensors that finetune left")
           .not_saved()
           .of_any_bytes(),
-      Option("experts", &o.num_experts, "N", "number of experts")
-          .must_be(a_size())
-          .if_it(is_cut),
+      Option("experts", &o.num_experts, "N", "number of experts").must_be(a_size()).if_it(is_cut),
       Option("shared", &o.shared, "N", "of the teacher's units, the most important, in all experts")
           .must_be(expected("from 0 to 1048576", [](double n) { return n >= 0 && n <= 1 << 20; }))
           .if_it(is_cut),

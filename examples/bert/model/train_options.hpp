@@ -31,9 +31,9 @@ struct TrainOptions : CommonOptions {
   // Of students.
   std::string teacher;  ///< file of its model
   Index num_experts = 4;
-  Index shared = 256;              ///< units that all experts have
-  Index own = 128;                 ///< that each has for itself
-  double lambda = 2;               ///< weight of what the teacher says
+  Index shared = 256;            ///< units that all experts have
+  Index own = 128;               ///< that each has for itself
+  double lambda = 2;             ///< weight of what the teacher says
   double importance_share = .1;  ///< of the training rows, which say what units matter
 };
 

@@ -48,8 +48,7 @@ void UsedPieces::renumber(std::vector<Encoded>& sentences) const {
 Bert<float> UsedPieces::cut(const Bert<float>& model) const {
   Bert<float> result = model;
   comet::Parameter<float> words(model.word.rows(), size());
-  for (Index row = 0; row < size(); ++row)
-    words.col(row) = model.word.col(used_[std::size_t(row)]);
+  for (Index row = 0; row < size(); ++row) words.col(row) = model.word.col(used_[std::size_t(row)]);
   result.set_words(words);
   change_tables(result, [&](const Hash& hash) {
     std::vector<comet::ExpertId> table;

@@ -14,8 +14,8 @@ namespace programs::bert {
 /// \brief The pieces of a vocabulary that some sentences use, numbered anew.
 ///
 /// A task uses a few thousand of thirty thousand pieces. The rows of the others have no gradient,
-/// and half of all parameters are in them: a training without them is the same, but for their decay,
-/// and its optimizer has half the work.
+/// and half of all parameters are in them: a training without them is the same, but for their
+/// decay, and its optimizer has half the work.
 class UsedPieces {
  public:
   /// \param vocabulary  pieces in all \param padding  is used, whether there or not
@@ -35,7 +35,8 @@ class UsedPieces {
   [[nodiscard]] Bert<float> cut(const Bert<float>& model) const;
   /// \brief The model of the whole vocabulary again.
   /// \param words  the word table of the others
-  [[nodiscard]] Bert<float> whole(const Bert<float>& model, const comet::Matrix<float>& words) const;
+  [[nodiscard]] Bert<float> whole(const Bert<float>& model,
+                                  const comet::Matrix<float>& words) const;
 
  private:
   std::vector<TokenId> new_;   // of each piece; -1 for one that is not used

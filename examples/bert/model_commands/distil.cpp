@@ -11,8 +11,9 @@ void add_distil(CLI::App& program, const Console& console) {
   programs::add_train<DistilOptions>(
       program, console,
       {.name = "distil",
-       .what = "Make a student of a teacher, experts of its feed-forward blocks, and train it to do "
-               "what the teacher does",
+       .what =
+           "Make a student of a teacher, experts of its feed-forward blocks, and train it to do "
+           "what the teacher does",
        .choices = {"gate", "local_search"}},
       result_words());
 }

@@ -5,8 +5,6 @@
 
 #include <CLI/CLI.hpp>
 
-#include <comet/core/thread_pool.hpp>
-
 #include <bert/model/evaluation.hpp>
 #include <bert/model/model_file.hpp>
 #include <bert/model/network.hpp>
@@ -23,13 +21,14 @@ struct EvaluateOptions {
   std::string model;
   std::string split = "dev";
   bool json = false;
-  DistilOptions data;  // where it is, the teacher, batch size and threads
+  DistilOptions data;  // where it is, the teacher, and batch size
 };
 
 void print_layers(const Figures& figures, std::ostream& out) {
   for (std::size_t l = 0; l < figures.load.size(); ++l) {
-    out << formatted("layer %d: %.2f experts a token, %.2f effective; share of the tokens by expert:",
-                     int(l), figures.experts_per_sample_by_task[l], figures.effective_experts[l]);
+    out << formatted(
+        "layer %d: %.2f experts a token, %.2f effective; share of the tokens by expert:", int(l),
+        figures.experts_per_sample_by_task[l], figures.effective_experts[l]);
     for (const double share : figures.load[l]) out << formatted(" %.3f", share);
     out << '\n';
   }
@@ -62,8 +61,7 @@ void run_evaluate(const EvaluateOptions& o, const Console& console) {
       throw FileError(o.data.teacher, "is no teacher of " + options.task);
     teacher = std::make_shared<const Bert<float>>(of_teacher.model());
   }
-  comet::ThreadPool pool(o.data.threads);
-  set_torch_threads(pool.num_threads());
+  use_one_torch_thread();
   const Rows& rows = o.split == "dev" ? data.dev : data.train;
   const Figures figures = evaluate(model, teacher.get(), data, rows, Index(o.data.batch_size));
   if (o.json) {
@@ -89,7 +87,7 @@ void add_evaluate(CLI::App& program, const Console& console) {
   auto o = std::make_shared<EvaluateOptions>();
   add_model_file(*command, o->model);
   const OptionTable table = table_of(o->data);
-  add_options(*command, table, {"data", "pretrained", "teacher", "batch_size", "threads"});
+  add_options(*command, table, {"data", "pretrained", "teacher", "batch_size"});
   command->get_option("--teacher")->description("to measure the distance from");
   command->add_option("--split", o->split, "of the task")
       ->type_name("SPLIT")
@@ -97,7 +95,7 @@ void add_evaluate(CLI::App& program, const Console& console) {
       ->check(one_of({"train", "dev"}));
   command->add_flag("--json", o->json, "one JSON object instead of lines");
   command->callback([o, console] {
-    table_of(o->data).check({"batch_size", "threads"});
+    table_of(o->data).check({"batch_size"});
     run_evaluate(*o, console);
   });
 }

@@ -5,8 +5,6 @@
 
 #include <CLI/CLI.hpp>
 
-#include <comet/core/thread_pool.hpp>
-
 #include <bert/model/build_model.hpp>
 #include <bert/model/evaluation.hpp>
 #include <bert/model/model_file.hpp>
@@ -26,12 +24,10 @@ void moefy(const DistilOptions& o, const std::string& file, const Console& conso
   refuse_input("--out", file, {o.teacher});
   const StudyData data = load(o);
   check_fits(o, data);
-  comet::ThreadPool pool(o.threads);
-  set_torch_threads(pool.num_threads());
+  use_one_torch_thread();
   const Bert<float> student = start_model(o, data);
   save_model(file, data.whole(student), o, data.whole_config(), fingerprint_of(data), {});
-  const Figures figures =
-      evaluate(student, data.model.get(), data, data.dev, Index(o.batch_size));
+  const Figures figures = evaluate(student, data.model.get(), data, data.dev, Index(o.batch_size));
   console.out << file << ": " << o.gate << ", "
               << formatted("%.0f multiply-adds a token, the teacher %.0f\n",
                            figures.measure("multiply_adds"),

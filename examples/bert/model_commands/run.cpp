@@ -65,7 +65,7 @@ const ResultWords& result_words() {
                                                  {"loss", "dev loss"},
                                                  {"hidden_error", "hidden error"},
                                                  {"divergence", "divergence"},
-                                                 {"effective_experts", "effective experts", 2},
+                                                 {"mean_effective_experts", "effective experts", 2},
                                                  {"multiply_adds", "multiply-adds/token", 0},
                                                  {"tokens_per_second", "tokens/s", 0}},
                                     .samples = "token"};
@@ -85,7 +85,7 @@ RunResult run(const TrainOptions& options, const StudyData& data, const Console&
     }
   }
   comet::ThreadPool pool(options.threads);
-  set_torch_threads(pool.num_threads());
+  use_one_torch_thread();
   Bert<float> model = start_model(options, data);
   if (!options.from_pretrained.empty() && !goes_on(options)) {
     Bert<float> whole = data.whole(model);
@@ -106,8 +106,7 @@ RunResult run(const TrainOptions& options, const StudyData& data, const Console&
 }
 
 RunResult judge_teacher(const TrainOptions& options, const StudyData& data) {
-  comet::ThreadPool pool(options.threads);
-  set_torch_threads(pool.num_threads());
+  use_one_torch_thread();
   RunResult result;
   result.parameters = comet::count_parameters(*data.model);
   const auto start = std::chrono::steady_clock::now();

@@ -34,14 +34,14 @@ struct CompareWords {
   /// Of a row that is fitted at once instead of being trained.
   using Fit = std::function<RunResult(const Options&, const Data&)>;
 
-  const char* what = "";                 ///< the command does
-  const char* data = "data";             ///< what trainings are on
-  std::vector<std::string> gates;        ///< what is compared if nothing else is asked for
-  std::vector<std::string> rows;         ///< all that can be trained
-  const char* rows_help = "";            ///< of the option that names some of them
+  const char* what = "";           ///< the command does
+  const char* data = "data";       ///< what trainings are on
+  std::vector<std::string> gates;  ///< what is compared if nothing else is asked for
+  std::vector<std::string> rows;   ///< all that can be trained
+  const char* rows_help = "";      ///< of the option that names some of them
   /// Rows that are others with other options, by their names: {"gate": "comet", "spread": .1}.
   std::map<std::string, Json> variants = {};
-  std::map<std::string, Fit> fits = {};  ///< rows beside those
+  std::map<std::string, Fit> fits = {};                  ///< rows beside those
   std::function<bool(const std::string& row)> is_dense;  ///< no mixture: has no order of experts
   ResultWords results;
   const char* table = "compare.json";  ///< the file

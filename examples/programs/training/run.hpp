@@ -99,7 +99,9 @@ void write_result(const CommonOptions& options, const RunDescription& descriptio
 
 /// Whether each gate of a task has experts, and an order of them, of its own.
 template <class Task>
-inline constexpr bool has_own_orders = requires { requires Task::has_own_orders; };
+inline constexpr bool has_own_orders = requires {
+  requires Task::has_own_orders;
+};
 
 /// Calls `use` with the local search that the options name.
 template <class Task, class Use>

@@ -58,7 +58,7 @@ struct TrainerOptions {
   comet::AdamOptions adam = {.learning_rate = 5e-4};
   std::optional<double> clip_norm = {};  ///< longest gradient
   int epochs = 100;
-  int patience = 25;  ///< epochs without a better validation loss before the end
+  int patience = 25;        ///< epochs without a better validation loss before the end
   bool keeps_last = false;  ///< the weights of the last epoch, whatever its validation loss
   std::optional<std::int64_t> steps = {};  ///< at most, through all epochs: the last ends with them
   std::optional<comet::SparsityControllerOptions> sparsity = {};  ///< of gates that anneal

@@ -50,8 +50,8 @@ Matrix<S> golden_of(const Json& params, const std::string& name, Index n) {
     return leaf.ends_with("bias") ? Matrix<S>(given.reshaped()) : given;  // ours are columns
   }
   const Index expert = std::stoi(rest.substr(8));
-  const std::string of_expert = std::string(leaf.ends_with("weight") ? "w" : "b") +
-                                (leaf.starts_with("hidden") ? "1" : "2");
+  const std::string of_expert =
+      std::string(leaf.ends_with("weight") ? "w" : "b") + (leaf.starts_with("hidden") ? "1" : "2");
   const Matrix<S> all = test::matrix<S>(params.at(layer + "moe." + of_expert));
   const Index size = all.cols() / n;
   return all.middleCols(expert * size, size);
@@ -70,12 +70,11 @@ Bert<S> student_of(const Json& c) {
                        .gamma = c.at("gamma"),
                        .entropy = c.at("entropy_strength")},
                       RandomKey(0));
-    std::vector<MlpExpert<S>> experts(
-        std::size_t(n), MlpExpert<S>({.input_dim = d,
-                                      .hidden_dim = c.at("width"),
-                                      .output_dim = d,
-                                      .activation = Activation::gelu},
-                                     RandomKey(0)));
+    std::vector<MlpExpert<S>> experts(std::size_t(n), MlpExpert<S>({.input_dim = d,
+                                                                    .hidden_dim = c.at("width"),
+                                                                    .output_dim = d,
+                                                                    .activation = Activation::gelu},
+                                                                   RandomKey(0)));
     layer.mixture.emplace(typename Mixture::Layer(
         {typename Mixture::Gate(AnyGate<S>(std::move(gate)))}, std::move(experts)));
   }
@@ -101,7 +100,8 @@ Adam<S> optimizer_of(const Json& c, const Bert<S>& model, const Schedule& rate) 
 /// Relative to the largest entry of a tensor, or of all where the reference has rounding alone.
 template <class S>
 bool is_close(const Matrix<S>& actual, const Matrix<double>& expected, double tolerance) {
-  if (expected.cwiseAbs().maxCoeff() < 1e-14) return double(actual.cwiseAbs().maxCoeff()) < tolerance;
+  if (expected.cwiseAbs().maxCoeff() < 1e-14)
+    return double(actual.cwiseAbs().maxCoeff()) < tolerance;
   return test::relative_error(actual, expected) <= tolerance;
 }
 
@@ -117,9 +117,8 @@ TEMPLATE_TEST_CASE("a student matches the reference", "[golden]", COMET_TEST_SCA
     const auto got = programs::bert::activations(student, batch);
     // Padding is routed nowhere: what is said of it is nobody's business.
     for (std::size_t i = 0; i < got.hidden.size(); ++i)
-      CHECK(test::relative_error(
-                test::real(got.hidden[i], batch),
-                test::real(test::matrix(c.at("hidden_states")[i]), batch)) <=
+      CHECK(test::relative_error(test::real(got.hidden[i], batch),
+                                 test::real(test::matrix(c.at("hidden_states")[i]), batch)) <=
             test::bert_tolerance<S>);
     CHECK(test::relative_error(got.logits, test::matrix(c.at("logits"))) <=
           test::bert_tolerance<S>);
@@ -130,9 +129,8 @@ TEMPLATE_TEST_CASE("a student matches the reference", "[golden]", COMET_TEST_SCA
       CHECK(test::relative_error(test::real(routing.dense(c.at("n")), batch),
                                  test::real(weights, batch)) <= test::bert_tolerance<S>);
       for (Index token = 0; token < weights.cols(); ++token)
-        CHECK(Index(routing.experts(token).size()) == (batch.sentences.mask.data()[token] != 0
-                                                ? live[std::size_t(token)]
-                                                : Index(0)));
+        CHECK(Index(routing.experts(token).size()) ==
+              (batch.sentences.mask.data()[token] != 0 ? live[std::size_t(token)] : Index(0)));
     }
   }
 }
@@ -149,8 +147,7 @@ TEMPLATE_TEST_CASE("distillation matches the reference", "[golden]", COMET_TEST_
     const LossTerms terms = programs::bert::accumulate_gradients<S>(
         student, &teacher, batch, objective_of(c), RandomKey(0), gradients.view());
     const auto is = [&](const char* name, double factor = 1) {
-      return Approx(factor * c.at("terms").at(name).get<double>())
-          .epsilon(test::bert_tolerance<S>);
+      return Approx(factor * c.at("terms").at(name).get<double>()).epsilon(test::bert_tolerance<S>);
     };
     CHECK(terms.task == is("cross_entropy"));
     CHECK(terms.hidden == is("hidden_mse"));
@@ -210,8 +207,8 @@ TEST_CASE("ten steps by the schedule match the reference", "[golden]") {
     for (const Json& step : schedule.at("run")) {
       const Index s = step.at("step");
       CAPTURE(s);
-      CHECK(rate(s + 1) == Approx(o.at("learning_rate").get<double>() *
-                                  step.at("factor").get<double>()));
+      CHECK(rate(s + 1) ==
+            Approx(o.at("learning_rate").get<double>() * step.at("factor").get<double>()));
       const LossTerms terms = programs::bert::accumulate_gradients<double>(
           student, &teacher, batch, objective_of(c), RandomKey(0), gradients.view());
       CHECK(terms.total == Approx(step.at("total").get<double>()).epsilon(1e-7));

@@ -93,13 +93,12 @@ TEST_CASE("a dense layer becomes the experts of the reference", "[golden]") {
     }
   }
   for (const Json& split : c.at("refused"))
-    CHECK_THROWS_AS(programs::bert::moefied<double>(
-                        model,
-                        {.num_experts = split.at("n"),
-                         .shared = split.at("shared"),
-                         .own = split.at("own")},
-                        importance, [](Index) { return even_gate<double>(4); }),
-                    std::invalid_argument);
+    CHECK_THROWS_AS(
+        programs::bert::moefied<double>(
+            model,
+            {.num_experts = split.at("n"), .shared = split.at("shared"), .own = split.at("own")},
+            importance, [](Index) { return even_gate<double>(4); }),
+        std::invalid_argument);
 }
 
 TEST_CASE("what has all units is what it was") {

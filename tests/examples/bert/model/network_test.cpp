@@ -14,8 +14,8 @@
 
 using namespace comet;
 using comet::test::Json;
-using programs::bert::LabelledBatch;
 using programs::bert::Bert;
+using programs::bert::LabelledBatch;
 
 namespace {
 
@@ -47,8 +47,8 @@ template <class S>
 void check_backward(const Json& c) {
   auto model = test::bert_of<S>(c.at("config"), c.at("params"));
   Gradients gradients(model);
-  const auto terms = programs::bert::accumulate_gradients<S>(
-      model, nullptr, test::batch_of(c), {}, RandomKey(0), gradients.view());
+  const auto terms = programs::bert::accumulate_gradients<S>(model, nullptr, test::batch_of(c), {},
+                                                             RandomKey(0), gradients.view());
   CHECK(terms.total == Approx(c.at("loss").get<double>()).epsilon(test::bert_tolerance<S>));
   CHECK(terms.task == terms.total);
   Index i = 0;

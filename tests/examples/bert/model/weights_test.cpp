@@ -89,13 +89,13 @@ TEST_CASE("an encoder's file leaves the classifier alone") {
   programs::bert::draw_classifier(model, RandomKey(3));
   const Matrix<double> drawn = model.classifier.weight;
   CHECK(drawn.cwiseAbs().maxCoeff() > 0);
-  CHECK(!programs::bert::load_pretrained(
-      TensorFile(written(
-          directory,
-          [](const std::string& name) {
-            return name.starts_with("classifier") ? std::string() : name;
-          })),
-      model));
+  CHECK(!programs::bert::load_pretrained(TensorFile(written(directory,
+                                                            [](const std::string& name) {
+                                                              return name.starts_with("classifier")
+                                                                         ? std::string()
+                                                                         : name;
+                                                            })),
+                                         model));
   CHECK(model.classifier.weight == drawn);
   CHECK(model.pooler.weight == toy_model().pooler.weight);
 }
@@ -175,16 +175,16 @@ TEST_CASE("the pretrained model matches the reference", "[golden]") {
     CHECK(real.mean() == Approx(expected.at("mean").get<double>()).margin(1e-6));
     CHECK(real.squaredNorm() / double(real.size()) ==
           Approx(expected.at("mean_of_squares").get<double>()).epsilon(1e-5));
-    CHECK(real.cwiseAbs().maxCoeff() ==
-          Approx(expected.at("largest").get<double>()).epsilon(1e-5));
+    CHECK(real.cwiseAbs().maxCoeff() == Approx(expected.at("largest").get<double>()).epsilon(1e-5));
     for (Index row = 0; row < batch.size(); ++row) {
       const Index first = row * batch.length();
       const Index last = first + Index(batch.sentences.mask.col(row).sum()) - 1;
       for (Index i = 0; i < 8; ++i)
-        CHECK(double(got.hidden[l](i, first)) ==
-              Approx(expected.at("first_token_first_8")[std::size_t(row)][std::size_t(i)]
-                         .get<double>())
-                  .margin(1e-5));
+        CHECK(
+            double(got.hidden[l](i, first)) ==
+            Approx(
+                expected.at("first_token_first_8")[std::size_t(row)][std::size_t(i)].get<double>())
+                .margin(1e-5));
       for (Index i = 0; i < 4; ++i)
         CHECK(double(got.hidden[l](got.hidden[l].rows() - 4 + i, last)) ==
               Approx(expected.at("last_real_token_last_4")[std::size_t(row)][std::size_t(i)]
