@@ -23,7 +23,7 @@ namespace {
 
 /// Some of the rows, in their order.
 void keep(Rows& rows, std::int64_t most, comet::RandomKey key) {
-  if (most == 0 || rows.size() <= Index(most)) return;
+  if (most == 0 || rows.examples.size() <= std::size_t(most)) return;
   std::vector<std::size_t> order(rows.examples.size());
   std::iota(order.begin(), order.end(), std::size_t(0));
   key.shuffle(std::span(order));

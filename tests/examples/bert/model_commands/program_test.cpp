@@ -162,6 +162,9 @@ TEST_CASE("bert: the same bits for any number of threads", "[bert]") {
   REQUIRE(study.train("distil", "one") == 0);
   REQUIRE(study.train("distil", "two", {"--threads=2"}) == 0);
   CHECK(study.remains("one") == study.remains("two"));
+  CHECK(study.result("one")["training rows"] == 90);
+  REQUIRE(study.train("distil", "some", {"--train-rows=16"}) == 0);
+  CHECK(study.result("some")["training rows"] == 16);
 }
 
 TEST_CASE("bert moefy: what distil starts from", "[bert]") {
