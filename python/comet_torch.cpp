@@ -20,6 +20,7 @@
 #include <comet/experts/mlp.hpp>
 #include <comet/gates/any.hpp>
 #include <comet/gates/make_gate.hpp>
+#include <comet/metrics/routing.hpp>
 #include <comet/moe_layer.hpp>
 
 namespace {
@@ -42,6 +43,7 @@ struct Mixture {
                                          bool training) = 0;
   virtual void end_of_step() = 0;
   virtual void anneal(const GateAnnealing& settings) = 0;
+  virtual std::string summary() const = 0;
 };
 
 template <class S>
@@ -68,6 +70,7 @@ class MixtureOf final : public Mixture {
       for (auto& gate : layer.gates()) comet::anneal(gate, settings);
     });
   }
+  std::string summary() const override { return comet::summary(bridge_.pass()); }
 
  private:
   static Named named(const comet::detail::TorchTensors& from) {
@@ -105,6 +108,8 @@ GateOptions gate_options(const Sizes& sizes, const Numbers& numbers) {
       options.noise = entry.value() != 0;
     } else if (entry.key() == "normalize") {
       options.normalize = entry.value() != 0;
+    } else if (entry.key() == "softmax_all") {
+      options.softmax = entry.value() != 0 ? TopKSoftmax::all : TopKSoftmax::selected;
     } else if (const auto found = known.find(entry.key()); found != known.end()) {
       *found->second = entry.value();
     } else {
@@ -171,6 +176,7 @@ TORCH_LIBRARY(comet, library) {
              return self->mixture().run(x, ids.value_or(Tensor()), mask.value_or(Tensor()),
                                         training);
            })
+      .def("summary", [](const Self& self) { return self->mixture().summary(); })
       .def("end_of_step", [](const Self& self) { self->mixture().end_of_step(); })
       .def("anneal", [](const Self& self, const Numbers& numbers) {
         GateAnnealing settings;

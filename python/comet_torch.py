@@ -24,7 +24,8 @@ class MoE(torch.nn.Module):
     """A mixture of feed-forward blocks: (..., input_dim) to (..., output_dim).
 
     gate is a name: comet, dselect_k, static_dselect_k, top_k, balanced_top_k, sampled, remoe,
-    expert_choice, hash or softmax; other options of the gate by name (gamma, entropy, ...). With tasks > 1
+    expert_choice, hash or softmax; other options of the gate by name (gamma, entropy, ...), of top_k
+    softmax_all: without it the weight of a single expert is 1, and its gate learns nothing. With tasks > 1
     each has a gate of its own, and the output is (tasks, ..., output_dim). key decides the first weights,
     noise and dropout; without one it is drawn from torch's generator. dtype is float32 or float64.
     """
@@ -86,6 +87,10 @@ class MoE(torch.nn.Module):
     def end_of_step(self):
         """Tells a gate that wants it (balanced_top_k, remoe) the load of the last forward()."""
         self._mixture.end_of_step()
+
+    def summary(self):
+        """What the last forward() was routed to, in a line for each task: "2.1 experts per sample, ..."."""
+        return self._mixture.summary()
 
     def anneal(self, **settings):
         """Sets gamma, entropy or spread of a gate that has them."""

@@ -87,6 +87,21 @@ class MixtureTest(unittest.TestCase):
             by_id(numbers(B, D))
         self.assertEqual(moe(tasks=3)(numbers(2, B, D)).shape, (3, 2, B, M))
 
+    def test_a_single_expert_teaches_its_gate_by_a_softmax_over_all(self):
+        for over_all in (False, True):
+            mixture = moe(gate="top_k", k=1, softmax_all=over_all)
+            mixture(numbers(B, D)).square().sum().backward()
+            gradient = dict(mixture.named_parameters())["gates.0.weight"].grad
+            self.assertEqual(bool((gradient != 0).any()), over_all)
+
+    def test_summary_is_of_the_last_forward(self):
+        mixture = moe(gate="top_k", tasks=2)
+        with self.assertRaisesRegex(RuntimeError, "there was no forward"):
+            mixture.summary()
+        mixture(numbers(B, D))
+        lines = mixture.summary().split("\n")
+        self.assertEqual([line.split(",")[0] for line in lines], 2 * ["2.0 experts per sample"])
+
     def test_end_of_step_and_anneal(self):
         balanced = moe(gate="balanced_top_k", rate=0.5)
         balanced(numbers(B, D))
