@@ -124,7 +124,7 @@ struct Block : nn::Module {
   nn::LayerNorm norm = register_module("norm", make_norm());
   TorchMoe mixture = nullptr;  // this or dense
   nn::Sequential dense = nullptr;
-  Tensor normalized;  // what it has seen last
+  Tensor normalized;  // what it has seen last, for the figures
 
   Block(const Options& options, RandomKey key) {
     if (options.is_dense()) {
@@ -136,8 +136,9 @@ struct Block : nn::Module {
 
   Tensor forward(const Tensor& x) {
     const Tensor y = x + attention->forward(attention_norm(x));
-    normalized = norm(y);
-    return y + (mixture ? mixture->forward(normalized) : dense->forward(normalized));
+    const Tensor h = norm(y);
+    normalized = h.detach();
+    return y + (mixture ? mixture->forward(h) : dense->forward(h));
   }
 };
 
@@ -292,7 +293,7 @@ double train(Transformer& model, std::span<const Symbol> text, const Options& op
       places[i] = key.fold(std::uint64_t(step)).index(i, text.size() - context);
     Tensor loss = cross_entropy(model, gather(text, places));
     nats += loss.item<double>() / double(report_every);
-    loss = loss + model.regularization();
+    loss = loss + model.regularization();  // a statement of its own: forward() comes before
     optimizer.zero_grad();
     loss.backward();
     nn::utils::clip_grad_norm_(model.parameters(), 1.0);

@@ -7,8 +7,9 @@ gather   loops over the experts and evaluates each on the tokens that use it
 grouped  sorts tokens by expert and asks for all products at once (grouped_mm; PyTorch 2.9 or later)
 dense    one expert for all tokens: no mixture, the least that any way could take
 
-Times the ways in turns, a step of each, and prints one JSON object: for each way the median milliseconds
-of --runs steps, and tokens a second.
+Times the ways in turns, a step of each, and prints one JSON object: for each way the medians of --runs steps
+in milliseconds, by the clock and of processor time, which others on the machine disturb less, and the
+tokens a second that the clock says.
 """
 import argparse
 import json
@@ -105,14 +106,15 @@ def main():
     times = {way: [] for way in steps}
     for run in range(5 + options.runs):
         for way, step in steps.items():
-            start = time.perf_counter()
+            start = time.perf_counter(), time.process_time()
             step()
             if run >= 5:
-                times[way].append(1e3 * (time.perf_counter() - start))
-    tokens = options.batch * CONTEXT
-    ways = {way: {"milliseconds": statistics.median(values),
-                  "tokens_per_second": tokens / 1e-3 / statistics.median(values)}
-            for way, values in times.items()}
+                times[way].append((time.perf_counter() - start[0], time.process_time() - start[1]))
+    ways = {}
+    for way, pairs in times.items():
+        clock, processor = (statistics.median(column) for column in zip(*pairs))
+        ways[way] = {"milliseconds": 1e3 * clock, "processor_milliseconds": 1e3 * processor,
+                     "tokens_per_second": options.batch * CONTEXT / clock}
     print(json.dumps({"threads": options.threads, "batch": options.batch, "torch": torch.__version__,
                       "ways": ways}))
 
