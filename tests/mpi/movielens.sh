@@ -56,8 +56,9 @@ start=$SECONDS # one alone fails
 [ ! -e new ] || fail "files of a training that was refused"
 
 # Ended from outside in the midst of it, and gone on with on another number of ranks.
-# A low rate: what differs in the last bits is not to grow in so many steps.
-long="--epochs 60 --patience 60 --no-weights --learning-rate 1e-5"
+# Long, since mpirun takes a second to pass a signal on; a low rate, so that what differs in the last bits does
+# not grow in so many steps.
+long="--epochs 400 --patience 400 --no-weights --learning-rate 1e-6"
 $(train long_one $long) >/dev/null 2>&1
 end_with() { # SIGNAL OUT RANKS: to mpirun, or KILL to a rank
   rm -f pid.*
