@@ -38,7 +38,7 @@ TEST_CASE("the counter sees operator new, malloc and Eigen's matrices") {
   CHECK(count_allocations([] {}) == 0);
 }
 
-TEST_CASE("a buffer has room to spare once it has grown, and never two of its memories") {
+TEST_CASE("a buffer has room to spare once it has grown") {
   if (!test::can_count_allocations) return;
   Buffer<float> buffer;
   CHECK(count_allocations([&] { buffer.shape(100, 100); }) == 1);

@@ -14,6 +14,7 @@
 #include <programs/base/json.hpp>
 #include <programs/training/finite_weights.hpp>
 #include <programs/training/gate_steering.hpp>
+#include <programs/training/model_description.hpp>
 
 namespace programs::bert {
 namespace {
@@ -29,21 +30,14 @@ std::string table_name(std::size_t gate) { return table_prefix + std::to_string(
 }  // namespace
 
 ModelFile::ModelFile(const std::filesystem::path& path) : file_(path) {
-  const auto found = file_.metadata().find(description_key);
-  if (found == file_.metadata().end()) file_.refuse("is no model of this program");
-  try {
-    const Json json = parse_json(found->second);
+  read_model_description(file_, description_key, [this](const Json& json) {
     options_ = options_from(json.at("options"));
     config_ = config_from(json.at("config"));
     content_ = json.at("content");
     order_ = order_from(json.at("permutations"));
     annealing_ = annealing_from(json.at("annealing"));
     table_of(options_).check();
-  } catch (const Json::exception&) {
-    file_.refuse("its description of the model is damaged");
-  } catch (const std::invalid_argument& error) {
-    file_.refuse(std::string("its description of the model is damaged: ") + error.what());
-  }
+  });
   expect_finite(file_);
   check_sizes();
 }

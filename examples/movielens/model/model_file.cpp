@@ -15,6 +15,7 @@
 #include <programs/base/json.hpp>
 #include <programs/training/finite_weights.hpp>
 #include <programs/training/gate_steering.hpp>
+#include <programs/training/model_description.hpp>
 
 namespace programs::movielens {
 namespace {
@@ -76,10 +77,7 @@ void check_ids(const ModelFile& file, const std::vector<std::string>& user_ids,
 }
 
 ModelFile::ModelFile(const std::filesystem::path& path) : file_(path) {
-  const auto found = file_.metadata().find(description_key);
-  if (found == file_.metadata().end()) file_.refuse("is no model of this program");
-  try {
-    const Json json = parse_json(found->second);
+  read_model_description(file_, description_key, [this](const Json& json) {
     options_ = options_from(json.at("options"));
     options_.model.num_users = json.at("users");
     options_.model.num_items = json.at("items");
@@ -88,11 +86,7 @@ ModelFile::ModelFile(const std::filesystem::path& path) : file_(path) {
     order_ = order_from(json.at("permutations"));
     annealing_ = annealing_from(json.value("annealing", Json::array()));
     check(options_);
-  } catch (const Json::exception&) {
-    file_.refuse("its description of the model is damaged");
-  } catch (const std::invalid_argument& error) {
-    file_.refuse(std::string("its description of the model is damaged: ") + error.what());
-  }
+  });
   user_ids_ = ids_of(file_, user_ids_name);
   item_ids_ = ids_of(file_, item_ids_name);
   check_sizes();

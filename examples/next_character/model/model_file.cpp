@@ -14,6 +14,7 @@
 #include <programs/base/json.hpp>
 #include <programs/training/finite_weights.hpp>
 #include <programs/training/gate_steering.hpp>
+#include <programs/training/model_description.hpp>
 
 namespace programs::next_character {
 namespace {
@@ -39,10 +40,7 @@ comet::Metadata describe(const TrainOptions& options, const Text& text, const Or
 }  // namespace
 
 ModelFile::ModelFile(const std::filesystem::path& path) : file_(path) {
-  const auto found = file_.metadata().find(description_key);
-  if (found == file_.metadata().end()) file_.refuse("is no model of this program");
-  try {
-    const Json json = parse_json(found->second);
+  read_model_description(file_, description_key, [this](const Json& json) {
     options_ = options_from(json.at("options"));
     source_ = json.at("source");
     content_ = json.value("content", "");
@@ -50,11 +48,7 @@ ModelFile::ModelFile(const std::filesystem::path& path) : file_(path) {
     order_ = order_from(json.at("permutations"));
     annealing_ = annealing_from(json.value("annealing", Json::array()));
     check(options_);
-  } catch (const Json::exception&) {
-    file_.refuse("its description of the model is damaged");
-  } catch (const std::invalid_argument& error) {
-    file_.refuse(std::string("its description of the model is damaged: ") + error.what());
-  }
+  });
   check_sizes();
 }
 

@@ -10,6 +10,7 @@
 #include <programs/base/json.hpp>
 #include <programs/training/finite_weights.hpp>
 #include <programs/training/gate_steering.hpp>
+#include <programs/training/model_description.hpp>
 #include <two_pictures/model/build_model.hpp>
 
 namespace programs::two_pictures {
@@ -29,10 +30,7 @@ Json describe(const ModelOptions& sizes) {
 }  // namespace
 
 ModelFile::ModelFile(const std::filesystem::path& path) : file_(path) {
-  const auto found = file_.metadata().find(description_key);
-  if (found == file_.metadata().end()) file_.refuse("is no model of this program");
-  try {
-    const Json json = parse_json(found->second);
+  read_model_description(file_, description_key, [this](const Json& json) {
     options_ = options_from(json.at("options"));
     check(options_);
     order_ = order_from(json.at("permutations"));
@@ -47,11 +45,7 @@ ModelFile::ModelFile(const std::filesystem::path& path) : file_(path) {
     sizes_.num_classes = examples.at("classes");
     sizes_.num_experts =
         num_experts_of_row(options_.gate, options_.model.num_experts, options_.k, sizes_.num_tasks);
-  } catch (const Json::exception&) {
-    file_.refuse("its description of the model is damaged");
-  } catch (const std::invalid_argument& error) {
-    file_.refuse(std::string("its description of the model is damaged: ") + error.what());
-  }
+  });
   check_sizes();
 }
 

@@ -3,6 +3,7 @@
 
 #include <functional>
 #include <sstream>
+#include <string>
 #include <vector>
 
 #include <comet/distributed/thread_communicator.hpp>
@@ -72,6 +73,26 @@ inline void check_same_training(const std::filesystem::path& one, const std::fil
         Approx(a["test"]["loss"].get<double>()).epsilon(tolerance));
   for (const char* const name : {"options", "rows", "content", "parameters", "epochs"})
     CHECK(a[name] == b[name]);
+}
+
+/// \brief What a program trains on 2 and 3 ranks is what it trains alone.
+/// \param training  small ones of the program, in a folder each
+template <class Program, class SmallTraining>
+void check_train_on_ranks(const SmallTraining& training) {
+  for (const std::string gate : {"comet", "top_k"}) {
+    const Arguments options = {"--gate=" + gate, "--learning-rate=0.001"};
+    REQUIRE(training.train(gate, options).code == 0);
+    for (const comet::Index ranks : {2, 3}) {
+      INFO(gate << " on " << ranks << " ranks");
+      const std::string name = gate + std::to_string(ranks);
+      for (const auto& outcome :
+           run_on_ranks<Program>(ranks, training.small("train", name, options))) {
+        INFO(outcome.err);
+        REQUIRE(outcome.code == 0);
+      }
+      check_same_training(training.out(gate), training.out(name), 2e-5);
+    }
+  }
 }
 
 }  // namespace programs::test
