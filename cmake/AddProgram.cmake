@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
 # add_program(NAME ROOM...)
 # The program NAME of this folder, and NAME_lib, which it shares with its tests: the rooms, each a folder
-# that compiles as one source. Two files hold all gates and all searches, and would take most of the time
-# with their room: model/build_model.cpp and commands/run.cpp are sources of their own.
+# that compiles as one source. One file holds all searches, and would take most of the time with its room:
+# commands/run.cpp is a source of its own.
 
 include(${PROJECT_SOURCE_DIR}/cmake/GuardedStack.cmake)
 
@@ -14,10 +14,9 @@ function(add_program name)
     target_sources(${name}_lib PRIVATE ${sources})
     set_source_files_properties(${sources} PROPERTIES UNITY_GROUP ${room})
   endforeach()
-  set_source_files_properties(model/build_model.cpp PROPERTIES UNITY_GROUP gates)
   set_source_files_properties(commands/run.cpp PROPERTIES UNITY_GROUP run)
   set_target_properties(${name}_lib PROPERTIES UNITY_BUILD_MODE GROUP)
-  target_precompile_headers(${name}_lib PRIVATE <Eigen/Core> <nlohmann/json.hpp>)
+  target_precompile_headers(${name}_lib REUSE_FROM programs_lib)
   target_link_libraries(${name}_lib PUBLIC programs_lib PRIVATE CLI11::CLI11)
   guard_stack(${name}_lib)
 

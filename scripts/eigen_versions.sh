@@ -68,7 +68,7 @@ try() {
   found+=" $number"
   say "Eigen $number ($2)"
   local configure=(cmake -S . -B "$folder" -D CMAKE_UNITY_BUILD=ON -D COMET_TUNE=ON -D COMET_WERROR=ON
-    -D COMET_BUILD_EXAMPLES=ON -D COMET_BUILD_STUDIES=OFF "${@:3}")
+    -D COMET_BUILD_EXAMPLES=ON "${@:3}")
   local build=(cmake --build "$folder" -j "$(cores)" "${only[@]}")
   local run=(ctest --test-dir "$folder" --output-on-failure --no-tests=error -j "$(cores)" "${those[@]}")
   mkdir -p build/eigen

@@ -10,8 +10,6 @@
 #include <utility>
 #include <vector>
 
-#include <comet/gates/hash.hpp>
-#include <comet/gates/make_gate.hpp>
 #include <comet/gates/top_k.hpp>
 
 #include <bert/model/moefy.hpp>
@@ -21,8 +19,6 @@
 
 namespace programs::bert {
 namespace {
-
-using Hash = comet::HashGate<float>;
 
 comet::RandomKey key_of(const TrainOptions& o, int place) {
   return comet::RandomKey(static_cast<std::uint64_t>(o.seed)).fold(place);
@@ -61,15 +57,13 @@ void check_units(const TrainOptions& o, const BertConfig& config) {
 
 }  // namespace
 
-Mixture<float>::Gate make_gate(const TrainOptions& o, Index layer, Index hidden,
-                               std::span<const std::int64_t> frequency) {
-  if (o.gate == Hash::name)
-    return Mixture<float>::Gate(comet::AnyGate<float>(Hash::balanced(frequency, o.num_experts)));
+Mixture<float>::Gate gate_of_layer(const TrainOptions& o, Index layer, Index hidden,
+                                   std::span<const std::int64_t> frequency) {
   comet::GateOptions options = settings_of_gate(o, hidden, o.num_experts);
   // A single selected logit has the softmax 1, and no gradient.
   if (o.gate == comet::TopKGate<float>::name) options.softmax = comet::TopKSoftmax::all;
   return Mixture<float>::Gate(
-      comet::make_gate<float>(o.gate, options, key_of(o, places::gates).fold(layer)));
+      make_gate(o, options, frequency, key_of(o, places::gates).fold(layer)));
 }
 
 Bert<float> start_model(const TrainOptions& o, const StudyData& data) {
@@ -81,7 +75,8 @@ Bert<float> start_model(const TrainOptions& o, const StudyData& data) {
   const std::vector<std::int64_t> frequency = data.piece_frequency();
   return moefied<float>(
       *data.model, {.num_experts = o.num_experts, .shared = o.shared, .own = o.own}, importance,
-      [&](Index layer) { return make_gate(o, layer, config.hidden, frequency); }, Index(o.threads));
+      [&](Index layer) { return gate_of_layer(o, layer, config.hidden, frequency); },
+      Index(o.threads));
 }
 
 Bert<float> empty_student(const TrainOptions& o, const BertConfig& config) {
@@ -95,9 +90,9 @@ Bert<float> empty_student(const TrainOptions& o, const BertConfig& config) {
   if (is_dense(o.gate)) return pruned(teacher, dense_units(o, cut.intermediate), importance);
   // Of a gate that is a table: it is in the file, too.
   const std::vector<std::int64_t> frequency(std::size_t(config.vocab), 0);
-  return moefied<float>(teacher, {.num_experts = o.num_experts, .shared = o.shared, .own = o.own},
-                        importance,
-                        [&](Index layer) { return make_gate(o, layer, config.hidden, frequency); });
+  return moefied<float>(
+      teacher, {.num_experts = o.num_experts, .shared = o.shared, .own = o.own}, importance,
+      [&](Index layer) { return gate_of_layer(o, layer, config.hidden, frequency); });
 }
 
 }  // namespace programs::bert

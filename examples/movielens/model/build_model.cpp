@@ -5,8 +5,7 @@
 #include <utility>
 #include <vector>
 
-#include <comet/gates/hash.hpp>
-#include <comet/gates/make_gate.hpp>
+#include <comet/gates/any.hpp>
 
 #include <programs/base/places.hpp>
 #include <programs/training/gates_of_rows.hpp>
@@ -14,15 +13,12 @@
 namespace programs::movielens {
 namespace {
 
-comet::AnyGate<float> make_gate(const TrainOptions& o, std::span<const std::int64_t> item_frequency,
-                                Index task, RandomKey key) {
-  using Hash = comet::HashGate<float>;
-  if (o.gate == Hash::name)
-    return comet::AnyGate<float>(Hash::balanced(item_frequency, o.model.num_experts));
-  if (is_dense(o.gate))
-    return make_dense_gate(o, 2 * o.model.embedding_dim, task, Index(Model::num_tasks), key);
-  return comet::make_gate<float>(
-      o.gate, settings_of_gate(o, 2 * o.model.embedding_dim, o.model.num_experts), key);
+comet::AnyGate<float> gate_of_task(const TrainOptions& o,
+                                   std::span<const std::int64_t> item_frequency, Index task,
+                                   RandomKey key) {
+  const Index input_dim = 2 * o.model.embedding_dim;
+  if (is_dense(o.gate)) return make_dense_gate(o, input_dim, task, Index(Model::num_tasks), key);
+  return make_gate(o, settings_of_gate(o, input_dim, o.model.num_experts), item_frequency, key);
 }
 
 }  // namespace
@@ -37,7 +33,7 @@ Model build_model(const TrainOptions& o, Index num_users,
   std::vector<Model::Gate> gates;
   for (std::size_t task = 0; task < Model::num_tasks; ++task)
     gates.emplace_back(
-        make_gate(o, item_frequency, Index(task), key.fold(places::gates).fold(task)));
+        gate_of_task(o, item_frequency, Index(task), key.fold(places::gates).fold(task)));
   return Model(options, std::move(gates), key.fold(places::model));
 }
 

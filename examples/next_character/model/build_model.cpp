@@ -4,8 +4,9 @@
 #include <cstddef>
 #include <utility>
 
+#include <comet/gates/any.hpp>
 #include <comet/gates/hash.hpp>
-#include <comet/gates/make_gate.hpp>
+#include <comet/gates/top_k.hpp>
 
 #include <programs/base/places.hpp>
 #include <programs/training/gates_of_rows.hpp>
@@ -13,16 +14,14 @@
 namespace programs::next_character {
 namespace {
 
-using Hash = comet::HashGate<float>;
-
-comet::AnyGate<float> make_gate(const TrainOptions& o, const ModelOptions& sizes,
-                                std::span<const std::int64_t> frequency, RandomKey key) {
-  if (is_dense(o.gate) || o.gate == Hash::name)
-    return comet::AnyGate<float>(Hash::balanced(frequency, sizes.num_experts));
+comet::AnyGate<float> gate_of_model(const TrainOptions& o, const ModelOptions& sizes,
+                                    std::span<const std::int64_t> frequency, RandomKey key) {
+  if (is_dense(o.gate))
+    return comet::AnyGate<float>(comet::HashGate<float>::balanced(frequency, sizes.num_experts));
   comet::GateOptions options = settings_of_gate(o, sizes.hidden_dim, sizes.num_experts);
   // A single selected logit has the softmax 1, and no gradient.
   if (o.gate == comet::TopKGate<float>::name) options.softmax = comet::TopKSoftmax::all;
-  return comet::make_gate<float>(o.gate, options, key);
+  return make_gate(o, options, frequency, key);
 }
 
 }  // namespace
@@ -31,7 +30,7 @@ Model build_model(const TrainOptions& o, std::span<const std::int64_t> frequency
   const RandomKey key(static_cast<std::uint64_t>(o.seed));
   ModelOptions sizes = model_of(o);
   sizes.symbols = Index(frequency.size());
-  return Model(sizes, Model::Gate(make_gate(o, sizes, frequency, key.fold(places::gates))),
+  return Model(sizes, Model::Gate(gate_of_model(o, sizes, frequency, key.fold(places::gates))),
                key.fold(places::model));
 }
 
