@@ -2,7 +2,9 @@
 #include <bert/model/train_options.hpp>
 
 #include <algorithm>
+#include <cstddef>
 #include <stdexcept>
+#include <string_view>
 #include <utility>
 
 #include <bert/data/tasks.hpp>
@@ -42,23 +44,30 @@ std::vector<Option> data_options(TrainOptions& o) {
 std::vector<Option> student_options(TrainOptions& o) {
   const auto mixes = [&o] { return !is_dense(o.gate); };
   const auto is_cut = [&o] { return o.gate != dense; };
+  const auto has_experts = [&o] { return o.gate != dense && o.gate != dense_wide; };
   std::vector<Option> options = choice_options(o, row_names());
   options.back().one_of({no_search, "relaxed"});  // nothing held out for swaps
   const std::vector<Option> own = {
-      Option("teacher", &o.teacher, "FILE", "the model.safetensors that finetune left")
+      Option("teacher", &o.teacher, "FILE",
+             "the model.safetensors that finetune left; {seed} in it is the seed")
           .not_saved()
           .of_any_bytes(),
-      Option("experts", &o.num_experts, "N", "number of experts").must_be(a_size()).if_it(is_cut),
+      Option("experts", &o.num_experts, "N", "number of experts")
+          .must_be(a_size())
+          .if_it(has_experts),
       Option("shared", &o.shared, "N", "of the teacher's units, the most important, in all experts")
           .must_be(expected("from 0 to 1048576", [](double n) { return n >= 0 && n <= 1 << 20; }))
-          .if_it(is_cut),
+          .if_it(has_experts),
       Option("own", &o.own, "N", "of the teacher's units that each expert has for itself")
           .must_be(expected("from 0 to 1048576", [](double n) { return n >= 0 && n <= 1 << 20; }))
-          .if_it(is_cut),
+          .if_it(has_experts),
       Option("importance_share", &o.importance_share, "X",
              "of the training rows, whose gradients say which units are important")
           .must_be(expected("above 0, at most 1", [](double x) { return x > 0 && x <= 1; }))
           .if_it(is_cut),
+      Option("units", &o.units, "N", "of the teacher's that dense_wide has, the most important")
+          .must_be(expected("from 0 to 1048576", [](double n) { return n >= 0 && n <= 1 << 20; }))
+          .if_it([&o] { return o.gate == dense_wide; }),
       Option("lambda", &o.lambda, "X",
              "weight of the error over the hidden states and of the divergence of the logits")
           .must_be(not_negative())};
@@ -121,19 +130,50 @@ DistilOptions::DistilOptions() {
 const std::vector<std::string>& row_names() {
   static const std::vector<std::string> names = [] {
     std::vector<std::string> list = gate_names();
-    list.insert(list.end(), {dense, dense_half, dense_one});
+    list.insert(list.end(), {dense, dense_half, dense_one, dense_wide});
     return list;
   }();
   return names;
 }
 
 bool is_dense(const std::string& row) {
-  return row == teacher_row || row == dense || row == dense_half || row == dense_one;
+  return row == teacher_row || row == dense || row == dense_half || row == dense_one ||
+         row == dense_wide || dense_row_of(row);
+}
+
+std::optional<Json> dense_row_of(const std::string& row) {
+  constexpr std::string_view start = "dense_";
+  constexpr std::size_t most_digits = 7;
+  if (!row.starts_with(start)) return std::nullopt;
+  const std::string units = row.substr(start.size());
+  if (units.empty() || units.front() == '0' || units.size() > most_digits ||
+      units.find_first_not_of("0123456789") != std::string::npos)
+    return std::nullopt;
+  return Json{{"gate", dense_wide}, {"units", std::stoll(units)}};
 }
 
 Index dense_units(const TrainOptions& o, Index all) {
   if (o.gate == dense_half) return o.shared + o.num_experts * o.own;
+  if (o.gate == dense_wide) return o.units;
   return o.gate == dense_one ? o.shared + o.own : all;
+}
+
+void check_units(const TrainOptions& o, Index of_teacher) {
+  if (!o.distils || o.gate == dense) return;
+  if (o.gate == dense_wide) {
+    if (o.units < 1 || o.units > of_teacher)
+      throw std::invalid_argument("--units is " + std::to_string(o.units) +
+                                  ", expected from 1 to " + std::to_string(of_teacher) +
+                                  ", those of the teacher");
+    return;
+  }
+  const Index wanted = o.shared + o.num_experts * o.own;
+  if (o.shared + o.own < 1)
+    throw std::invalid_argument("--shared and --own are 0, expected an expert of a unit at least");
+  if (wanted > of_teacher)
+    throw std::invalid_argument("--shared + --experts * --own is " + std::to_string(wanted) +
+                                ", expected at most the " + std::to_string(of_teacher) +
+                                " units of the teacher");
 }
 
 OptionTable table_of(TrainOptions& o) {
@@ -153,6 +193,8 @@ void check(const TrainOptions& options) {
   table_of(copy).check();
   if (options.distils && options.teacher.empty())
     throw std::invalid_argument("--teacher is missing: the model.safetensors that finetune left");
+  if (options.gate == dense_wide && options.units == 0)
+    throw std::invalid_argument("--units is 0, expected the units of dense_wide");
 }
 
 Json to_json(const TrainOptions& options) {

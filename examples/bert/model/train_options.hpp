@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -35,6 +36,7 @@ struct TrainOptions : CommonOptions {
   Index own = 128;               ///< that each has for itself
   double lambda = 2;             ///< weight of what the teacher says
   double importance_share = .1;  ///< of the training rows, which say what units matter
+  Index units = 0;               ///< of dense_wide
 };
 
 /// Of a teacher: the dense model on a task.
@@ -52,12 +54,18 @@ inline constexpr const char* teacher_row = "teacher";  ///< of a table: the dens
 inline constexpr const char* dense = "dense";            ///< all units, trained on
 inline constexpr const char* dense_half = "dense_half";  ///< the units that any expert has
 inline constexpr const char* dense_one = "dense_one";    ///< as many as one expert has
+inline constexpr const char* dense_wide = "dense_wide";  ///< any number of them
 
 /// What a student may be: a gate of the library, or a dense model.
 [[nodiscard]] const std::vector<std::string>& row_names();
 [[nodiscard]] bool is_dense(const std::string& row);
+/// The options of a row of a table whose name has the units in it, "dense_768"; nothing for others.
+[[nodiscard]] std::optional<Json> dense_row_of(const std::string& row);
 /// Units of a dense student. \param all  of the teacher
 [[nodiscard]] Index dense_units(const TrainOptions& options, Index all);
+/// \throws std::invalid_argument if the units that a student is to have are none, or more than the
+/// teacher's
+void check_units(const TrainOptions& options, Index of_teacher);
 
 /// The one table of them.
 [[nodiscard]] OptionTable table_of(TrainOptions& options);

@@ -17,10 +17,14 @@ void add_compare(CLI::App& program, const Console& console) {
                  "comet_spread"},
        .rows = row_names(),
        .rows_help = "which gates and dense models; comet_spread is comet with a reward for even "
-                    "use,\nteacher is not trained",
-       .variants = {{"comet_spread", {{"gate", "comet"}, {"spread", .1}}}},
+                    "use,\ncomet_search comet with the relaxed local search, dense_768 a dense "
+                    "model of so many units,\nteacher is not trained",
+       .variants = {{"comet_spread", {{"gate", "comet"}, {"spread", .1}}},
+                    {"comet_search", {{"gate", "comet"}, {"local_search", "relaxed"}}}},
+       .numbered = dense_row_of,
        .fits = {{teacher_row, judge_teacher}},
        .is_dense = is_dense,
+       .twin = twin_of,
        .results = result_words(),
        .more = {"split_seed"},
        .keeps_models = true});

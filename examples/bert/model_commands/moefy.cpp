@@ -23,7 +23,7 @@ void moefy(const DistilOptions& o, const std::string& file, const Console& conso
   check(o);
   refuse_input("--out", file, {o.teacher});
   const StudyData data = load(o);
-  check_fits(o, data);
+  check_units(o, data.model->config().intermediate);
   use_one_torch_thread();
   const Bert<float> student = start_model(o, data);
   save_model(file, data.whole(student), o, data.whole_config(), fingerprint_of(data), {});

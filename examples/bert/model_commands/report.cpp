@@ -1,4 +1,6 @@
 // SPDX-License-Identifier: MIT
+#include <string>
+
 #include <bert/model/train_options.hpp>
 #include <bert/model_commands/commands.hpp>
 #include <bert/model_commands/run.hpp>
@@ -16,7 +18,9 @@ PlotWords plot_words() {
 }
 
 ReportWords words() {
-  return {.plots = plot_words(), .results = result_words(), .is_twin = is_dense};
+  return {.plots = plot_words(), .results = result_words(), .is_twin = [](const std::string& row) {
+            return is_dense(row) || row.ends_with(twin_ending);
+          }};
 }
 
 }  // namespace
