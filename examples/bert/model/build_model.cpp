@@ -58,8 +58,10 @@ Mixture<float>::Gate make_gate(const TrainOptions& o, Index layer, Index hidden,
   comet::GateOptions options = settings_of_gate(o, hidden, o.num_experts);
   // A single selected logit has the softmax 1, and no gradient.
   if (o.gate == comet::TopKGate<float>::name) options.softmax = comet::TopKSoftmax::all;
-  return Mixture<float>::Gate(
-      comet::make_gate<float>(o.gate, options, key_of(o, places::gates).fold(layer)));
+  auto gate = comet::make_gate<float>(o.gate, options, key_of(o, places::gates).fold(layer));
+  if (o.route_by == by_sentence)
+    gate = comet::AnyGate<float>(Mixture<float>::OfSentences(std::move(gate)));
+  return Mixture<float>::Gate(std::move(gate));
 }
 
 Bert<float> start_model(const TrainOptions& o, const StudyData& data) {

@@ -47,10 +47,12 @@ Bert<float> read_pretrained(const TrainOptions& options, Index labels) {
   BertConfig config = read_config(folder / "config.json");
   check_length(options, config);
   config.labels = labels;
+  const comet::TensorFile file(folder / "model.safetensors");
+  check_sizes(file, config);
   Bert<float> model(config);
   const comet::RandomKey key(static_cast<std::uint64_t>(options.seed));
   draw_classifier(model, key.fold(places::model));
-  (void)load_pretrained(comet::TensorFile(folder / "model.safetensors"), model);
+  (void)load_pretrained(file, model);
   return model;
 }
 

@@ -3,11 +3,15 @@
 
 #include <algorithm>
 #include <cstddef>
+#include <cstdint>
 #include <stdexcept>
 #include <string_view>
 #include <utility>
 
+#include <comet/gates/hash.hpp>
+
 #include <bert/data/tasks.hpp>
+#include <programs/base/file_error.hpp>
 
 namespace programs::bert {
 namespace {
@@ -20,6 +24,18 @@ std::vector<std::string> task_names() {
   std::vector<std::string> names;
   for (const Task& task : tasks()) names.emplace_back(task.name);
   return names;
+}
+
+/// 768 of "dense_768", 0 of other names.
+std::int64_t dense_units_of(const std::string& row) {
+  constexpr std::string_view start = "dense_";
+  constexpr std::size_t most_digits = 7;
+  if (!row.starts_with(start)) return 0;
+  const std::string units = row.substr(start.size());
+  if (units.empty() || units.front() == '0' || units.size() > most_digits ||
+      units.find_first_not_of("0123456789") != std::string::npos)
+    return 0;
+  return std::stoll(units);
 }
 
 std::vector<Option> data_options(TrainOptions& o) {
@@ -72,6 +88,12 @@ std::vector<Option> student_options(TrainOptions& o) {
              "weight of the error over the hidden states and of the divergence of the logits")
           .must_be(not_negative())};
   options.insert(options.end(), own.begin(), own.end());
+  options.push_back(
+      Option("route_by", &o.route_by, "UNIT",
+             "what a gate is asked about, but for hash: each token, or the mean of a "
+             "sentence, all of whose tokens go the same way")
+          .one_of({by_token, by_sentence})
+          .if_it([&o] { return o.route_by == by_sentence && may_route_sentences(o.gate); }));
   const std::vector<Option> gate = gate_options(o, o.num_experts, "step");
   for (const Option& option : gate) {
     options.push_back(option);
@@ -113,6 +135,7 @@ TrainOptions::TrainOptions() {
   batch_size = 32;
   search_epochs = 1;
   patience = 1 << 20;
+  route_by = by_token;
 }
 
 FinetuneOptions::FinetuneOptions() {
@@ -138,18 +161,23 @@ const std::vector<std::string>& row_names() {
 
 bool is_dense(const std::string& row) {
   return row == teacher_row || row == dense || row == dense_half || row == dense_one ||
-         row == dense_wide || dense_row_of(row);
+         row == dense_wide || dense_units_of(row) > 0;
 }
 
-std::optional<Json> dense_row_of(const std::string& row) {
-  constexpr std::string_view start = "dense_";
-  constexpr std::size_t most_digits = 7;
-  if (!row.starts_with(start)) return std::nullopt;
-  const std::string units = row.substr(start.size());
-  if (units.empty() || units.front() == '0' || units.size() > most_digits ||
-      units.find_first_not_of("0123456789") != std::string::npos)
-    return std::nullopt;
-  return Json{{"gate", dense_wide}, {"units", std::stoll(units)}};
+bool may_route_sentences(const std::string& row) {
+  const auto& gates = gate_names();
+  // A table of pieces.
+  return row != comet::HashGate<float>::name && std::count(gates.begin(), gates.end(), row) > 0;
+}
+
+std::optional<Json> row_by_name(const std::string& row) {
+  if (const std::int64_t units = dense_units_of(row); units > 0)
+    return Json{{"gate", dense_wide}, {"units", units}};
+  const std::string ending = std::string("_") + by_sentence;
+  if (!row.ends_with(ending)) return std::nullopt;
+  const std::string gate = row.substr(0, row.size() - ending.size());
+  if (!may_route_sentences(gate)) return std::nullopt;
+  return Json{{"gate", gate}, {"route_by", by_sentence}};
 }
 
 Index dense_units(const TrainOptions& o, Index all) {
@@ -193,6 +221,12 @@ void check(const TrainOptions& options) {
   table_of(copy).check();
   if (options.distils && options.teacher.empty())
     throw std::invalid_argument("--teacher is missing: the model.safetensors that finetune left");
+  if (is_dense(options.gate) && options.local_search != no_search)
+    throw std::invalid_argument("--local-search is " + options.local_search +
+                                ", and a dense model has no experts to put in order");
+  if (is_dense(options.gate) && !options.record.empty())
+    throw std::invalid_argument("--record is " + in_quotes(options.record) +
+                                ", and a dense model has no gates to tell of");
   if (options.gate == dense_wide && options.units == 0)
     throw std::invalid_argument("--units is 0, expected the units of dense_wide");
 }

@@ -47,8 +47,8 @@ void add_moefy(CLI::App& program, const Console& console) {
   const OptionTable table = table_of(*o);
   add_options(*command, table,
               {"data", "task", "pretrained", "max_length", "train_rows", "gate", "teacher",
-               "experts", "shared", "own", "importance_share", "k", "gamma", "split_scale",
-               "batch_size", "seed", "threads"});
+               "experts", "shared", "own", "units", "importance_share", "route_by", "k", "gamma",
+               "split_scale", "batch_size", "seed", "threads"});
   command->add_option("--out", *file, "for the student; distil takes it by --from-pretrained")
       ->type_name("FILE")
       ->capture_default_str();

@@ -12,9 +12,10 @@ namespace {
 
 PlotWords plot_words() {
   return {.tasks = {},
-          .losses = {{"task", "loss", "loss of the task"}},
+          .losses = {{"hidden_error", "hidden error", "error over the hidden states"}},
           .loss_units = "",
-          .score = {"score", "score", "Score on the dev rows"}};
+          .score = {"score", "score", "Score"},
+          .task = "layer"};
 }
 
 ReportWords words() {
@@ -27,8 +28,9 @@ ReportWords words() {
 
 void add_report(CLI::App& program, const Console& console) {
   programs::add_report(program, console, words(),
-                       "Of a training: loss and score, experts per token. Of a comparison: loss "
-                       "and\nexperts of its rows. Of a search: trials and Pareto front.");
+                       "Of a training: loss and score, experts per token and load per expert. Of a\n"
+                       "comparison: loss and experts of its rows. Of a search: trials and Pareto "
+                       "front.");
 }
 
 }  // namespace programs::bert

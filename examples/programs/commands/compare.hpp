@@ -43,8 +43,10 @@ struct CompareWords {
   const char* rows_help = "";      ///< of the option that names some of them
   /// Rows that are others with other options, by their names: {"gate": "comet", "spread": .1}.
   std::map<std::string, Json> variants = {};
-  /// The same of names with a number in them, "dense_768"; nothing for other names.
-  std::function<std::optional<Json>(const std::string& row)> numbered = {};
+  /// The same of names that say them, "dense_768"; nothing for other names.
+  std::function<std::optional<Json>(const std::string& row)> by_name = {};
+  /// What there is to say above the table of options that all rows have; may be empty.
+  std::function<std::string(const Options&)> remark = {};
   std::map<std::string, Fit> fits = {};                  ///< rows beside those
   std::function<bool(const std::string& row)> is_dense;  ///< no mixture: has no order of experts
   Twin twin = {};                                        ///< of a mixture; may be empty
@@ -75,6 +77,7 @@ struct ComparisonHead {
   std::string data;    ///< what trainings are on, "text"
   std::string source;  ///< of the data
   std::string length;  ///< "6 epochs"
+  std::string remark;  ///< may be empty
   std::vector<std::int64_t> seeds;
 };
 
@@ -115,6 +118,7 @@ class Comparison {
                       .source = source_,
                       .length = train.steps > 0 ? counted(train.steps, " step")
                                                 : counted(train.epochs, " epoch"),
+                      .remark = words_.remark ? words_.remark(train) : "",
                       .seeds = options_.seeds},
                      table_rows(), words_.results, console_);
     if (options_.plots) draw(words_.plots(table_rows()), folder_, console_);
@@ -151,7 +155,7 @@ class Comparison {
   [[nodiscard]] std::optional<Json> variant_of(const std::string& row) const {
     if (const auto found = words_.variants.find(row); found != words_.variants.end())
       return found->second;
-    return words_.numbered ? words_.numbered(row) : std::nullopt;
+    return words_.by_name ? words_.by_name(row) : std::nullopt;
   }
 
   /// Of a row that has one of its own, whatever the others have.
@@ -251,12 +255,12 @@ void add_compare(CLI::App& program, const Console& console,
   for (const auto& fit : words.fits) rows.push_back(fit.first);
   for (const auto& variant : words.variants) rows.push_back(variant.first);
   add_list(*command, "--gates", o->gates, "GATE,...", words.rows_help)
-      ->check(one_of(rows, [numbered = words.numbered](const std::string& row) {
-        return numbered && numbered(row);
+      ->check(one_of(rows, [by_name = words.by_name](const std::string& row) {
+        return by_name && by_name(row);
       }));
   if (words.results.has_local_search)
     add_list(*command, "--local-searches", o->searches, "SEARCH,...", "with which local searches")
-        ->check(one_of(local_search_names()));
+        ->check(one_of(table["local_search"].choices));
   add_list(*command, "--seeds", o->seeds, "N,...",
            "each run once per seed; the table has means and errors");
   add_options(*command, table, words.more);

@@ -120,6 +120,8 @@ TEST_CASE("bert: a teacher and its students, whole and resumed to the same bits"
   for (const Arguments& options :
        {Arguments{"--gate=comet", "--spread=.1"}, Arguments{"--gate=balanced_top_k"},
         Arguments{"--gate=hash"}, Arguments{"--gate=dense_half"},
+        Arguments{"--gate=balanced_top_k", "--route-by=sentence"},
+        Arguments{"--gate=comet", "--route-by=sentence"},
         Arguments{"--gate=comet", "--local-search=relaxed"}}) {
     INFO(options.front() << ' ' << options.back());
     REQUIRE(study.train("distil", "whole", options) == 0);
@@ -216,7 +218,8 @@ TEST_CASE("bert compare: rows, variants and the teacher", "[bert]") {
 TEST_CASE("bert compare: dense rows of the cost that mixtures have", "[bert]") {
   const SmallStudy study;
   REQUIRE(study.train("finetune", "teacher") == 0);
-  REQUIRE(study.train("compare", "table", {"--gates=hash,top_k,comet", "--twins"}) == 0);
+  REQUIRE(study.train("compare", "table", {"--gates=hash,top_k,comet", "--gamma=.01", "--twins"}) ==
+          0);
   const auto run = [&](const std::string& name) {
     return Json::parse(content_of(study.out("table") / (name + "-none-seed1") / "result.json"));
   };
@@ -237,9 +240,39 @@ TEST_CASE("bert compare: dense rows of the cost that mixtures have", "[bert]") {
     return std::filesystem::last_write_time(study.out("table") / name / "result.json");
   };
   const auto before = at("comet_twin-none-seed1");
-  REQUIRE(study.train("compare", "table", {"--gates=hash,top_k,comet", "--twins", "--resume"}) ==
-          0);
+  REQUIRE(study.train("compare", "table",
+                      {"--gates=hash,top_k,comet", "--gamma=.01", "--twins", "--resume"}) == 0);
   CHECK(at("comet_twin-none-seed1") == before);
+}
+
+TEST_CASE("bert compare: gates by sentence", "[bert]") {
+  const SmallStudy study;
+  REQUIRE(study.train("finetune", "teacher") == 0);
+  REQUIRE(study.train("compare", "table", {"--gates=top_k,top_k_sentence"}) == 0);
+  REQUIRE(study.train("compare", "all", {"--gates=hash,top_k", "--route-by=sentence"}) == 0);
+  const auto run = [&](const std::string& name) {
+    return Json::parse(content_of(study.out(name) / "result.json"));
+  };
+  const Json by_token = run("table/top_k-none-seed1"),
+             by_name = run("table/top_k_sentence-none-seed1");
+  CHECK_FALSE(by_token.at("options").contains("route_by"));
+  CHECK(by_name.at("options").at("route_by") == "sentence");
+  CHECK(by_name.at("test").at("loss") != by_token.at("test").at("loss"));
+  // The gate is asked less often.
+  CHECK(by_name.at("test").at("multiply_adds") < by_token.at("test").at("multiply_adds"));
+  CHECK(by_name.at("test").at("multiply_adds") > 2 * (576 + 6 * 24));
+  CHECK(run("all/top_k-none-seed1").at("test").at("loss") == by_name.at("test").at("loss"));
+  CHECK_FALSE(run("all/hash-none-seed1").at("options").contains("route_by"));
+  CHECK_THAT(content_of(study.out("all") / "compare.md"), Catch::Contains(", gates by sentence, "));
+  check_refused(study.small("compare", "table", {"--gates=hash_sentence"}), "hash_sentence");
+
+  // What was trained by sentence is not gone on with by token, nor the other way round.
+  const std::string folder = "table/top_k_sentence-none-seed1";
+  check_refused(study.small("distil", folder, {"--gate=top_k", "--resume"}),
+                "route_by: \"sentence\" there, none here");
+  check_refused(study.small("distil", "table/top_k-none-seed1",
+                            {"--gate=top_k", "--route-by=sentence", "--resume"}),
+                "route_by: none there, \"sentence\" here");
 }
 
 TEST_CASE("bert compare: a teacher for each seed", "[bert]") {
@@ -281,7 +314,7 @@ TEST_CASE("bert: bad input ends with 2 and one line", "[bert][error]") {
           "--units is 17, expected from 1 to 16, those of the teacher");
   refused("compare", {"--gates=dense_17"}, "--units is 17, expected from 1 to 16");
   for (const std::string row : {"dense_0", "dense_07", "dense_7x", "dense_", "dense_12345678"})
-    refused("compare", {"--gates=" + row}, row + " is none of");
+    refused("compare", {"--gates=" + row}, "\"" + row + "\" is none of");
 
   const auto with = [&](const std::filesystem::path& file, const std::string& text, auto check) {
     const std::string before = content_of(file);
@@ -299,7 +332,7 @@ TEST_CASE("bert: bad input ends with 2 and one line", "[bert][error]") {
   std::string wider = content_of(config);
   wider.replace(wider.find("\"intermediate_size\":16"), 22, "\"intermediate_size\":17");
   with(config, wider,
-       [&] { refused("finetune", {}, "encoder.layer.0.intermediate.dense.weight"); });
+       [&] { refused("finetune", {}, "encoder.layer.1.intermediate.dense.weight"); });
   std::string deeper = content_of(config);
   deeper.replace(deeper.find("\"num_hidden_layers\":2"), 21, "\"num_hidden_layers\":3");
   with(config, deeper,
