@@ -53,7 +53,8 @@ Row row_of(const Task& task, const fs::path& file, std::size_t line, std::string
   for (auto tabs = std::count(text.begin(), text.end(), '\t'); tabs >= 0; --tabs)
     row.cells.push_back(take_until('\t', text));
   if (row.cells.size() != task.columns)
-    row.refuse("has " + std::to_string(row.cells.size()) + " columns, expected the " +
+    row.refuse("has " + std::to_string(row.cells.size()) +
+               (row.cells.size() == 1 ? " column" : " columns") + ", expected the " +
                std::to_string(task.columns) + " of " + std::string(task.name));
   return row;
 }
@@ -160,6 +161,7 @@ const Task& task_named(std::string_view name) {
 }
 
 std::vector<Example> read_examples(const Task& task, const fs::path& file) {
+  expect_regular(file);
   const std::string content = read_file(file);
   std::string_view rest = content;
   if (rest.starts_with(byte_order_mark)) rest.remove_prefix(byte_order_mark.size());

@@ -77,6 +77,7 @@ Vocabulary read_vocabulary(const fs::path& place, Index size) {
   const bool is_folder = fs::is_directory(place);
   if (is_folder) check_case(place);
   const fs::path file = is_folder ? place / "vocab.txt" : place;
+  expect_regular(file);
   std::vector<std::string> lines = lines_of(read_file(file));
   if (lines.empty()) throw FileError(file, "is empty, expected a piece a line");
   check_lines(file, lines);

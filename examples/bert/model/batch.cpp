@@ -2,6 +2,7 @@
 #include <bert/model/batch.hpp>
 
 #include <cmath>
+#include <cstddef>
 #include <cstdint>
 #include <string>
 
@@ -24,6 +25,14 @@ void check_ids(const char* name, const TokenMatrix& ids, const LabelledBatch& ba
 }
 
 }  // namespace
+
+std::vector<std::int32_t> LabelledBatch::sentence_of_tokens() const {
+  std::vector<std::int32_t> numbers;
+  numbers.reserve(std::size_t(size() * length()));
+  for (Index row = 0; row < size(); ++row)
+    numbers.insert(numbers.end(), std::size_t(length()), std::int32_t(row));
+  return numbers;
+}
 
 void check(const LabelledBatch& batch, const BertConfig& config) {
   comet::detail::check_at_least(of_batch, "size()", batch.size(), 1);

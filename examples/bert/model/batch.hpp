@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
+#include <cstdint>
 #include <vector>
 
 #include <bert/data/batches.hpp>
@@ -18,6 +19,8 @@ struct LabelledBatch {
   [[nodiscard]] Index length() const noexcept { return sentences.ids.rows(); }
   /// Of all of them, without padding.
   [[nodiscard]] Index tokens() const { return Index(sentences.mask.sum()); }
+  /// The number of its sentence, for each token.
+  [[nodiscard]] std::vector<std::int32_t> sentence_of_tokens() const;
 };
 
 /// \throws std::invalid_argument naming what does not fit a model: a length, an id, a label

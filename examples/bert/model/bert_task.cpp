@@ -16,6 +16,8 @@ BertTask::BertTask(Model& model, const Model* teacher, const StudyData& data,
 
 void BertTask::shuffle(comet::RandomKey epoch_key) {
   batches_ = shuffled_batches(data_->train.sentences, batch_size_, epoch_key);
+  start_ = end_ = Clock::now();
+  tokens_ = 0;
 }
 
 TrainingLoss BertTask::accumulate_gradients(std::size_t b, comet::RandomKey key,
@@ -24,6 +26,8 @@ TrainingLoss BertTask::accumulate_gradients(std::size_t b, comet::RandomKey key,
   const LossTerms terms =
       bert::accumulate_gradients<float>(*model_, teacher_, batch, objective_, key, gradients);
   routings_ = routings_of(*model_, batch.sentences);
+  tokens_ += batch.tokens();
+  end_ = Clock::now();
   TrainingLoss loss{
       .total = terms.total, .parts = {{"task", terms.task}}, .penalty = terms.penalty};
   if (teacher_ != nullptr) {
@@ -34,7 +38,13 @@ TrainingLoss BertTask::accumulate_gradients(std::size_t b, comet::RandomKey key,
 }
 
 Figures BertTask::validate() {
-  return evaluate(*model_, teacher_, *data_, data_->dev, batch_size_);
+  Figures figures = evaluate(*model_, teacher_, *data_, data_->dev, batch_size_);
+  const double seconds = std::chrono::duration<double>(end_ - start_).count();
+  // None if it goes on from the epoch's last step.
+  if (tokens_ > 0)
+    figures.measures.push_back(
+        {.name = "trained_tokens_per_second", .value = double(tokens_) / seconds});
+  return figures;
 }
 
 }  // namespace programs::bert

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
+#include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <vector>
@@ -41,10 +42,13 @@ class BertTask {
                                     comet::GradientView<float> gradients);
 
   /// On the dev rows, all that are held out: nothing is chosen by them, so they are the test, too.
+  /// With `trained_tokens_per_second` in the last epoch, as far as this process has trained it.
   [[nodiscard]] Figures validate();
   [[nodiscard]] Figures test() { return validate(); }
 
  private:
+  using Clock = std::chrono::steady_clock;
+
   Model* model_;
   const Model* teacher_;
   const StudyData* data_;
@@ -53,6 +57,9 @@ class BertTask {
   std::size_t num_batches_;
   std::vector<std::vector<std::int32_t>> batches_;
   std::vector<comet::Routing<float>> routings_;
+  // Of the epoch.
+  Clock::time_point start_ = {}, end_ = {};
+  Index tokens_ = 0;
 };
 
 }  // namespace programs::bert

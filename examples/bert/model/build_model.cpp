@@ -45,16 +45,6 @@ comet::Matrix<float> importance_of(const TrainOptions& o, const StudyData& data)
   return sums;
 }
 
-void check_units(const TrainOptions& o, const BertConfig& config) {
-  const Index wanted = o.shared + o.num_experts * o.own;
-  if (o.shared + o.own < 1)
-    throw std::invalid_argument("--shared and --own are 0, expected an expert of a unit at least");
-  if (wanted > config.intermediate)
-    throw std::invalid_argument("--shared + --experts * --own is " + std::to_string(wanted) +
-                                ", expected at most the " + std::to_string(config.intermediate) +
-                                " units of the teacher");
-}
-
 }  // namespace
 
 Mixture<float>::Gate gate_of_layer(const TrainOptions& o, Index layer, Index hidden,
@@ -62,14 +52,16 @@ Mixture<float>::Gate gate_of_layer(const TrainOptions& o, Index layer, Index hid
   comet::GateOptions options = settings_of_gate(o, hidden, o.num_experts);
   // A single selected logit has the softmax 1, and no gradient.
   if (o.gate == comet::TopKGate<float>::name) options.softmax = comet::TopKSoftmax::all;
-  return Mixture<float>::Gate(
-      make_gate(o, options, frequency, key_of(o, places::gates).fold(layer)));
+  auto gate = make_gate(o, options, frequency, key_of(o, places::gates).fold(layer));
+  if (o.route_by == by_sentence)
+    gate = comet::AnyGate<float>(Mixture<float>::OfSentences(std::move(gate)));
+  return Mixture<float>::Gate(std::move(gate));
 }
 
 Bert<float> start_model(const TrainOptions& o, const StudyData& data) {
   if (!o.distils || o.gate == dense) return *data.model;
   const BertConfig& config = data.model->config();
-  check_units(o, config);
+  check_units(o, config.intermediate);
   const comet::Matrix<float> importance = importance_of(o, data);
   if (is_dense(o.gate)) return pruned(*data.model, dense_units(o, config.intermediate), importance);
   const std::vector<std::int64_t> frequency = data.piece_frequency();
@@ -82,12 +74,12 @@ Bert<float> start_model(const TrainOptions& o, const StudyData& data) {
 Bert<float> empty_student(const TrainOptions& o, const BertConfig& config) {
   // Units that no expert has are not in the file: a teacher without them does as well.
   BertConfig cut = config;
-  cut.intermediate = o.gate == dense ? config.intermediate : o.shared + o.num_experts * o.own;
-  check_units(o, cut);
+  cut.intermediate =
+      is_dense(o.gate) ? dense_units(o, config.intermediate) : o.shared + o.num_experts * o.own;
+  check_units(o, config.intermediate);
   const Bert<float> teacher(cut);
-  if (o.gate == dense) return teacher;
+  if (is_dense(o.gate)) return teacher;
   const comet::Matrix<float> importance = comet::Matrix<float>::Zero(cut.intermediate, cut.layers);
-  if (is_dense(o.gate)) return pruned(teacher, dense_units(o, cut.intermediate), importance);
   // Of a gate that is a table: it is in the file, too.
   const std::vector<std::int64_t> frequency(std::size_t(config.vocab), 0);
   return moefied<float>(

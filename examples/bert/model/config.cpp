@@ -2,6 +2,7 @@
 #include <bert/model/config.hpp>
 
 #include <stdexcept>
+#include <string_view>
 
 #include <comet/core/check.hpp>
 
@@ -10,6 +11,8 @@
 
 namespace programs::bert {
 namespace {
+
+constexpr std::string_view said_by_check = "comet::BertConfig: ";
 
 /// What else a config.json may ask for, and what is computed here.
 void check_kind(const Json& json) {
@@ -98,7 +101,9 @@ BertConfig read_config(const std::filesystem::path& file) {
   } catch (const Json::exception&) {
     throw FileError(file, "has a number that is none");
   } catch (const std::invalid_argument& error) {
-    throw FileError(file, error.what());
+    std::string what = error.what();
+    if (what.starts_with(said_by_check)) what.erase(0, said_by_check.size());
+    throw FileError(file, what);
   }
 }
 

@@ -22,21 +22,34 @@ double said_by(const comet::Matrix<float>& logits, Index column) {
   return double(best);
 }
 
+/// \param attention  what the gate sees, token by token
+double gate_cost(const Mixture<float>& mixture, const comet::Matrix<float>& attention,
+                 const LabelledBatch& batch) {
+  const TokenMatrix& mask_matrix = batch.sentences.mask;
+  const std::vector<std::uint8_t> mask(mask_matrix.data(), mask_matrix.data() + mask_matrix.size());
+  if (const auto* of_sentences = mixture.of_sentences()) {
+    const std::vector<std::int32_t> sentences = batch.sentence_of_tokens();
+    return of_sentences->with_sentences(
+        comet::Samples<float>(attention, sentences, mask),
+        [&](const auto& means) { return comet::routing_cost(of_sentences->gate(), means); });
+  }
+  return comet::routing_cost(mixture.layer().gates().front().gate(),
+                             comet::Samples<float>(attention, {}, mask));
+}
+
 /// Of the last pass of all layers.
-double cost_of(const Bert<float>& model, const Judged<float>& judged, const Batch& batch) {
+double cost_of(const Bert<float>& model, const Judged<float>& judged, const LabelledBatch& batch) {
   const BertConfig& config = model.config();
-  const double tokens = double(batch.mask.sum());
-  std::vector<std::uint8_t> mask(batch.mask.data(), batch.mask.data() + batch.mask.size());
+  const double tokens = double(batch.tokens());
   double sum = 0;
   for (std::size_t l = 0; l < model.layers.size(); ++l) {
     const BertLayer<float>& layer = model.layers[l];
     sum += tokens * dense_cost(config, layer.block ? layer.block->intermediate.weight.cols() : 0);
     if (!layer.mixture) continue;
-    const auto& mixture = layer.mixture->layer();
+    const auto& experts = layer.mixture->layer().experts();
     for (const comet::ExpertId expert : layer.mixture->pass().workspace.routing().experts())
-      sum += mixture.experts()[std::size_t(expert)].cost();
-    sum += comet::routing_cost(mixture.gates().front().gate(),
-                               comet::Samples<float>(judged.attention[l], {}, mask));
+      sum += experts[std::size_t(expert)].cost();
+    sum += gate_cost(*layer.mixture, judged.attention[l], batch);
   }
   return sum;
 }
@@ -81,7 +94,7 @@ Figures evaluate(const Bert<float>& model, const Bert<float>* teacher, const Stu
     hidden += real * judged.terms.hidden;
     tokens += real;
     seconds += judged.seconds;
-    cost += cost_of(model, judged, batch.sentences);
+    cost += cost_of(model, judged, batch);
     for (std::size_t i = 0; i < which.size(); ++i)
       said[std::size_t(which[i])] = said_by(judged.logits, Index(i));
     const auto routings = routings_of(model, batch.sentences);

@@ -10,6 +10,8 @@
 #include <comet/local_search/permuted_gate.hpp>
 #include <comet/moe_layer.hpp>
 
+#include <bert/model/sentence_gate.hpp>
+
 namespace programs::bert {
 
 using comet::Index;
@@ -24,6 +26,7 @@ class Mixture {
  public:
   using Scalar = S;
   using Gate = comet::PermutedGate<comet::AnyGate<S>>;
+  using OfSentences = SentenceGate<comet::AnyGate<S>>;  ///< what a Gate may hold
   using Expert = comet::MlpExpert<S>;
   using Layer = comet::MoeLayer<Gate, Expert>;
   struct Module;  ///< a comet::TorchMoe, for sources that know LibTorch
@@ -42,6 +45,11 @@ class Mixture {
   /// Of the last forward or backward pass. \throws std::invalid_argument if there was none
   [[nodiscard]] const comet::Pass<Layer>& pass() const;
   [[nodiscard]] Module& module() const { return *module_; }
+  /// The gate, if it looks at sentences: the ids of tokens are those of their sentences then. Null
+  /// for one that looks at tokens.
+  [[nodiscard]] const OfSentences* of_sentences() const {
+    return layer().gates().front().gate().template get_if<OfSentences>();
+  }
 
   template <class F>
   void visit(F&& f) const {

@@ -44,6 +44,15 @@ ModelFile::ModelFile(const std::filesystem::path& path) : file_(path) {
 
 /// A model is built by these numbers before its tensors are compared: they have to be true.
 void ModelFile::check_sizes() const {
+  try {
+    check_units(options_, config_.intermediate);
+  } catch (const std::invalid_argument& error) {
+    file_.refuse(std::string("its description of the model is damaged: ") + error.what());
+  }
+  if (options_.max_length > config_.positions)
+    file_.refuse("its description of the model is damaged: max_length is " +
+                 std::to_string(options_.max_length) + ", expected at most the " +
+                 std::to_string(config_.positions) + " positions");
   const auto check_shape = [&](const std::string& name, Index rows, Index cols) {
     if (file_.tensor(name).shape != std::vector<Index>{rows, cols})
       file_.refuse("tensor \"" + name + "\" does not have the shape of the model's description");

@@ -6,6 +6,7 @@
 #include <filesystem>
 #include <numeric>
 #include <stdexcept>
+#include <string_view>
 #include <utility>
 
 #include <comet/core/random.hpp>
@@ -46,18 +47,30 @@ Bert<float> read_pretrained(const TrainOptions& options, Index labels) {
   BertConfig config = read_config(folder / "config.json");
   check_length(options, config);
   config.labels = labels;
+  const comet::TensorFile file(folder / "model.safetensors");
+  check_sizes(file, config);
   Bert<float> model(config);
   const comet::RandomKey key(static_cast<std::uint64_t>(options.seed));
   draw_classifier(model, key.fold(places::model));
-  (void)load_pretrained(comet::TensorFile(folder / "model.safetensors"), model);
+  (void)load_pretrained(file, model);
   return model;
 }
 
+/// The file, which may be another one for each seed.
+std::string teacher_file(const TrainOptions& options) {
+  constexpr std::string_view mark = "{seed}";
+  std::string file = options.teacher;
+  for (std::size_t at; (at = file.find(mark)) != std::string::npos;)
+    file.replace(at, mark.size(), std::to_string(options.seed));
+  return file;
+}
+
 Bert<float> read_teacher(const TrainOptions& options) {
-  const ModelFile file(options.teacher);
-  if (file.options().distils) throw FileError(options.teacher, "is a student, expected a teacher");
+  const std::string name = teacher_file(options);
+  const ModelFile file(name);
+  if (file.options().distils) throw FileError(name, "is a student, expected a teacher");
   if (file.options().task != options.task)
-    throw FileError(options.teacher,
+    throw FileError(name,
                     "is a teacher of " + file.options().task + ", expected one of " + options.task);
   check_length(options, file.config());
   return file.model();

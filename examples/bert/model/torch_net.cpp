@@ -52,6 +52,10 @@ void set_key(const Mixture<S>& mixture, comet::RandomKey key) {
 TorchBatch::TorchBatch(const LabelledBatch& batch)
     : ids(tensor_of(batch.sentences.ids)),
       types(tensor_of(batch.sentences.types)),
+      rows(at::arange(batch.size(), at::kLong)
+               .unsqueeze(1)
+               .expand({batch.size(), batch.length()})
+               .contiguous()),
       mask(tensor_of(batch.sentences.mask).to(at::kBool)) {
   if (!batch.labels.empty())
     labels = at::from_blob(const_cast<double*>(batch.labels.data()), {batch.size()},
@@ -140,7 +144,7 @@ at::Tensor TorchNet<S>::feed_forward(const BertLayer<S>& layer, const at::Tensor
     at_ += std::size_t(comet::count_tensors(*layer.mixture));
     moe->train(how.trains);
     set_key(*layer.mixture, key);
-    added = moe->forward(x, batch.ids, batch.mask);
+    added = moe->forward(x, layer.mixture->of_sentences() ? batch.rows : batch.ids, batch.mask);
     if (how.trains) {
       const at::Tensor penalty = moe->regularization();
       output.penalty = output.penalty.defined() ? output.penalty + penalty : penalty;

@@ -21,6 +21,7 @@ struct TorchBatch {
   explicit TorchBatch(const LabelledBatch& batch);
 
   at::Tensor ids, types;
+  at::Tensor rows;    ///< the number of its sentence, for each token
   at::Tensor mask;    ///< bool
   at::Tensor labels;  ///< (rows), double; undefined if there are none
 };

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -33,8 +34,10 @@ struct TrainOptions : CommonOptions {
   Index num_experts = 4;
   Index shared = 256;            ///< units that all experts have
   Index own = 128;               ///< that each has for itself
+  std::string route_by;          ///< what a gate is asked about
   double lambda = 2;             ///< weight of what the teacher says
   double importance_share = .1;  ///< of the training rows, which say what units matter
+  Index units = 0;               ///< of dense_wide
 };
 
 /// Of a teacher: the dense model on a task.
@@ -48,16 +51,29 @@ struct DistilOptions : TrainOptions {
 
 inline constexpr const char* teacher_row = "teacher";  ///< of a table: the dense model, finetuned
 
+inline constexpr const char* by_token = "token";
+/// The mean of its tokens, all of which go the same way (MoEBERT).
+inline constexpr const char* by_sentence = "sentence";
+
 // Dense students beside the gates of the library.
 inline constexpr const char* dense = "dense";            ///< all units, trained on
 inline constexpr const char* dense_half = "dense_half";  ///< the units that any expert has
 inline constexpr const char* dense_one = "dense_one";    ///< as many as one expert has
+inline constexpr const char* dense_wide = "dense_wide";  ///< any number of them
 
 /// What a student may be: a gate of the library, or a dense model.
 [[nodiscard]] const std::vector<std::string>& row_names();
 [[nodiscard]] bool is_dense(const std::string& row);
+/// Whether a gate looks at features, so that it may look at those of sentences.
+[[nodiscard]] bool may_route_sentences(const std::string& row);
+/// \brief The options of a row of a table that its name says: units, "dense_768", or what a gate is
+/// asked about, "top_k_sentence". Nothing for other names.
+[[nodiscard]] std::optional<Json> row_by_name(const std::string& row);
 /// Units of a dense student. \param all  of the teacher
 [[nodiscard]] Index dense_units(const TrainOptions& options, Index all);
+/// \throws std::invalid_argument if the units that a student is to have are none, or more than the
+/// teacher's
+void check_units(const TrainOptions& options, Index of_teacher);
 
 /// The one table of them.
 [[nodiscard]] OptionTable table_of(TrainOptions& options);

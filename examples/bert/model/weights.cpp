@@ -80,6 +80,20 @@ void copy_numbers(const comet::TensorFile& file, const comet::Tensor& tensor,
 
 }  // namespace
 
+void check_sizes(const comet::TensorFile& file, const BertConfig& c) {
+  const auto check = [&](const std::string& name, Index rows, Index cols) {
+    const comet::Tensor* tensor = find(file, name);
+    if (tensor == nullptr) refuse_missing(file, {name});
+    check_shape(file, *tensor, {rows, cols});
+  };
+  check("embeddings.word_embeddings.weight", c.vocab, c.hidden);
+  check("embeddings.position_embeddings.weight", c.positions, c.hidden);
+  check("embeddings.token_type_embeddings.weight", c.types, c.hidden);
+  const std::string last = "encoder.layer." + std::to_string(c.layers - 1);
+  check(last + ".attention.self.query.weight", c.hidden, c.hidden);
+  check(last + ".intermediate.dense.weight", c.intermediate, c.hidden);
+}
+
 template <class S>
 bool load_pretrained(const comet::TensorFile& file, Bert<S>& model) {
   std::vector<std::string> missing;
@@ -104,7 +118,12 @@ bool load_pretrained(const comet::TensorFile& file, Bert<S>& model) {
   for (const comet::Tensor& tensor : file.tensors())
     if (is_of_encoder(tensor.name) && !known.contains(tensor.name))
       file.refuse("tensor \"" + tensor.name + "\" is none of a BERT of the sizes in config.json");
-  for (const auto& [tensor, parameter] : pairs) copy_numbers(file, *tensor, *parameter);
+  for (const auto& [tensor, parameter] : pairs) {
+    copy_numbers(file, *tensor, *parameter);
+    if (!parameter->allFinite())
+      file.refuse("tensor \"" + tensor->name +
+                  "\" holds nan or an infinity, expected finite weights");
+  }
   return has_classifier;
 }
 

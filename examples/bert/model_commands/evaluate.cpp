@@ -75,7 +75,8 @@ void run_evaluate(const EvaluateOptions& o, const Console& console) {
     return;
   }
   console.out << options.task << ", " << o.split << ": " << rows.size()
-              << " rows\ngate: " << options.gate << '\n';
+              << " rows\ngate: " << options.gate
+              << (options.route_by == by_sentence ? ", by sentence\n" : "\n");
   print(figures, *data.task, teacher != nullptr, console.out);
 }
 

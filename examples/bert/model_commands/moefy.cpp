@@ -23,7 +23,7 @@ void moefy(const DistilOptions& o, const std::string& file, const Console& conso
   check(o);
   refuse_input("--out", file, {o.teacher});
   const StudyData data = load(o);
-  check_fits(o, data);
+  check_units(o, data.model->config().intermediate);
   use_one_torch_thread();
   const Bert<float> student = start_model(o, data);
   save_model(file, data.whole(student), o, data.whole_config(), fingerprint_of(data), {});
@@ -47,8 +47,8 @@ void add_moefy(CLI::App& program, const Console& console) {
   const OptionTable table = table_of(*o);
   add_options(*command, table,
               {"data", "task", "pretrained", "max_length", "train_rows", "gate", "teacher",
-               "experts", "shared", "own", "importance_share", "k", "gamma", "split_scale",
-               "batch_size", "seed", "threads"});
+               "experts", "shared", "own", "units", "importance_share", "route_by", "k", "gamma",
+               "split_scale", "batch_size", "seed", "threads"});
   command->add_option("--out", *file, "for the student; distil takes it by --from-pretrained")
       ->type_name("FILE")
       ->capture_default_str();

@@ -51,15 +51,6 @@ TrainerOptions trainer_options(const TrainOptions& o, std::size_t batches) {
 
 }  // namespace
 
-void check_fits(const TrainOptions& o, const StudyData& data) {
-  const Index units = data.model->config().intermediate;
-  if (const Index wanted = o.shared + o.num_experts * o.own;
-      o.distils && o.gate != dense && wanted > units)
-    throw std::invalid_argument("--shared + --experts * --own is " + std::to_string(wanted) +
-                                ", expected at most the " + std::to_string(units) +
-                                " units of the teacher");
-}
-
 const ResultWords& result_words() {
   static const ResultWords words = {.measures = {{"score", "dev score"},
                                                  {"loss", "dev loss"},
@@ -67,7 +58,8 @@ const ResultWords& result_words() {
                                                  {"divergence", "divergence"},
                                                  {"mean_effective_experts", "effective experts", 2},
                                                  {"multiply_adds", "multiply-adds/token", 0},
-                                                 {"tokens_per_second", "tokens/s", 0}},
+                                                 {"tokens_per_second", "tokens/s", 0},
+                                                 {"trained_tokens_per_second", "trained/s", 0}},
                                     .samples = "token"};
   return words;
 }
@@ -77,7 +69,7 @@ std::optional<RunResult> finished_run(const TrainOptions& options, const StudyDa
 }
 
 RunResult run(const TrainOptions& options, const StudyData& data, const Console& console) {
-  check_fits(options, data);
+  check_units(options, data.model->config().intermediate);
   if (options.resume) {
     if (const auto finished = finished_run(options, data)) {
       remove_file(std::filesystem::path(options.out) / "checkpoint.safetensors");
@@ -103,6 +95,17 @@ RunResult run(const TrainOptions& options, const StudyData& data, const Console&
                    result.annealing);
       },
       [] { return Json::array(); });
+}
+
+Json twin_of(const StudyData& data, const RunResult& mixture) {
+  const BertConfig& teacher = data.model->config();
+  const double a_layer = mixture.training.test.measure("multiply_adds") / double(teacher.layers);
+  const double attention = dense_cost(teacher, 0);
+  const double a_unit = dense_cost(teacher, 1) - attention;
+  const auto units = Index(std::lround((a_layer - attention) / a_unit));
+  return {{"gate", dense_wide},
+          {"local_search", no_search},
+          {"units", std::clamp(units, Index(1), teacher.intermediate)}};
 }
 
 RunResult judge_teacher(const TrainOptions& options, const StudyData& data) {

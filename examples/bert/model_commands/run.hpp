@@ -11,9 +11,6 @@
 
 namespace programs::bert {
 
-/// \throws std::invalid_argument if a student is to have more units than its teacher
-void check_fits(const TrainOptions& options, const StudyData& data);
-
 /// What a table says of a student, and of a teacher.
 [[nodiscard]] const ResultWords& result_words();
 
@@ -25,6 +22,11 @@ void check_fits(const TrainOptions& options, const StudyData& data);
 /// options.resume it goes on from the checkpoint there, or does nothing if the run is finished.
 /// \throws Interrupted if an orderly end was asked for
 RunResult run(const TrainOptions& options, const StudyData& data, const Console& console);
+
+/// \brief Options of the dense student that costs as many multiply-adds a token as a mixture was
+/// found to cost, its gates among them: as near as a number of units, the same in all layers,
+/// comes. At most those of the teacher: a mixture may cost more than that.
+[[nodiscard]] Json twin_of(const StudyData& data, const RunResult& mixture);
 
 /// The teacher as a row of a table: nothing is trained.
 [[nodiscard]] RunResult judge_teacher(const TrainOptions& options, const StudyData& data);

@@ -37,9 +37,14 @@ TrainingLoss& TrainingLoss::operator/=(double count) {
 }
 
 double Figures::measure(const std::string& name) const {
+  if (const std::optional<double> found = find(name)) return *found;
+  throw std::out_of_range("there is no measure " + name);
+}
+
+std::optional<double> Figures::find(const std::string& name) const {
   for (const Measure& measure : measures)
     if (measure.name == name) return measure.value;
-  throw std::out_of_range("there is no measure " + name);
+  return std::nullopt;
 }
 
 double Figures::mean_effective_experts() const {

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -44,6 +45,8 @@ struct Figures {
 
   /// \throws std::out_of_range if there is no measure of this name
   [[nodiscard]] double measure(const std::string& name) const;
+  /// The same; nothing if there is none.
+  [[nodiscard]] std::optional<double> find(const std::string& name) const;
   /// Of the gates; 0 without any.
   [[nodiscard]] double mean_effective_experts() const;
 };

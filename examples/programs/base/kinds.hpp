@@ -35,6 +35,8 @@ enum class LocalSearch { none, relaxed, swap };
 
 /// Of the training without one.
 inline constexpr const char* no_search = "none";
+/// Of the name of a dense row that costs what the mixture of the name before it was found to cost.
+inline constexpr const char* twin_ending = "_twin";
 
 /// \throws std::invalid_argument if there is none of this name
 [[nodiscard]] LocalSearch local_search_of(const std::string& name);

@@ -4,7 +4,9 @@
 #include <cstddef>
 #include <vector>
 
+#include <comet/core/check.hpp>
 #include <comet/core/permutation.hpp>
+#include <comet/core/types.hpp>
 
 #include <programs/base/json.hpp>
 
@@ -24,8 +26,11 @@ Order order_of(const Gates& gates) {
   return order;
 }
 
+/// \throws std::invalid_argument if it is of other gates
 template <class Gates>
 void set_order(Gates& gates, const Order& order) {
+  comet::detail::check_equal("set_order", "order.size()", comet::Index(order.size()),
+                             "number of gates", comet::Index(gates.size()));
   for (std::size_t i = 0; i < gates.size(); ++i) gates[i].set_permutations(order.at(i));
 }
 

@@ -96,12 +96,14 @@ void add_options(CLI::App& command, const OptionTable& table,
   for (const std::string& name : names) add_option(command, table[name]);
 }
 
-CLI::Validator one_of(const std::vector<std::string>& names) {
+CLI::Validator one_of(const std::vector<std::string>& names,
+                      const std::function<bool(const std::string& value)>& or_else) {
   std::string list;
   for (const std::string& name : names) list += (list.empty() ? "" : ",") + name;
   return CLI::Validator(
-      [names, list](std::string& value) {
+      [names, list, or_else](std::string& value) {
         if (std::find(names.begin(), names.end(), value) != names.end()) return std::string();
+        if (or_else && or_else(value)) return std::string();
         return in_quotes(value) + " is none of " + list + suggestion(value, names);
       },
       "{" + list + "}");

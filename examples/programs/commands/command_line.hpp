@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <string>
 #include <vector>
 
@@ -36,8 +37,10 @@ CLI::Option* add_list(CLI::App& command, const char* flag, std::vector<std::int6
 void add_model_file(CLI::App& command, std::string& file);
 
 /// Of an option that is one of some names: another one is refused, with the one that may have been
-/// meant.
-[[nodiscard]] CLI::Validator one_of(const std::vector<std::string>& names);
+/// meant. \param or_else  takes others
+[[nodiscard]] CLI::Validator one_of(
+    const std::vector<std::string>& names,
+    const std::function<bool(const std::string& value)>& or_else = {});
 
 /// \brief Checks an option that only one command has. \throws std::invalid_argument naming it
 void expect_at_least(const char* flag, std::int64_t value, std::int64_t least);

@@ -22,7 +22,8 @@ void write_comparison(const std::filesystem::path& folder, const char* table,
                       const ComparisonHead& head, const std::vector<ResultRow>& rows,
                       const ResultWords& words, const Console& console) {
   make_directories(folder);
-  std::string title = std::string(head.data) + ": " + head.source + ", " + head.length + ", seeds:";
+  std::string title = std::string(head.data) + ": " + head.source + ", " + head.length +
+                      (head.remark.empty() ? "" : ", " + head.remark) + ", seeds:";
   for (const std::int64_t seed : head.seeds) title += ' ' + std::to_string(seed);
   write_atomically(folder / "compare.md", title + "\n\n" + result_markdown(rows, words));
   const Json json = {{"source", head.source}, {"seeds", head.seeds}, {"rows", to_json(rows)}};

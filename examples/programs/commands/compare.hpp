@@ -33,6 +33,8 @@ template <class Options, class Data>
 struct CompareWords {
   /// Of a row that is fitted at once instead of being trained.
   using Fit = std::function<RunResult(const Options&, const Data&)>;
+  /// Options of the dense row that costs what a run was found to cost.
+  using Twin = std::function<Json(const Data&, const RunResult&)>;
 
   const char* what = "";           ///< the command does
   const char* data = "data";       ///< what trainings are on
@@ -41,8 +43,13 @@ struct CompareWords {
   const char* rows_help = "";      ///< of the option that names some of them
   /// Rows that are others with other options, by their names: {"gate": "comet", "spread": .1}.
   std::map<std::string, Json> variants = {};
+  /// The same of names that say them, "dense_768"; nothing for other names.
+  std::function<std::optional<Json>(const std::string& row)> by_name = {};
+  /// What there is to say above the table of options that all rows have; may be empty.
+  std::function<std::string(const Options&)> remark = {};
   std::map<std::string, Fit> fits = {};                  ///< rows beside those
   std::function<bool(const std::string& row)> is_dense;  ///< no mixture: has no order of experts
+  Twin twin = {};                                        ///< of a mixture; may be empty
   ResultWords results;
   const char* table = "compare.json";  ///< the file
   std::vector<std::string> more = {};  ///< options beside the usual ones
@@ -62,6 +69,7 @@ struct CompareOptions {
   std::vector<std::int64_t> seeds = {1};
   bool resume = false;
   bool plots = false;
+  bool twins = false;
 };
 
 /// What a comparison was made of.
@@ -69,6 +77,7 @@ struct ComparisonHead {
   std::string data;    ///< what trainings are on, "text"
   std::string source;  ///< of the data
   std::string length;  ///< "6 epochs"
+  std::string remark;  ///< may be empty
   std::vector<std::int64_t> seeds;
 };
 
@@ -90,10 +99,12 @@ class Comparison {
              const Console& console)
       : options_(options), words_(words), console_(console) {
     for (const std::string& gate : options.gates) {
-      const bool is_alone = is_fitted(gate) || words.is_dense(gate);
-      for (const std::string& search : options.searches)
-        if (!is_alone || search == options.searches.front())
-          rows_.push_back({gate, is_alone ? no_search : search, {}});
+      const bool is_mixture = !is_fitted(gate) && !words.is_dense(gate);
+      if (!is_mixture) rows_.push_back({{gate, no_search, {}}});
+      const std::optional<std::string> own = search_of(gate);
+      if (is_mixture && own) add_mixture(gate, *own);
+      if (is_mixture && !own)
+        for (const std::string& search : options.searches) add_mixture(gate, search);
     }
   }
 
@@ -107,26 +118,63 @@ class Comparison {
                       .source = source_,
                       .length = train.steps > 0 ? counted(train.steps, " step")
                                                 : counted(train.epochs, " epoch"),
+                      .remark = words_.remark ? words_.remark(train) : "",
                       .seeds = options_.seeds},
-                     rows_, words_.results, console_);
-    if (options_.plots) draw(words_.plots(rows_), folder_, console_);
+                     table_rows(), words_.results, console_);
+    if (options_.plots) draw(words_.plots(table_rows()), folder_, console_);
   }
 
  private:
+  /// A row of the table, and the dense one beneath it.
+  struct Row {
+    ResultRow own;
+    std::optional<ResultRow> twin = {};
+  };
+
+  void add_mixture(const std::string& gate, const std::string& search) {
+    rows_.push_back({{gate, search, {}}});
+    if (options_.twins) rows_.back().twin = ResultRow{gate + twin_ending, search, {}};
+  }
+
+  [[nodiscard]] std::vector<ResultRow> table_rows() const {
+    std::vector<ResultRow> list;
+    for (const Row& row : rows_) {
+      list.push_back(row.own);
+      if (row.twin) list.push_back(*row.twin);
+    }
+    return list;
+  }
+
   [[nodiscard]] static std::string counted(std::int64_t count, const char* what) {
     return std::to_string(count) + what + (count == 1 ? "" : "s");
   }
 
   [[nodiscard]] bool is_fitted(const std::string& row) const { return words_.fits.contains(row); }
 
+  /// Of a row that is another one with other options.
+  [[nodiscard]] std::optional<Json> variant_of(const std::string& row) const {
+    if (const auto found = words_.variants.find(row); found != words_.variants.end())
+      return found->second;
+    return words_.by_name ? words_.by_name(row) : std::nullopt;
+  }
+
+  /// Of a row that has one of its own, whatever the others have.
+  [[nodiscard]] std::optional<std::string> search_of(const std::string& row) const {
+    const std::optional<Json> variant = variant_of(row);
+    if (!variant || !variant->contains("local_search")) return std::nullopt;
+    return variant->at("local_search").template get<std::string>();
+  }
+
   [[nodiscard]] Options options_of(const ResultRow& row, std::int64_t seed) const {
+    return options_of(row, seed, variant_of(row.gate));
+  }
+  /// \param others  than those of the command line
+  [[nodiscard]] Options options_of(const ResultRow& row, std::int64_t seed,
+                                   const std::optional<Json>& others) const {
     Options train = options_.train;
-    if (const auto variant = words_.variants.find(row.gate); variant != words_.variants.end()) {
-      table_of(train).set(variant->second);
-    } else {
-      train.gate = row.gate;
-    }
+    train.gate = row.gate;
     train.local_search = row.local_search;
+    if (others) table_of(train).set(*others);
     train.seed = seed;
     const std::string search = words_.results.has_local_search ? "-" + row.local_search : "";
     train.out = (folder_ / (row.gate + search + "-seed" + std::to_string(seed))).string();
@@ -139,12 +187,11 @@ class Comparison {
     expect_once("--local-searches", options_.searches);
     expect_once("--seeds", options_.seeds);
     for (const std::int64_t seed : options_.seeds)
-      for (const ResultRow& row : rows_)
-        if (!is_fitted(row.gate)) check(options_of(row, seed));
+      for (const Row& row : rows_)
+        if (!is_fitted(row.own.gate)) check(options_of(row.own, seed));
   }
 
   void run_seed(std::int64_t seed) {
-    const Interrupted ended("what is finished is in " + folder_.string() + "; --resume goes on");
     Options of_data = options_.train;
     of_data.seed = seed;
     const Data data = load(of_data);
@@ -153,20 +200,29 @@ class Comparison {
     source_ = data.source;
     if (!held_) held_.emplace(hold_comparison(folder_));
     const InterruptGuard guard;
-    for (ResultRow& row : rows_) {
-      try {
-        row.runs.push_back(result_of(options_of(row, seed), data));
-      } catch (const Interrupted&) {
-        throw ended;
-      } catch (const Diverged& error) {
-        throw Diverged(options_of(row, seed).out + ": " + error.what());
-      }
-      // Asked for after the run's last step: the guard would forget it.
-      if (is_interrupted()) throw ended;
+    for (Row& row : rows_) {
+      row.own.runs.push_back(result_of(options_of(row.own, seed), data));
+      if (!row.twin) continue;
+      const Json same_cost = words_.twin(data, row.own.runs.back());
+      row.twin->runs.push_back(result_of(options_of(*row.twin, seed, same_cost), data));
     }
   }
 
   [[nodiscard]] RunResult result_of(const Options& train, const Data& data) const {
+    const Interrupted ended("what is finished is in " + folder_.string() + "; --resume goes on");
+    try {
+      RunResult result = trained(train, data);
+      // Asked for after the run's last step: the guard would forget it.
+      if (is_interrupted()) throw ended;
+      return result;
+    } catch (const Interrupted&) {
+      throw ended;
+    } catch (const Diverged& error) {
+      throw Diverged(train.out + ": " + error.what());
+    }
+  }
+
+  [[nodiscard]] RunResult trained(const Options& train, const Data& data) const {
     if (const auto fit = words_.fits.find(train.gate); fit != words_.fits.end())
       return fit->second(train, data);
     const auto finished = options_.resume ? finished_run(train, data) : std::nullopt;
@@ -178,7 +234,7 @@ class Comparison {
   const Console& console_;
   std::filesystem::path folder_ =
       options_.train.out.empty() ? "results/compare" : options_.train.out;
-  std::vector<ResultRow> rows_;
+  std::vector<Row> rows_;
   std::string source_;
   std::optional<FileLock> held_;
 };
@@ -198,10 +254,13 @@ void add_compare(CLI::App& program, const Console& console,
   std::vector<std::string> rows = words.rows;
   for (const auto& fit : words.fits) rows.push_back(fit.first);
   for (const auto& variant : words.variants) rows.push_back(variant.first);
-  add_list(*command, "--gates", o->gates, "GATE,...", words.rows_help)->check(one_of(rows));
+  add_list(*command, "--gates", o->gates, "GATE,...", words.rows_help)
+      ->check(one_of(rows, [by_name = words.by_name](const std::string& row) {
+        return by_name && by_name(row);
+      }));
   if (words.results.has_local_search)
     add_list(*command, "--local-searches", o->searches, "SEARCH,...", "with which local searches")
-        ->check(one_of(local_search_names()));
+        ->check(one_of(table["local_search"].choices));
   add_list(*command, "--seeds", o->seeds, "N,...",
            "each run once per seed; the table has means and errors");
   add_options(*command, table, words.more);
@@ -214,6 +273,10 @@ void add_compare(CLI::App& program, const Console& console,
         "--no-weights", [o] { o->train.weights = false; },
         "do not write a model.safetensors for every run");
   }
+  if (words.twin)
+    command->add_flag("--twins", o->twins,
+                      "below each mixture a dense row that costs as many multiply-adds as the "
+                      "mixture\nwas found to cost");
   if (words.plots) command->add_flag("--plots", o->plots, words.plots_help);
   command->add_flag("--resume", o->resume,
                     "do not repeat runs that DIR holds already, made with the same options");

@@ -64,8 +64,8 @@ Plot score_plot(std::span<const Json> epochs, const PlotWords& words) {
 }
 
 /// A line per expert, a column per epoch.
-Plot load_plot(std::span<const Json> epochs, const PlotWords& words, std::size_t task) {
-  const std::string& name = words.tasks[task];
+Plot load_plot(std::span<const Json> epochs, const PlotWords& words, const std::string& name,
+               std::size_t task) {
   const auto load = [&](const Json& epoch) -> const Json& {
     return epoch.at("validation").at("load_per_expert").at(task);
   };
@@ -75,7 +75,7 @@ Plot load_plot(std::span<const Json> epochs, const PlotWords& words, std::size_t
   for (std::size_t expert = 0; expert < experts; ++expert)
     for (std::size_t e = 0; e < epochs.size(); ++e)
       plot.data += cell(load(epochs[e]).at(expert)) + (e + 1 < epochs.size() ? "\t" : "\n");
-  plot.title = "Load per expert, task \"" + name + "\", validation rows";
+  plot.title = "Load per expert, " + words.task + " \"" + name + "\", validation rows";
   plot.is_heat_map = true;
   plot.commands =
       "set title " + gnuplot_string(plot.title) + "\n" +
@@ -184,9 +184,13 @@ std::string decade_tics(std::size_t longest) {
 
 std::vector<Plot> epoch_plots(std::span<const Json> epochs, const PlotWords& words) {
   std::vector<Plot> plots = {loss_plot(epochs, words), score_plot(epochs, words)};
-  for (std::size_t task = 0; task < words.tasks.size(); ++task)
-    plots.push_back(load_plot(epochs, words, task));
-  for (Plot& plot : permutation_plots(epochs, words.tasks)) plots.push_back(std::move(plot));
+  std::vector<std::string> tasks = words.tasks;
+  if (tasks.empty())
+    for (std::size_t task = 0; task < epochs.front().at("permutations").size(); ++task)
+      tasks.push_back(std::to_string(task + 1));
+  for (std::size_t task = 0; task < tasks.size(); ++task)
+    plots.push_back(load_plot(epochs, words, tasks[task], task));
+  for (Plot& plot : permutation_plots(epochs, tasks)) plots.push_back(std::move(plot));
   return plots;
 }
 

@@ -24,11 +24,12 @@ struct PlotMeasure {
 
 /// \brief How a program speaks of what it trains.
 struct PlotWords {
-  std::vector<std::string> tasks;
+  std::vector<std::string> tasks;   ///< each has a gate; none if there are as many as a model has
   std::vector<PlotMeasure> losses;  ///< parts of the loss, at most two
   std::string loss_units;
   PlotMeasure score;            ///< the more the better, in a picture of its own
   std::string epoch = "epoch";  ///< the unit that a training is counted in
+  std::string task = "task";    ///< what it is that has a gate
 };
 
 /// \brief Losses and score, load per expert, and how the permutations change, by epoch.

@@ -135,7 +135,7 @@ std::string data_of(const Json& result) {
 
 /// What became of each task's gate.
 std::string gates_of(const Figures& figures, const PlotWords& words) {
-  Cells cells = {{"task", "experts per sample"}};
+  Cells cells = {{words.task, "experts per sample"}};
   const std::size_t tasks = figures.load.size();
   const bool says_more =
       figures.effective_experts.size() == tasks && figures.mutual_information.size() == tasks;

@@ -21,7 +21,7 @@ struct ResultRow {
   std::vector<RunResult> runs;
 };
 
-/// A measure of the test rows, and what stands above it.
+/// A measure of the test rows, and what stands above it. What a row has not got is "-".
 struct ResultColumn {
   std::string measure;
   std::string title;

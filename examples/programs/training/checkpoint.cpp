@@ -31,11 +31,18 @@ Json to_json(const Progress& p) {
 }
 
 std::string other_training(const Json& saved, const Json& run) {
+  const auto said = [](const Json& json, const std::string& name) {
+    return json.contains(name) ? json[name].dump() : "none";
+  };
+  const auto differs = [&](const std::string& name) {
+    return "is of another training: " + name + ": " + said(saved, name) + " there, " +
+           said(run, name) + " here";
+  };
   for (const auto& [name, value] : run.items())
-    if (!saved.contains(name) || saved[name] != value)
-      return "is of another training: " + name + ": " +
-             (saved.contains(name) ? saved[name].dump() : "none") + " there, " + value.dump() +
-             " here";
+    if (!saved.contains(name) || saved[name] != value) return differs(name);
+  // What is as it is by default is not said.
+  for (const auto& [name, value] : saved.items())
+    if (!run.contains(name)) return differs(name);
   return {};
 }
 

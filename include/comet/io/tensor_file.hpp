@@ -168,8 +168,9 @@ class TensorFile {
   std::string_view read() {
     std::error_code error;
     const std::uint64_t size = std::filesystem::file_size(file_, error);
+    if (error) refuse("cannot be read");  // opening a pipe waits for who writes to it
     std::ifstream stream(file_, std::ios::binary);
-    if (error || !stream) refuse("cannot be read");
+    if (!stream) refuse("cannot be read");
     std::uint64_t length = 0;
     if (size < sizeof length)
       refuse("is no safetensors file, or truncated: " + std::to_string(size) + " bytes");

@@ -4,6 +4,7 @@
 #include <cstddef>
 #include <limits>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include <comet/core/gradients.hpp>
@@ -224,4 +225,80 @@ TEST_CASE("ten steps by the schedule match the reference", "[golden]") {
                 .epsilon(1e-7));
     });
   }
+}
+
+namespace {
+
+/// The same student, its gates asked about sentences.
+Bert<double> by_sentence(const Bert<double>& student) {
+  using Mixture = programs::bert::Mixture<double>;
+  Bert<double> result = student;
+  for (auto& layer : result.layers) {
+    const auto& mixture = layer.mixture->layer();
+    AnyGate<double> gate(Mixture::OfSentences(mixture.gates().front().gate()));
+    layer.mixture.emplace(
+        Mixture::Layer({Mixture::Gate(std::move(gate))}, std::vector(mixture.experts())));
+  }
+  return result;
+}
+
+/// The sentence alone, without padding.
+LabelledBatch alone(const LabelledBatch& batch, Index sentence) {
+  const Index length = batch.sentences.mask.col(sentence).sum();
+  const auto cut = [&](const programs::bert::TokenMatrix& tokens) {
+    return programs::bert::TokenMatrix(tokens.col(sentence).head(length));
+  };
+  return {{cut(batch.sentences.ids), cut(batch.sentences.types), cut(batch.sentences.mask)},
+          {batch.labels[std::size_t(sentence)]}};
+}
+
+}  // namespace
+
+TEST_CASE("a student by sentence: a sentence is the same in any batch") {
+  const Json c = test::golden(files.front()).front();
+  const Bert<double> tokens = student_of<double>(c), student = by_sentence(tokens);
+  const LabelledBatch batch = test::batch_of(c);
+  REQUIRE(batch.tokens() < batch.size() * batch.length());
+  const Matrix<double> together = programs::bert::activations(student, batch).logits;
+  CHECK((together - programs::bert::activations(tokens, batch).logits).norm() > 1e-6);
+  for (Index i = 0; i < batch.size(); ++i) {
+    const Matrix<double> apart = programs::bert::activations(student, alone(batch, i)).logits;
+    CHECK((together.col(i) - apart).norm() <= 1e-12 * together.norm());
+    const auto& routing = student.layers.front().mixture->pass().workspace.routing();
+    for (Index t = 1; t < routing.num_samples(); ++t)
+      CHECK(test::relative_error(routing.dense(c.at("n")).col(t).eval(),
+                                 routing.dense(c.at("n")).col(0).eval()) == 0);
+  }
+}
+
+TEST_CASE("a student by sentence: its gradient is the slope in a direction", "[gradient]") {
+  const Json c = test::golden(files.front()).front();
+  Bert<double> student = by_sentence(student_of<double>(c));
+  const auto teacher = test::bert_of<double>(c.at("config"), c.at("teacher"));
+  const LabelledBatch batch = test::batch_of(c);
+  Gradients gradients(student), unused(student);
+  const auto loss = [&](Gradients<double>& to) {
+    return programs::bert::accumulate_gradients<double>(student, &teacher, batch, objective_of(c),
+                                                        RandomKey(0), to.view())
+        .total;
+  };
+  (void)loss(gradients);
+  std::vector<Matrix<double>> direction;
+  double slope = 0;
+  Index i = 0;
+  for_each_parameter(student, [&](const ParameterName&, const auto& parameter) {
+    direction.push_back(Matrix<double>::Random(parameter.rows(), parameter.cols()));
+    slope += gradients[i++].cwiseProduct(direction.back()).sum();
+  });
+  const auto moved = [&](double step) {
+    std::size_t at = 0;
+    for_each_parameter(student, [&](const ParameterName&, auto& parameter) {
+      parameter += step * direction[at++];
+    });
+    return loss(unused);
+  };
+  constexpr double step = 1e-6;
+  const double above = moved(step);
+  const double below = moved(-2 * step);
+  CHECK((above - below) / (2 * step) == Approx(slope).epsilon(1e-5));
 }

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
 #include <chrono>
+#include <cmath>
 #include <csignal>
 #include <cstddef>
 #include <cstdint>
@@ -83,7 +84,10 @@ class SmallStudy : public programs::test::Trainings {
       for (const char* time : {"seconds", "seconds_per_epoch", "test_seconds", "threads"})
         json.erase(time);
       for (const char* part : {"test", "validation"})
-        if (json.contains(part)) json[part].erase("tokens_per_second");
+        if (json.contains(part)) {
+          json[part].erase("tokens_per_second");
+          json[part].erase("trained_tokens_per_second");
+        }
       return json.dump() + '\n';
     };
     std::string all = timeless(result(name));
@@ -116,6 +120,8 @@ TEST_CASE("bert: a teacher and its students, whole and resumed to the same bits"
   for (const Arguments& options :
        {Arguments{"--gate=comet", "--spread=.1"}, Arguments{"--gate=balanced_top_k"},
         Arguments{"--gate=hash"}, Arguments{"--gate=dense_half"},
+        Arguments{"--gate=balanced_top_k", "--route-by=sentence"},
+        Arguments{"--gate=comet", "--route-by=sentence"},
         Arguments{"--gate=comet", "--local-search=relaxed"}}) {
     INFO(options.front() << ' ' << options.back());
     REQUIRE(study.train("distil", "whole", options) == 0);
@@ -185,15 +191,105 @@ TEST_CASE("bert compare: rows, variants and the teacher", "[bert]") {
   const SmallStudy study;
   REQUIRE(study.train("finetune", "teacher") == 0);
   REQUIRE(study.train("compare", "table",
-                      {"--gates=teacher,dense_one,top_k,comet_spread", "--seeds=1,2"}) == 0);
+                      {"--gates=teacher,dense,dense_one,dense_7,top_k,comet_spread,comet_search",
+                       "--seeds=1,2"}) == 0);
   const std::string table = content_of(study.out("table") / "compare.md");
-  for (const char* row : {"teacher", "dense_one", "top_k", "comet_spread"})
-    CHECK_THAT(table, Catch::Contains(row));
-  const Json options =
-      Json::parse(content_of(study.out("table") / "comet_spread-none-seed1" / "result.json"))
-          .at("options");
-  CHECK(options.at("gate") == "comet");
-  CHECK(options.at("spread") == .1);
+  for (const char* row :
+       {"teacher", "dense", "dense_one", "dense_7", "top_k", "comet_spread", "comet_search"})
+    CHECK_THAT(table, Catch::Contains("| " + std::string(row) + ' '));
+  const auto run = [&](const std::string& name) {
+    return Json::parse(content_of(study.out("table") / name / "result.json"));
+  };
+  const Json spread = run("comet_spread-none-seed1").at("options");
+  CHECK(spread.at("gate") == "comet");
+  CHECK(spread.at("spread") == .1);
+  CHECK(run("comet_search-relaxed-seed2").at("options").at("local_search") == "relaxed");
+
+  // 12 features: 4 x 12 x 12 of attention and 2 x 12 a unit, two layers.
+  CHECK(run("dense_one-none-seed1").at("test").at("multiply_adds") == 2 * (576 + 6 * 24));
+  CHECK(run("dense_7-none-seed1").at("test").at("multiply_adds") == 2 * (576 + 7 * 24));
+  const Json dense = run("dense-none-seed1"), teacher = study.result("teacher");
+  CHECK(dense.at("test").at("multiply_adds") == 2 * (576 + 16 * 24));
+  CHECK(dense.at("parameters") == teacher.at("parameters"));
+  CHECK(dense.at("epochs") == run("top_k-none-seed1").at("epochs"));
+  CHECK(dense.at("test").at("trained_tokens_per_second") > 0);
+}
+
+TEST_CASE("bert compare: dense rows of the cost that mixtures have", "[bert]") {
+  const SmallStudy study;
+  REQUIRE(study.train("finetune", "teacher") == 0);
+  REQUIRE(study.train("compare", "table", {"--gates=hash,top_k,comet", "--gamma=.01", "--twins"}) ==
+          0);
+  const auto run = [&](const std::string& name) {
+    return Json::parse(content_of(study.out("table") / (name + "-none-seed1") / "result.json"));
+  };
+  CHECK(run("hash_twin").at("options").at("units") == 6);
+  // Its gate costs 4 x 12, as much as 2 units.
+  CHECK(run("top_k_twin").at("options").at("units") == 8);
+  CHECK(run("top_k_twin").at("test").at("multiply_adds") ==
+        run("top_k").at("test").at("multiply_adds"));
+  const double comet = run("comet").at("test").at("multiply_adds");
+  const double twin = run("comet_twin").at("test").at("multiply_adds");
+  CHECK(run("comet_twin").at("options").at("gate") == "dense_wide");
+  CHECK(std::abs(comet - twin) <= 24);  // half a unit in two layers
+  const std::string table = content_of(study.out("table") / "compare.md");
+  CHECK(table.find("comet_twin") > table.find("| comet "));
+
+  // A run that is there is not done again, and another width is another run.
+  const auto at = [&](const char* name) {
+    return std::filesystem::last_write_time(study.out("table") / name / "result.json");
+  };
+  const auto before = at("comet_twin-none-seed1");
+  REQUIRE(study.train("compare", "table",
+                      {"--gates=hash,top_k,comet", "--gamma=.01", "--twins", "--resume"}) == 0);
+  CHECK(at("comet_twin-none-seed1") == before);
+}
+
+TEST_CASE("bert compare: gates by sentence", "[bert]") {
+  const SmallStudy study;
+  REQUIRE(study.train("finetune", "teacher") == 0);
+  REQUIRE(study.train("compare", "table", {"--gates=top_k,top_k_sentence"}) == 0);
+  REQUIRE(study.train("compare", "all", {"--gates=hash,top_k", "--route-by=sentence"}) == 0);
+  const auto run = [&](const std::string& name) {
+    return Json::parse(content_of(study.out(name) / "result.json"));
+  };
+  const Json by_token = run("table/top_k-none-seed1"),
+             by_name = run("table/top_k_sentence-none-seed1");
+  CHECK_FALSE(by_token.at("options").contains("route_by"));
+  CHECK(by_name.at("options").at("route_by") == "sentence");
+  CHECK(by_name.at("test").at("loss") != by_token.at("test").at("loss"));
+  // The gate is asked less often.
+  CHECK(by_name.at("test").at("multiply_adds") < by_token.at("test").at("multiply_adds"));
+  CHECK(by_name.at("test").at("multiply_adds") > 2 * (576 + 6 * 24));
+  CHECK(run("all/top_k-none-seed1").at("test").at("loss") == by_name.at("test").at("loss"));
+  CHECK_FALSE(run("all/hash-none-seed1").at("options").contains("route_by"));
+  CHECK_THAT(content_of(study.out("all") / "compare.md"), Catch::Contains(", gates by sentence, "));
+  check_refused(study.small("compare", "table", {"--gates=hash_sentence"}), "hash_sentence");
+
+  // What was trained by sentence is not gone on with by token, nor the other way round.
+  const std::string folder = "table/top_k_sentence-none-seed1";
+  check_refused(study.small("distil", folder, {"--gate=top_k", "--resume"}),
+                "route_by: \"sentence\" there, none here");
+  check_refused(study.small("distil", "table/top_k-none-seed1",
+                            {"--gate=top_k", "--route-by=sentence", "--resume"}),
+                "route_by: none there, \"sentence\" here");
+}
+
+TEST_CASE("bert compare: a teacher for each seed", "[bert]") {
+  const SmallStudy study;
+  for (const std::string seed : {"1", "2"})
+    REQUIRE(study.train("finetune", "teacher" + seed, {"--seed=" + seed}) == 0);
+  REQUIRE(study.train("compare", "table",
+                      {"--gates=teacher,dense_one", "--seeds=1,2",
+                       "--teacher=" + study.model("teacher{seed}")}) == 0);
+  const Json rows = Json::parse(content_of(study.out("table") / "compare.json")).at("rows");
+  for (const int seed : {1, 2})
+    CHECK(rows[0]["runs"][std::size_t(seed - 1)]["test"]["loss"] ==
+          study.result("teacher" + std::to_string(seed))["test"]["loss"]);
+  check_refused(
+      study.small("compare", "other",
+                  {"--gates=dense_one", "--seeds=3", "--teacher=" + study.model("teacher{seed}")}),
+      study.model("teacher3") + ": cannot be read");
 }
 
 TEST_CASE("bert: bad input ends with 2 and one line", "[bert][error]") {
@@ -213,6 +309,12 @@ TEST_CASE("bert: bad input ends with 2 and one line", "[bert][error]") {
           "is no model of this program");
   refused("distil", {"--teacher=" + study.out("none").string()}, "cannot be read");
   refused("distil", {"--k=5"}, "--k is 5, expected from 1 to --experts = 4");
+  refused("distil", {"--gate=dense_wide"}, "--units is 0, expected the units of dense_wide");
+  refused("distil", {"--gate=dense_wide", "--units=17"},
+          "--units is 17, expected from 1 to 16, those of the teacher");
+  refused("compare", {"--gates=dense_17"}, "--units is 17, expected from 1 to 16");
+  for (const std::string row : {"dense_0", "dense_07", "dense_7x", "dense_", "dense_12345678"})
+    refused("compare", {"--gates=" + row}, "\"" + row + "\" is none of");
 
   const auto with = [&](const std::filesystem::path& file, const std::string& text, auto check) {
     const std::string before = content_of(file);
@@ -230,7 +332,7 @@ TEST_CASE("bert: bad input ends with 2 and one line", "[bert][error]") {
   std::string wider = content_of(config);
   wider.replace(wider.find("\"intermediate_size\":16"), 22, "\"intermediate_size\":17");
   with(config, wider,
-       [&] { refused("finetune", {}, "encoder.layer.0.intermediate.dense.weight"); });
+       [&] { refused("finetune", {}, "encoder.layer.1.intermediate.dense.weight"); });
   std::string deeper = content_of(config);
   deeper.replace(deeper.find("\"num_hidden_layers\":2"), 21, "\"num_hidden_layers\":3");
   with(config, deeper,
