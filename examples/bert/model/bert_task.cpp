@@ -24,7 +24,10 @@ TrainingLoss BertTask::accumulate_gradients(std::size_t b, comet::RandomKey key,
                                             comet::GradientView<float> gradients) {
   const LabelledBatch batch = data_->train.gather(batches_.at(b), data_->padding);
   const LossTerms terms =
-      bert::accumulate_gradients<float>(*model_, teacher_, batch, objective_, key, gradients);
+      teacher_ != nullptr && data_->answers
+          ? bert::accumulate_gradients<float>(*model_, data_->answers->gather(batches_.at(b)),
+                                              batch, objective_, key, gradients)
+          : bert::accumulate_gradients<float>(*model_, teacher_, batch, objective_, key, gradients);
   routings_ = routings_of(*model_, batch.sentences);
   tokens_ += batch.tokens();
   end_ = Clock::now();

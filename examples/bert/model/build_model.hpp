@@ -12,8 +12,9 @@ namespace programs::bert {
 
 /// \brief The gate of a layer of a student.
 /// \param frequency  of the vocabulary's pieces
-[[nodiscard]] Mixture<float>::Gate gate_of_layer(const TrainOptions& options, Index layer, Index hidden,
-                                             std::span<const std::int64_t> frequency);
+[[nodiscard]] Mixture<float>::Gate gate_of_layer(const TrainOptions& options, Index layer,
+                                                 Index hidden,
+                                                 std::span<const std::int64_t> frequency);
 
 /// \brief The model that a training starts with: the pretrained one with a new classifier, or a
 /// student made of its teacher.

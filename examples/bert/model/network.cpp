@@ -97,6 +97,36 @@ void check_teacher(const char* where, const Bert<S>& model, const Bert<S>* teach
                              ours.labels);
 }
 
+/// Columns as (..., rows of the matrix), over its memory.
+template <class S>
+at::Tensor tensor_over(const comet::Matrix<S>& matrix, std::vector<std::int64_t> shape) {
+  shape.push_back(matrix.rows());
+  return at::from_blob(const_cast<S*>(matrix.data()), shape,
+                       at::TensorOptions(c10::CppTypeToScalarType<S>::value));
+}
+
+template <class S>
+TorchOutput taught(const char* where, const Bert<S>& model, const Answers<S>& teacher,
+                   const LabelledBatch& batch) {
+  const BertConfig& ours = model.config();
+  comet::detail::check_equal(where, "teacher.hidden.size()", Index(teacher.hidden.size()),
+                             "the student's hidden states", ours.layers + 1);
+  comet::detail::check_equal(where, "teacher.logits.rows()", teacher.logits.rows(),
+                             "the student's num_labels", ours.labels);
+  TorchOutput output;
+  for (const comet::Matrix<S>& hidden : teacher.hidden) {
+    comet::detail::check_equal(where, "teacher.hidden.rows()", hidden.rows(),
+                               "the student's hidden_size", ours.hidden);
+    comet::detail::check_equal(where, "teacher.hidden.cols()", hidden.cols(), "tokens of the batch",
+                               batch.size() * batch.length());
+    output.hidden.push_back(tensor_over(hidden, {batch.size(), batch.length()}));
+  }
+  comet::detail::check_equal(where, "teacher.logits.cols()", teacher.logits.cols(),
+                             "rows of the batch", batch.size());
+  output.logits = tensor_over(teacher.logits, {batch.size()});
+  return output;
+}
+
 template <class S>
 std::optional<TorchOutput> taught(const Bert<S>* teacher, const TorchBatch& batch) {
   if (teacher == nullptr) return std::nullopt;
@@ -117,6 +147,20 @@ void add(const std::vector<at::Tensor>& from, comet::GradientView<S> to) {
 std::vector<at::Tensor> gradients_of(const at::Tensor& loss, const std::vector<at::Tensor>& by) {
   return torch::autograd::grad({loss}, by, {}, /*retain_graph=*/false, /*create_graph=*/false,
                                /*allow_unused=*/true);
+}
+
+template <class S>
+LossTerms add_gradients(Bert<S>& model, const TorchOutput* goal, const TorchBatch& batch,
+                        const Objective& objective, comet::RandomKey key,
+                        comet::GradientView<S> gradients) {
+  TorchNet<S> net(model, true);
+  const TorchOutput output = net.run(batch, {.trains = true, .dropout = objective.dropout}, key);
+  const TorchTerms terms(output, goal, batch);
+  const at::Tensor total = terms.total(objective.lambda);
+  add(gradients_of(total, net.parameters()), gradients);
+  LossTerms result = terms.numbers();
+  result.total = total.item<double>();
+  return result;
 }
 
 }  // namespace
@@ -148,14 +192,18 @@ LossTerms accumulate_gradients(Bert<S>& model, const Bert<S>* teacher, const Lab
   gradients.validate(where, model);
   const TorchBatch tensors(batch);
   const std::optional<TorchOutput> goal = taught(teacher, tensors);
-  TorchNet<S> net(model, true);
-  const TorchOutput output = net.run(tensors, {.trains = true, .dropout = objective.dropout}, key);
-  const TorchTerms terms(output, goal ? &*goal : nullptr, tensors);
-  const at::Tensor total = terms.total(objective.lambda);
-  add(gradients_of(total, net.parameters()), gradients);
-  LossTerms result = terms.numbers();
-  result.total = total.item<double>();
-  return result;
+  return add_gradients(model, goal ? &*goal : nullptr, tensors, objective, key, gradients);
+}
+
+template <class S>
+LossTerms accumulate_gradients(Bert<S>& model, const Answers<S>& teacher,
+                               const LabelledBatch& batch, const Objective& objective,
+                               comet::RandomKey key, comet::GradientView<S> gradients) {
+  constexpr const char* where = "accumulate_gradients";
+  check_labelled(where, model, batch);
+  gradients.validate(where, model);
+  const TorchOutput goal = taught(where, model, teacher, batch);
+  return add_gradients(model, &goal, TorchBatch(batch), objective, key, gradients);
 }
 
 template <class S>
@@ -213,6 +261,12 @@ template LossTerms accumulate_gradients(Bert<float>&, const Bert<float>*, const 
                                         const Objective&, comet::RandomKey,
                                         comet::GradientView<float>);
 template LossTerms accumulate_gradients(Bert<double>&, const Bert<double>*, const LabelledBatch&,
+                                        const Objective&, comet::RandomKey,
+                                        comet::GradientView<double>);
+template LossTerms accumulate_gradients(Bert<float>&, const Answers<float>&, const LabelledBatch&,
+                                        const Objective&, comet::RandomKey,
+                                        comet::GradientView<float>);
+template LossTerms accumulate_gradients(Bert<double>&, const Answers<double>&, const LabelledBatch&,
                                         const Objective&, comet::RandomKey,
                                         comet::GradientView<double>);
 template Judged<float> judge(const Bert<float>&, const Bert<float>*, const LabelledBatch&);

@@ -40,6 +40,13 @@ template <class S>
 [[nodiscard]] Activations<S> activations(const Bert<S>& model, const LabelledBatch& batch,
                                          bool with_attention_probabilities = false);
 
+/// \brief What a teacher says of a batch: its part of Activations.
+template <class S>
+struct Answers {
+  std::vector<comet::Matrix<S>> hidden;
+  comet::Matrix<S> logits;
+};
+
 /// The parts of a loss, without their factors, each a mean.
 struct LossTerms {
   double task = 0;       ///< cross-entropy, or squared error where there is one label
@@ -63,6 +70,11 @@ template <class S>
 LossTerms accumulate_gradients(Bert<S>& model, const Bert<S>* teacher, const LabelledBatch& batch,
                                const Objective& objective, comet::RandomKey key,
                                comet::GradientView<S> gradients);
+/// The same with what a teacher has said of the batch. Hidden states of padding do not matter.
+template <class S>
+LossTerms accumulate_gradients(Bert<S>& model, const Answers<S>& teacher,
+                               const LabelledBatch& batch, const Objective& objective,
+                               comet::RandomKey key, comet::GradientView<S> gradients);
 
 /// What a model says of a batch, and how far it is from the labels and from a teacher.
 template <class S>

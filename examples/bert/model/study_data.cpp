@@ -132,6 +132,9 @@ StudyData load(const TrainOptions& options) {
   data.words = model.word;
   data.model = std::make_shared<const Bert<float>>(pieces->cut(model));
   data.pieces = std::move(pieces);
+  if (options.distils &&
+      TeacherAnswers::bytes(model.config(), data.train.sentences) <= TeacherAnswers::max_bytes)
+    data.answers = std::make_shared<TeacherAnswers>(data.model, data.train.sentences, data.padding);
   return data;
 }
 

@@ -11,6 +11,7 @@
 #include <bert/data/tokenizer.hpp>
 #include <bert/model/batch.hpp>
 #include <bert/model/bert.hpp>
+#include <bert/model/teacher_answers.hpp>
 #include <bert/model/train_options.hpp>
 #include <bert/model/used_pieces.hpp>
 #include <programs/base/json.hpp>
@@ -38,6 +39,8 @@ struct StudyData {
   std::shared_ptr<const Bert<float>> model = {};  ///< dense: the pretrained one, or the teacher
   std::shared_ptr<const UsedPieces> pieces = {};
   comet::Matrix<float> words = {};  ///< the table of all pieces
+  /// Of the teacher, about the training rows. Null without one, and if they take too much memory.
+  std::shared_ptr<TeacherAnswers> answers = {};
 
   /// A trained model with the whole vocabulary.
   [[nodiscard]] Bert<float> whole(const Bert<float>& trained) const {
