@@ -14,6 +14,7 @@
 
 #include <bert/model/moefy.hpp>
 #include <bert/model/network.hpp>
+#include <programs/base/interrupt.hpp>
 #include <programs/base/places.hpp>
 #include <programs/training/gates_of_rows.hpp>
 
@@ -39,6 +40,7 @@ comet::Matrix<float> importance_of(const TrainOptions& o, const StudyData& data)
   comet::Matrix<float> sums =
       comet::Matrix<float>::Zero(data.model->config().intermediate, data.model->config().layers);
   for (const auto& which : sorted_batches(rows.sentences, Index(o.batch_size))) {
+    if (is_interrupted()) throw Interrupted("the training had not begun");
     const LabelledBatch batch = rows.gather(which, data.padding);
     sums += importance<float>(*data.model, {&batch, 1});
   }
