@@ -55,7 +55,7 @@ Mixture<float>::Gate gate_of_layer(const TrainOptions& o, Index layer, Index hid
   // A single selected logit has the softmax 1, and no gradient.
   if (o.gate == comet::TopKGate<float>::name) options.softmax = comet::TopKSoftmax::all;
   auto gate = make_gate(o, options, frequency, key_of(o, places::gates).fold(layer));
-  if (o.route_by == by_sentence)
+  if (o.route_by == by_sentence && may_route_sentences(o.gate))
     gate = comet::AnyGate<float>(Mixture<float>::OfSentences(std::move(gate)));
   return Mixture<float>::Gate(std::move(gate));
 }
