@@ -14,6 +14,7 @@
 
 #include <bert/model/moefy.hpp>
 #include <bert/model/network.hpp>
+#include <programs/base/interrupt.hpp>
 #include <programs/base/places.hpp>
 #include <programs/training/gates_of_rows.hpp>
 
@@ -39,6 +40,7 @@ comet::Matrix<float> importance_of(const TrainOptions& o, const StudyData& data)
   comet::Matrix<float> sums =
       comet::Matrix<float>::Zero(data.model->config().intermediate, data.model->config().layers);
   for (const auto& which : sorted_batches(rows.sentences, Index(o.batch_size))) {
+    if (is_interrupted()) throw Interrupted("the training had not begun");
     const LabelledBatch batch = rows.gather(which, data.padding);
     sums += importance<float>(*data.model, {&batch, 1});
   }
@@ -53,7 +55,7 @@ Mixture<float>::Gate gate_of_layer(const TrainOptions& o, Index layer, Index hid
   // A single selected logit has the softmax 1, and no gradient.
   if (o.gate == comet::TopKGate<float>::name) options.softmax = comet::TopKSoftmax::all;
   auto gate = make_gate(o, options, frequency, key_of(o, places::gates).fold(layer));
-  if (o.route_by == by_sentence)
+  if (o.route_by == by_sentence && may_route_sentences(o.gate))
     gate = comet::AnyGate<float>(Mixture<float>::OfSentences(std::move(gate)));
   return Mixture<float>::Gate(std::move(gate));
 }

@@ -6,7 +6,6 @@
 #include <filesystem>
 #include <numeric>
 #include <stdexcept>
-#include <string_view>
 #include <utility>
 
 #include <comet/core/random.hpp>
@@ -56,17 +55,8 @@ Bert<float> read_pretrained(const TrainOptions& options, Index labels) {
   return model;
 }
 
-/// The file, which may be another one for each seed.
-std::string teacher_file(const TrainOptions& options) {
-  constexpr std::string_view mark = "{seed}";
-  std::string file = options.teacher;
-  for (std::size_t at; (at = file.find(mark)) != std::string::npos;)
-    file.replace(at, mark.size(), std::to_string(options.seed));
-  return file;
-}
-
 Bert<float> read_teacher(const TrainOptions& options) {
-  const std::string name = teacher_file(options);
+  const std::string name = teacher_of(options);
   const ModelFile file(name);
   if (file.options().distils) throw FileError(name, "is a student, expected a teacher");
   if (file.options().task != options.task)

@@ -12,6 +12,7 @@
 
 #include <bert/data/tasks.hpp>
 #include <programs/base/file_error.hpp>
+#include <programs/base/files.hpp>
 
 namespace programs::bert {
 namespace {
@@ -180,6 +181,14 @@ std::optional<Json> row_by_name(const std::string& row) {
   return Json{{"gate", gate}, {"route_by", by_sentence}};
 }
 
+std::string teacher_of(const TrainOptions& options) {
+  constexpr std::string_view mark = "{seed}";
+  std::string file = options.teacher;
+  for (std::size_t at; (at = file.find(mark)) != std::string::npos;)
+    file.replace(at, mark.size(), std::to_string(options.seed));
+  return file;
+}
+
 Index dense_units(const TrainOptions& o, Index all) {
   if (o.gate == dense_half) return o.shared + o.num_experts * o.own;
   if (o.gate == dense_wide) return o.units;
@@ -221,6 +230,9 @@ void check(const TrainOptions& options) {
   table_of(copy).check();
   if (options.distils && options.teacher.empty())
     throw std::invalid_argument("--teacher is missing: the model.safetensors that finetune left");
+  const std::string teacher = teacher_of(options);
+  refuse_input("--record", options.record, {teacher});
+  if (!options.out.empty()) refuse_input("--out", options.out + "/model.safetensors", {teacher});
   if (is_dense(options.gate) && options.local_search != no_search)
     throw std::invalid_argument("--local-search is " + options.local_search +
                                 ", and a dense model has no experts to put in order");

@@ -69,6 +69,8 @@ inline constexpr const char* dense_wide = "dense_wide";  ///< any number of them
 /// \brief The options of a row of a table that its name says: units, "dense_768", or what a gate is
 /// asked about, "top_k_sentence". Nothing for other names.
 [[nodiscard]] std::optional<Json> row_by_name(const std::string& row);
+/// The file of the teacher, which may be another one for each seed.
+[[nodiscard]] std::string teacher_of(const TrainOptions& options);
 /// Units of a dense student. \param all  of the teacher
 [[nodiscard]] Index dense_units(const TrainOptions& options, Index all);
 /// \throws std::invalid_argument if the units that a student is to have are none, or more than the

@@ -3,116 +3,19 @@
 #include <cmath>
 #include <csignal>
 #include <cstddef>
-#include <cstdint>
 #include <filesystem>
 #include <fstream>
-#include <sstream>
 #include <string>
 #include <thread>
+#include <utility>
 #include <vector>
 
 #include <nlohmann/json.hpp>
 
-#include <comet/core/random.hpp>
-#include <comet/io/safetensors.hpp>
-
-#include <bert/model/bert.hpp>
-#include <examples/bert/run_program.hpp>
-#include <examples/bert/small_vocabulary.hpp>
+#include <examples/bert/small_study.hpp>
 #include <support/catch.hpp>
 
-namespace {
-
 using namespace programs::bert::test;
-using programs::bert::Bert;
-using programs::bert::BertConfig;
-using programs::test::content_of;
-using Json = nlohmann::json;
-// A child of a process that has used LibTorch's threads or gone back a graph cannot: what trains is
-// a child, and what does not has one thread.
-using Child = programs::test::Child<Program>;
-
-/// A model of a few thousand numbers, a task of a hundred rows, and trainings on them.
-class SmallStudy : public programs::test::Trainings {
- public:
-  SmallStudy() {
-    std::filesystem::create_directories(out("model"));
-    std::filesystem::create_directories(out("glue") / "CoLA");
-    const programs::bert::Vocabulary vocabulary = small_vocabulary();
-    std::ofstream pieces(out("model") / "vocab.txt");
-    for (programs::bert::TokenId id = 0; id < vocabulary.size(); ++id)
-      pieces << vocabulary[id] << '\n';
-    const BertConfig config{.vocab = vocabulary.size(),
-                            .hidden = 12,
-                            .layers = 2,
-                            .heads = 3,
-                            .intermediate = 16,
-                            .positions = 24};
-    std::ofstream(out("model") / "config.json") << programs::bert::to_json(config).dump();
-    Bert<float> model(config);
-    programs::bert::draw_weights(model, comet::RandomKey(7));
-    comet::save_parameters(out("model") / "model.safetensors", model);
-    write_rows("train.tsv", 90, 1);
-    write_rows("dev.tsv", 30, 2);
-  }
-
-  [[nodiscard]] Arguments small(const std::string& command, const std::string& name,
-                                const Arguments& more) const {
-    Arguments all = {command,
-                     "--out=" + out(name).string(),
-                     "--data=" + out("glue").string(),
-                     "--pretrained=" + out("model").string(),
-                     "--max-length=20",
-                     "--batch-size=8",
-                     "--epochs=2",
-                     "--threads=1",
-                     "--quiet"};
-    if (command != "finetune")
-      all.insert(all.end(), {"--teacher=" + model("teacher"), "--experts=4", "--shared=4",
-                             "--own=2", "--importance-share=.5"});
-    all.insert(all.end(), more.begin(), more.end());
-    return programs::test::last_of_each(all);
-  }
-  /// \return its exit status
-  int train(const std::string& command, const std::string& name, const Arguments& more = {}) const {
-    return Child(small(command, name, more), out("err")).wait();
-  }
-
-  /// All that a training leaves, but for times.
-  [[nodiscard]] std::string remains(const std::string& name) const {
-    const auto timeless = [](Json json) {
-      for (const char* time : {"seconds", "seconds_per_epoch", "test_seconds", "threads"})
-        json.erase(time);
-      for (const char* part : {"test", "validation"})
-        if (json.contains(part)) {
-          json[part].erase("tokens_per_second");
-          json[part].erase("trained_tokens_per_second");
-        }
-      return json.dump() + '\n';
-    };
-    std::string all = timeless(result(name));
-    std::istringstream epochs(content_of(out(name) / "metrics.jsonl"));
-    for (std::string line; std::getline(epochs, line);) all += timeless(Json::parse(line));
-    return all + content_of(out(name) / "steps.jsonl") +
-           content_of(out(name) / "model.safetensors");
-  }
-
- private:
-  void write_rows(const char* name, int rows, std::uint64_t seed) const {
-    const std::vector<std::string> words = {"the", "a", "we", "of", "and", "in", "to", "not"};
-    const comet::RandomKey key(seed);
-    std::ofstream file(out("glue") / "CoLA" / name);
-    for (int row = 0; row < rows; ++row) {
-      const auto place = key.fold(row);
-      file << "x\t" << place.index(0, 2) << "\t\t";
-      for (std::uint64_t word = 0; word < 2 + place.index(1, 12); ++word)
-        file << words[std::size_t(place.fold(0).index(word, words.size()))] << ' ';
-      file << '\n';
-    }
-  }
-};
-
-}  // namespace
 
 TEST_CASE("bert: a teacher and its students, whole and resumed to the same bits", "[bert]") {
   const SmallStudy study;
@@ -292,49 +195,36 @@ TEST_CASE("bert compare: a teacher for each seed", "[bert]") {
       study.model("teacher3") + ": cannot be read");
 }
 
-TEST_CASE("bert: bad input ends with 2 and one line", "[bert][error]") {
+TEST_CASE("bert tune: trials, and reports of them, of a comparison and of a training", "[bert]") {
   const SmallStudy study;
   REQUIRE(study.train("finetune", "teacher") == 0);
-  const auto refused = [&](const std::string& command, const Arguments& more,
-                           const std::string& why) {
-    CAPTURE(command, more, why);
-    check_refused(study.small(command, "refused", more), why);
-    CHECK_FALSE(std::filesystem::exists(study.out("refused") / "result.json"));
-  };
-  refused("finetune", {"--max-length=25"}, "--max-length is 25, expected at most the 24 positions");
-  refused("finetune", {"--task=CoLO"}, "CoLA");
-  refused("finetune", {"--task=RTE"}, "train.tsv: cannot be opened");
-  refused("distil", {"--own=5"}, "--shared + --experts * --own is 24, expected at most the 16");
-  refused("distil", {"--teacher=" + study.out("model/model.safetensors").string()},
-          "is no model of this program");
-  refused("distil", {"--teacher=" + study.out("none").string()}, "cannot be read");
-  refused("distil", {"--k=5"}, "--k is 5, expected from 1 to --experts = 4");
-  refused("distil", {"--gate=dense_wide"}, "--units is 0, expected the units of dense_wide");
-  refused("distil", {"--gate=dense_wide", "--units=17"},
-          "--units is 17, expected from 1 to 16, those of the teacher");
-  refused("compare", {"--gates=dense_17"}, "--units is 17, expected from 1 to 16");
-  for (const std::string row : {"dense_0", "dense_07", "dense_7x", "dense_", "dense_12345678"})
-    refused("compare", {"--gates=" + row}, "\"" + row + "\" is none of");
-
-  const auto with = [&](const std::filesystem::path& file, const std::string& text, auto check) {
-    const std::string before = content_of(file);
-    std::ofstream(file) << text;
-    check();
-    std::ofstream(file) << before;
-  };
-  const auto train = study.out("glue") / "CoLA" / "train.tsv";
-  with(train, "x\t1\t\tthe\nx\t2\t\ta\n", [&] { refused("finetune", {}, "train.tsv"); });
-  with(train, "x\t1\t\tthe\nx\t1\n", [&] { refused("finetune", {}, "train.tsv"); });
-  const auto vocabulary = study.out("model") / "vocab.txt";
-  with(vocabulary, content_of(vocabulary) + "onemore\n",
-       [&] { refused("finetune", {}, "vocab.txt"); });
-  const auto config = study.out("model") / "config.json";
-  std::string wider = content_of(config);
-  wider.replace(wider.find("\"intermediate_size\":16"), 22, "\"intermediate_size\":17");
-  with(config, wider,
-       [&] { refused("finetune", {}, "encoder.layer.1.intermediate.dense.weight"); });
-  std::string deeper = content_of(config);
-  deeper.replace(deeper.find("\"num_hidden_layers\":2"), 21, "\"num_hidden_layers\":3");
-  with(config, deeper,
-       [&] { refused("finetune", {}, "lacks encoder.layer.2.attention.self.query.weight"); });
+  std::ofstream(study.out("space.json"))
+      << R"({"gate": "comet", "gamma": {"categorical": [0.1, 1]}, "units": 7,
+             "learning_rate": {"log_uniform": [1e-4, 1e-3]}, "route_by": "sentence"})";
+  Arguments tune = study.small("tune", "unused",
+                               {"--space=" + study.out("space.json").string(), "--trials=2",
+                                "--parallel=2", "--results=" + study.out("results").string()});
+  std::erase_if(tune, [](const std::string& argument) { return argument.starts_with("--out="); });
+  REQUIRE(Child(tune, study.out("err")).wait() == 0);
+  const auto folder = study.out("results") / "tune";
+  CHECK(lines_in(content_of(folder / "trials.jsonl")) == 2);
+  // Another trial, beside those that are there.
+  tune = programs::test::last_of_each([&] {
+    tune.insert(tune.end(), {"--trials=3", "--resume"});
+    return tune;
+  }());
+  REQUIRE(Child(tune, study.out("err")).wait() == 0);
+  CHECK(lines_in(content_of(folder / "trials.jsonl")) == 3);
+  REQUIRE(study.train("compare", "table", {"--gates=teacher,top_k", "--twins"}) == 0);
+  REQUIRE(study.train("distil", "student", {"--gate=comet", "--local-search=relaxed"}) == 0);
+  for (const auto& [reported, said] :
+       {std::pair(folder, "Search tune"), std::pair(study.out("table"), "top_k_twin"),
+        std::pair(study.out("teacher"), "Training teacher"),
+        std::pair(study.out("student"), "layer &quot;2&quot;")}) {
+    CAPTURE(reported);
+    const Outcome outcome = run_program({"report", reported.string()});
+    INFO(outcome.err);
+    REQUIRE(outcome.code == 0);
+    CHECK_THAT(content_of(reported / "report" / "report.html"), Catch::Contains(said));
+  }
 }

@@ -1,0 +1,144 @@
+// SPDX-License-Identifier: MIT
+#include <sys/stat.h>
+
+#include <cstring>
+#include <filesystem>
+#include <fstream>
+#include <limits>
+#include <string>
+
+#include <nlohmann/json.hpp>
+
+#include <examples/bert/small_study.hpp>
+#include <support/catch.hpp>
+
+using namespace programs::bert::test;
+
+TEST_CASE("bert: bad input ends with 2 and one line", "[bert][error]") {
+  const SmallStudy study;
+  REQUIRE(study.train("finetune", "teacher") == 0);
+  const auto refused = [&](const std::string& command, const Arguments& more,
+                           const std::string& why) {
+    CAPTURE(command, more, why);
+    check_refused(study.small(command, "refused", more), why);
+    CHECK_FALSE(std::filesystem::exists(study.out("refused") / "result.json"));
+  };
+  refused("finetune", {"--max-length=25"}, "--max-length is 25, expected at most the 24 positions");
+  refused("finetune", {"--task=CoLO"}, "CoLA");
+  refused("finetune", {"--task=RTE"}, "train.tsv: cannot be opened");
+  refused("distil", {"--own=5"}, "--shared + --experts * --own is 24, expected at most the 16");
+  refused("distil", {"--teacher=" + study.out("model/model.safetensors").string()},
+          "is no model of this program");
+  refused("distil", {"--teacher=" + study.out("none").string()}, "cannot be read");
+  refused("distil", {"--k=5"}, "--k is 5, expected from 1 to --experts = 4");
+  refused("distil", {"--gate=dense", "--local-search=relaxed"},
+          "--local-search is relaxed, and a dense model has no experts to put in order");
+  refused("distil", {"--gate=dense_one", "--record=" + study.out("record").string()},
+          ", and a dense model has no gates to tell of");
+  refused("finetune", {"--record=" + study.out("record").string()},
+          ", and a dense model has no gates to tell of");
+  refused("compare", {"--local-searches=swap"}, "\"swap\" is none of none,relaxed");
+  refused("distil", {"--gate=dense_wide"}, "--units is 0, expected the units of dense_wide");
+  refused("distil", {"--gate=dense_wide", "--units=17"},
+          "--units is 17, expected from 1 to 16, those of the teacher");
+  refused("compare", {"--gates=dense_17"}, "--units is 17, expected from 1 to 16");
+  for (const std::string row : {"dense_0", "dense_07", "dense_7x", "dense_", "dense_12345678"})
+    refused("compare", {"--gates=" + row}, "\"" + row + "\" is none of");
+
+  const auto with = [&](const std::filesystem::path& file, const std::string& text, auto check) {
+    const std::string before = content_of(file);
+    std::ofstream(file) << text;
+    check();
+    std::ofstream(file) << before;
+  };
+  const auto train = study.out("glue") / "CoLA" / "train.tsv";
+  with(train, "x\t1\t\tthe\nx\t2\t\ta\n", [&] { refused("finetune", {}, "train.tsv"); });
+  with(train, "x\t1\t\tthe\nx\t1\n", [&] { refused("finetune", {}, "train.tsv"); });
+  const auto vocabulary = study.out("model") / "vocab.txt";
+  with(vocabulary, content_of(vocabulary) + "onemore\n",
+       [&] { refused("finetune", {}, "vocab.txt"); });
+  const auto config = study.out("model") / "config.json";
+  std::string wider = content_of(config);
+  wider.replace(wider.find("\"intermediate_size\":16"), 22, "\"intermediate_size\":17");
+  with(config, wider,
+       [&] { refused("finetune", {}, "encoder.layer.1.intermediate.dense.weight"); });
+  std::string deeper = content_of(config);
+  deeper.replace(deeper.find("\"num_hidden_layers\":2"), 21, "\"num_hidden_layers\":3");
+  with(config, deeper,
+       [&] { refused("finetune", {}, "lacks encoder.layer.2.attention.self.query.weight"); });
+  std::string endless = content_of(config);
+  endless.replace(endless.find("\"num_hidden_layers\":2"), 21, "\"num_hidden_layers\":16777216");
+  with(config, endless, [&] {
+    refused("finetune", {}, "lacks encoder.layer.16777215.attention.self.query.weight");
+  });
+  std::string uneven = content_of(config);
+  uneven.replace(uneven.find("\"num_attention_heads\":3"), 23, "\"num_attention_heads\":5");
+  with(config, uneven,
+       [&] { refused("finetune", {}, "config.json: hidden_size is 12, expected a multiple of"); });
+}
+
+TEST_CASE("bert: weights that are not finite", "[bert][error]") {
+  const SmallStudy study;
+  const auto file = study.out("model") / "model.safetensors";
+  const std::string before = content_of(file);
+  for (const float value :
+       {std::numeric_limits<float>::quiet_NaN(), -std::numeric_limits<float>::infinity()}) {
+    std::string bytes = before;
+    std::memcpy(bytes.data() + bytes.size() - sizeof value, &value, sizeof value);
+    std::ofstream(file, std::ios::binary) << bytes;
+    check_refused(study.small("finetune", "refused", {}),
+                  "\" holds nan or an infinity, expected finite weights");
+    CHECK_FALSE(std::filesystem::exists(study.out("refused")));
+  }
+}
+
+TEST_CASE("bert: pipes in the place of files", "[bert][error]") {
+  const SmallStudy study;
+  REQUIRE(study.train("finetune", "teacher") == 0);
+  const auto refused = [&](const std::filesystem::path& file, const std::string& command,
+                           const Arguments& more, const std::string& why) {
+    const auto away = file.string() + ".away";
+    if (std::filesystem::exists(file)) std::filesystem::rename(file, away);
+    REQUIRE(::mkfifo(file.c_str(), 0600) == 0);
+    check_refused(study.small(command, "refused", more), file.string() + ": " + why);
+    std::filesystem::remove(file);
+    if (std::filesystem::exists(away)) std::filesystem::rename(away, file);
+  };
+  const std::string other = "is not a regular file";
+  refused(study.out("glue") / "CoLA" / "dev.tsv", "finetune", {}, other);
+  refused(study.out("model") / "vocab.txt", "finetune", {}, other);
+  refused(study.out("model") / "config.json", "finetune", {}, other);
+  refused(study.out("model") / "model.safetensors", "finetune", {}, "cannot be read");
+  refused(study.model("teacher"), "distil", {}, "cannot be read");
+}
+
+TEST_CASE("bert: damaged models", "[bert][error]") {
+  const SmallStudy study;
+  REQUIRE(study.train("finetune", "teacher") == 0);
+  REQUIRE(study.train("distil", "student", {"--gate=top_k"}) == 0);
+  const auto broken = study.out("broken.safetensors");
+  const Arguments evaluate = {"evaluate", "--model=" + broken.string(),
+                              "--data=" + study.out("glue").string(),
+                              "--pretrained=" + study.out("model").string()};
+  const auto refused = [&](const std::string& was, const std::string& is, const std::string& why) {
+    CAPTURE(was, is);
+    const auto quoted = [](std::string text) {  // JSON within JSON
+      for (std::size_t at = 0; (at = text.find('"', at)) != std::string::npos; at += 2)
+        text.insert(at, 1, '\\');
+      return text;
+    };
+    programs::test::write_changed_model(study.model("student"), broken, quoted(was), quoted(is));
+    check_refused(evaluate, broken.string() + ": " + why);
+  };
+  const std::string damaged = "its description of the model is damaged: ";
+  refused(R"("intermediate_size":16)", R"("intermediate_size":11)",
+          damaged + "--shared + --experts * --own is 12, expected at most the 11 units");
+  refused(R"("max_length":20)", R"("max_length":25)",
+          damaged + "max_length is 25, expected at most the 24 positions");
+  refused(
+      R"("permutations":[[[0,1,2,3]],[[0,1,2,3]]])", R"("permutations":[[[0,1,2,3]]])",
+      "does not fit the model: comet::set_order: order.size() is 1, expected number of gates = 2");
+  refused(R"("experts":4)", R"("experts":5)",
+          "tensor \"encoder.layer.1.moe.experts.4.hidden.weight\"");
+  programs::test::check_cut_model_refused<Program>(study.model("student"), broken, evaluate);
+}
