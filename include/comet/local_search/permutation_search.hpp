@@ -55,6 +55,11 @@ struct PermutationSearchOptions {
 /// While P is soft every row of weights is dense: at most k experts per sample holds after the snap
 /// only. U starts uniform in +-0.05.
 ///
+/// On ranks that share a batch each of them has a search, made with the same options and key. The
+/// gradient of U is then one of the samples here and of a share of the penalty: summed over ranks
+/// with those of the gates, by reduce_gradients(), it is whole, and all ranks have the same P and
+/// end in the same permutation.
+///
 /// \par Cost     per step and permutation 2 L n^2 multiply-adds forward and twice that backward,
 ///               and one assignment, O(n^3); memory as Sinkhorn
 /// \tparam S     float or double, the scalar of the model; the search itself runs in double
@@ -127,7 +132,8 @@ class PermutationSearch {
   }
 
   /// \brief Adds to the gradient of U what the gates' backward() found, and the penalty's; nothing
-  /// once the search has finished.
+  /// once the search has finished. Where ranks share the batch, of the penalty only as much as has
+  /// to be summed over them.
   /// \param passes     of the gates, in their order
   /// \param gradients  those of the search's own tensors, one per U
   /// \throws std::invalid_argument if prepare() was not called for this step
@@ -140,6 +146,7 @@ class PermutationSearch {
     detail::check_equal(where, "passes.size()", Index(std::size(passes)), "gates.size()",
                         num_gates_);
     gradients.validate(where, *this);
+    const double entropy = entropy_here(*std::begin(passes));
     for (std::size_t i = 0; i < learned_.size(); ++i) {
       gradient_.setZero(num_experts_, num_experts_);
       Index g = 0;
@@ -150,8 +157,7 @@ class PermutationSearch {
         ++g;
         ++pass;
       }
-      if (options_.entropy > 0)
-        add_permutation_entropy_gradient(soft_[i], options_.entropy, gradient_);
+      if (entropy > 0) add_permutation_entropy_gradient(soft_[i], entropy, gradient_);
       input_.setZero(num_experts_, num_experts_);
       sinkhorn_[i].backward(gradient_, input_);
       gradients[Index(i)] += input_.template cast<S>();
@@ -177,7 +183,8 @@ class PermutationSearch {
     }
   }
 
-  /// \brief zeta (H(P) + H(R)), summed over the permutations: part of the loss while soft.
+  /// \brief zeta (H(P) + H(R)), summed over the permutations: part of the loss while soft, and the
+  /// whole of it on every rank.
   [[nodiscard]] double regularization() const {
     if (options_.entropy == 0 || finished()) return 0;
     double sum = 0;
@@ -263,6 +270,13 @@ class PermutationSearch {
     auto place = numbers_.begin();
     for (const Permutation& p : hard_)
       place = std::copy(p.as_span().begin(), p.as_span().end(), place);
+  }
+
+  /// The part of zeta that falls to this rank: every rank has P, and the penalty counts once.
+  template <class P>
+  [[nodiscard]] double entropy_here(const P& pass) const {
+    if (options_.entropy == 0 || !pass.rank_sum) return options_.entropy;
+    return options_.entropy / pass.rank_sum(1.0);
   }
 
   std::size_t first_of(Index gate) const {

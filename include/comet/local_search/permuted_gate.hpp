@@ -129,7 +129,7 @@ class PermutedGate {
     relabel(routing, ws, [&](ExpertId slot) { return labels_.expert_of(slot); });
   }
 
-  /// \brief Routes by the soft permutation, refused on several ranks, or else by the permutation.
+  /// \brief Routes by the soft permutation, or else by the permutation.
   void forward(const Samples<S>& samples, Routing<S>& routing, RandomKey key,
                Pass<PermutedGate>& pass) const;
 
@@ -305,7 +305,6 @@ void PermutedGate<G>::forward(const Samples<S>& samples, Routing<S>& routing, Ra
                 "needs forward(samples, routing, key, pass) const, backward(samples, routing, "
                 "dweights, dx, pass) const and regularization(pass) const");
   Workspace& ws = start(pass);
-  if (pass.rank_sum) refuse_soft("PermutedGate::forward on several ranks");
   if (!labels_.is_shared()) {
     if constexpr (SelectorGate<G>) gate_.forward_slots(samples, ws.slots_, key, ws.inner_);
   } else if constexpr (TrainableGate<G>) {
