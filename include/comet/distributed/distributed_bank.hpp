@@ -71,6 +71,7 @@ class DistributedBank {
  public:
   using Scalar = typename E::Scalar;  ///< float or double.
   using S = Scalar;                   ///< Short for Scalar.
+  using Expert = E;                   ///< A TrainableExpert.
   class Workspace;
 
   /// \param world    must stay
@@ -161,6 +162,27 @@ class DistributedBank {
     ws.dcolumns_.fit(input_dim(), own);
     if (bank_) bank_->backward(own, ws.columns_, ws.outputs_, ws.doutputs_, ws.dcolumns_, ws.bank_);
     ws.transport_.send_back(*world_, ws.dcolumns_, dcolumns, input_dim(), plan, wishes);
+  }
+
+  /// \brief outputs = what every expert, wherever it lives, makes of every sample here, without
+  /// dropout: for a search over the experts' order. \see MixtureObjective
+  /// \param x        d x B    \param outputs  m x (n B), resized: expert by expert
+  /// \throws std::invalid_argument if x does not fit
+  /// \throws CommunicationError if another rank does not take part
+  /// \par Cost  every column travels to all experts
+  void evaluate_all(const ConstMatrixView<S>& x, Matrix<S>& outputs) const {
+    detail::check_equal("DistributedBank::evaluate_all", "x.rows()", x.rows(), "input_dim()",
+                        input_dim());
+    std::vector<SampleId> samples;
+    for (Index e = 0; e < size(); ++e)
+      for (Index b = 0; b < x.cols(); ++b) samples.push_back(SampleId(b));
+    DispatchPlan plan;
+    plan.build(std::vector<Index>(std::size_t(size()), x.cols()), samples, x.cols(), 1);
+    Columns<S> columns, results;
+    gather_for_travel(x, plan, columns);
+    Pass<DistributedBank> pass;
+    predict(plan, columns, results, place_in_batch(*world_, x.cols()), pass);
+    outputs = results.matrix();
   }
 
   /// Calls f(name, expert) for the experts that live here: `experts.5` is the same expert whoever

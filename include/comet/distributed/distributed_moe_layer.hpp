@@ -126,6 +126,8 @@ class DistributedMoeLayer {
   [[nodiscard]] std::span<const E> experts() const noexcept { return bank_.experts(); }
   /// The experts that live here.
   [[nodiscard]] std::span<E> experts() noexcept { return bank_.experts(); }
+  /// All experts, wherever they live.
+  [[nodiscard]] const DistributedBank<C, E>& bank() const noexcept { return bank_; }
   /// Number of tensors of the experts that live here: the first that visit() comes to.
   /// \see OwnsTensors
   [[nodiscard]] Index num_own_tensors() const { return bank_.num_own_tensors(); }

@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
+#include <concepts>
 #include <cstdint>
+#include <functional>
 #include <iterator>
 #include <span>
 #include <utility>
@@ -10,6 +12,7 @@
 #include <comet/core/check.hpp>
 #include <comet/core/concepts.hpp>
 #include <comet/core/pass.hpp>
+#include <comet/core/rank_sum.hpp>
 #include <comet/core/routing.hpp>
 #include <comet/core/samples.hpp>
 #include <comet/core/types.hpp>
@@ -17,12 +20,29 @@
 
 namespace comet {
 
+/// \brief Experts that are not all in one vector, but can be evaluated on all samples: those of
+/// several ranks.
+///
+/// `evaluate_all(x, outputs)`: x is d x B, outputs becomes m x (n B), expert by expert.
+/// \see DistributedBank
+template <class T>
+concept SpreadExperts = TrainableExpert<typename T::Expert> &&
+    requires(const T& experts, const Matrix<typename T::Scalar>& x,
+             Matrix<typename T::Scalar>& outputs) {
+  { experts.size() } -> std::convertible_to<Index>;
+  { experts.input_dim() } -> std::convertible_to<Index>;
+  experts.evaluate_all(x, outputs);
+};
+
 /// \brief The held-out loss of a mixture under candidate permutations, from cached outputs.
 ///
 /// start() evaluates every expert and every gate once on the held-out samples. A candidate that
 /// differs from the current permutation in a few slots then costs, besides the loss itself, only
 /// the change of the mixtures of the samples that give those slots a weight:
 /// y(:, b) += g(i, b) (f_candidate(i)(x_b) - f_current(i)(x_b)).
+///
+/// Ranks may have held-out samples each: the loss is then the sum over all of them, and a search
+/// accepts the same moves on every rank. All of them make the same calls.
 ///
 /// \par Cost  start(): n d m multiply-adds per sample; memory n m scalars per sample
 /// \tparam E     a TrainableExpert
@@ -35,35 +55,45 @@ class MixtureObjective {
   /// \param experts  those of the layer; kept by reference, and read at every start()
   /// \param samples  held-out samples, as the layer's gates want them; copied
   /// \param loss     of the mixtures; those of masked samples are 0
+  /// \param ranks    adds up the losses of all ranks, each of which has samples of its own and
+  ///                 gives a share of the whole loss
   /// \throws std::invalid_argument if a shape does not fit
-  MixtureObjective(const std::vector<E>& experts, const Samples<S>& samples, Loss loss)
-      : experts_(&experts),
-        x_(samples.features),
-        ids_(samples.ids.begin(), samples.ids.end()),
-        mask_(samples.mask.begin(), samples.mask.end()),
-        loss_(std::move(loss)) {
-    constexpr const char* where = "MixtureObjective";
-    detail::check_at_least(where, "experts.size()", Index(experts.size()), 1);
-    samples.validate(where, experts.front().input_dim());
-    for (Index b = 0; b < samples.size(); ++b)
-      if (!samples.is_live(b)) x_.col(b).setZero();  // experts see finite numbers only
+  MixtureObjective(const std::vector<E>& experts, const Samples<S>& samples, Loss loss,
+                   RankSum ranks = {})
+      : MixtureObjective(samples, std::move(loss), ranks) {
+    detail::check_at_least(name, "experts.size()", Index(experts.size()), 1);
+    samples.validate(name, experts.front().input_dim());
+    num_experts_ = Index(experts.size());
+    evaluate_ = [&experts](const Matrix<S>& x, Matrix<S>& outputs) {
+      evaluate(experts, x, outputs);
+    };
+  }
+  /// \brief The same of experts that live on several ranks: all of them start(), together.
+  template <SpreadExperts Spread>
+  MixtureObjective(const Spread& experts, const Samples<S>& samples, Loss loss, RankSum ranks)
+      : MixtureObjective(samples, std::move(loss), ranks) {
+    samples.validate(name, experts.input_dim());
+    num_experts_ = experts.size();
+    evaluate_ = [&experts](const Matrix<S>& x, Matrix<S>& outputs) {
+      experts.evaluate_all(x, outputs);
+    };
   }
   /// Experts that are gone at the first start().
-  MixtureObjective(const std::vector<E>&&, const Samples<S>&, Loss) = delete;
+  MixtureObjective(const std::vector<E>&&, const Samples<S>&, Loss, RankSum = {}) = delete;
 
   /// \brief Takes stock of the experts and of what the gates say about the held-out samples.
   template <class Gates>
   void start(const Gates& gates) {
     constexpr const char* where = "MixtureObjective::start";
     detail::check_equal(where, "gate.num_experts()", std::begin(gates)->num_experts(),
-                        "experts.size()", Index(experts_->size()));
-    evaluate_experts();
+                        "experts.size()", num_experts_);
+    evaluate_(x_, outputs_);
     weights_.clear();
     for (const auto& gate : gates) {
       Routing<S> routing;
       Pass pass(gate.gate());
       gate.gate().route(Samples<S>(x_, ids_, mask_), routing, pass);
-      weights_.push_back(routing.dense(Index(experts_->size())));
+      weights_.push_back(routing.dense(num_experts_));
     }
   }
 
@@ -77,7 +107,7 @@ class MixtureObjective {
         add(mixtures_, Index(t), slot, current_[std::size_t(slot)], S(1));
   }
 
-  /// \brief The loss under a candidate permutation.
+  /// \brief The loss under a candidate permutation, the same on every rank.
   [[nodiscard]] double loss(std::span<const ExpertId> candidate) {
     candidate_mixtures_ = mixtures_;
     for (std::size_t t = 0; t < weights_.size(); ++t)
@@ -88,23 +118,35 @@ class MixtureObjective {
         add(candidate_mixtures_, Index(t), slot, from, S(-1));
         add(candidate_mixtures_, Index(t), slot, to, S(1));
       }
-    return double(loss_(std::as_const(candidate_mixtures_)));
+    return ranks_(double(loss_(std::as_const(candidate_mixtures_))));
   }
 
  private:
-  void evaluate_experts() {
-    const Index num_samples = x_.cols();
-    const Index output_dim = experts_->front().output_dim();
-    outputs_.resize(output_dim, num_samples * Index(experts_->size()));
-    for (std::size_t e = 0; e < experts_->size(); ++e) {
-      const E& expert = (*experts_)[e];
+  static constexpr const char* name = "MixtureObjective";
+
+  MixtureObjective(const Samples<S>& samples, Loss loss, RankSum ranks)
+      : x_(samples.features),
+        ids_(samples.ids.begin(), samples.ids.end()),
+        mask_(samples.mask.begin(), samples.mask.end()),
+        loss_(std::move(loss)),
+        ranks_(ranks) {
+    for (Index b = 0; b < samples.size(); ++b)
+      if (!samples.is_live(b)) x_.col(b).setZero();  // experts see finite numbers only
+  }
+
+  static void evaluate(const std::vector<E>& experts, const Matrix<S>& x, Matrix<S>& outputs) {
+    const Index num_samples = x.cols();
+    const Index output_dim = experts.front().output_dim();
+    outputs.resize(output_dim, num_samples * Index(experts.size()));
+    for (std::size_t e = 0; e < experts.size(); ++e) {
+      const E& expert = experts[e];
       const Index multiple = detail::column_multiple(expert);
       const Index padded = (num_samples + multiple - 1) / multiple * multiple;
-      Matrix<S> input = Matrix<S>::Zero(x_.rows(), padded);
-      input.leftCols(num_samples) = x_;
+      Matrix<S> input = Matrix<S>::Zero(x.rows(), padded);
+      input.leftCols(num_samples) = x;
       Matrix<S> output(output_dim, padded), cache(expert.cache_dim(), padded);
       expert.predict(input, output, cache);
-      outputs_.middleCols(Index(e) * num_samples, num_samples) = output.leftCols(num_samples);
+      outputs.middleCols(Index(e) * num_samples, num_samples) = output.leftCols(num_samples);
     }
   }
 
@@ -118,16 +160,22 @@ class MixtureObjective {
             (sign * weight) * outputs_.col(expert * num_samples + b);
   }
 
-  const std::vector<E>* experts_;
+  std::function<void(const Matrix<S>& x, Matrix<S>& outputs)> evaluate_;  // all experts
+  Index num_experts_ = 0;
   Matrix<S> x_;                     // d x B
   std::vector<std::int32_t> ids_;   // B, or none
   std::vector<std::uint8_t> mask_;  // B, or none
   Loss loss_;
+  RankSum ranks_;
   Matrix<S> outputs_;               // m x (n B): expert by expert
   std::vector<Matrix<S>> weights_;  // per task, n x B: weights of slots
   std::vector<ExpertId> current_;
   Matrix<S> mixtures_;            // m x (T B), under current_
   Matrix<S> candidate_mixtures_;  // scratch
 };
+
+template <SpreadExperts Spread, class Loss>
+MixtureObjective(const Spread&, const Samples<typename Spread::Scalar>&, Loss, RankSum)
+    -> MixtureObjective<typename Spread::Expert, Loss>;
 
 }  // namespace comet
