@@ -15,7 +15,8 @@
 
 /// \file
 /// \brief What it costs one process to be ready for more: forward and backward of a layer whose
-/// columns go nowhere, and of one whose gate sums in blocks, in turns with a MoeLayer.
+/// columns go nowhere, and of one whose gate sums in blocks, with a penalty too, in turns with a
+/// MoeLayer.
 
 namespace {
 
@@ -58,21 +59,30 @@ void one_process(benchmark::State& state) {
   const comet::MoeLayer plain(gate, experts);
   const comet::DistributedMoeLayer distributed(world, gate, experts);
   const comet::MoeLayer blockwise(comet::BlockwiseGate<Gate>(gate, 8), experts);
+  const Gate balanced({.input_dim = d, .num_experts = n, .k = 2, .load_balance = 0.01},
+                      key.fold(0));
+  const comet::MoeLayer with_penalty(balanced, experts);
+  const comet::MoeLayer penalty_in_blocks(comet::BlockwiseGate<Gate>(balanced, 8), experts);
   comet::Matrix<S> x(d, batch), dy(m, batch);
   key.fold(2).fill_uniform(x, -1, 1);
   key.fold(3).fill_uniform(dy, -1, 1);
   Step a(plain, x, dy);
   Step b(distributed, x, dy);
   Step c(blockwise, x, dy);
+  Step e(with_penalty, x, dy);
+  Step f(penalty_in_blocks, x, dy);
   std::uint64_t step = 0;
   for (auto _ : state) {
     a.run(key.fold(++step));
     b.run(key.fold(step));
     c.run(key.fold(step));
+    e.run(key.fold(step));
+    f.run(key.fold(step));
   }
   state.counters["layer_us"] = a.median();
   state.counters["distributed_over_layer"] = b.median() / a.median();
   state.counters["blockwise_over_layer"] = c.median() / a.median();
+  state.counters["blockwise_over_layer_with_penalty"] = f.median() / e.median();
 }
 BENCHMARK(one_process)
     ->Name("distributed/one_process/n=16/k=2/d=256/m=256")

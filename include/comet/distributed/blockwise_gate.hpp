@@ -18,10 +18,56 @@
 #include <comet/core/routing.hpp>
 #include <comet/core/samples.hpp>
 #include <comet/core/types.hpp>
+#include <comet/distributed/collectives.hpp>
 #include <comet/distributed/tree_sum.hpp>
 #include <comet/gates/capabilities.hpp>
 
 namespace comet {
+
+namespace detail {
+
+/// The sums that a gate asks for in forward(), over the blocks of its batch: one after the other,
+/// since what it asks for next may hang on what it was told before.
+class BlockSums {
+ public:
+  /// Nothing is known of a new batch.
+  void start() { num_known_ = 0; }
+  /// For the forward() of the next block: tells what is known, and hears the block's numbers of the
+  /// first sum that is not.
+  [[nodiscard]] RankSum of_next_block() {
+    call_ = 0;
+    return {this, [](void* context, std::span<double> sums) {
+              static_cast<BlockSums*>(context)->take(sums);
+            }};
+  }
+  /// \brief To be called when all blocks have run. \return false if none of them has asked for a
+  /// sum that was not known; otherwise they have to run again
+  bool found_another(Index num_blocks, const RankSum& ranks) {
+    if (of_blocks_.empty()) return false;
+    const auto size = Index(of_blocks_.size()) / num_blocks;
+    sum_vectors(of_blocks_.data(), num_blocks, size, SumOrder::tree);
+    if (known_.size() <= num_known_) known_.resize(num_known_ + 1);
+    auto& sum = known_[num_known_++];
+    sum.assign(of_blocks_.begin(), of_blocks_.begin() + size);
+    of_blocks_.clear();
+    ranks(sum);
+    return true;
+  }
+
+ private:
+  void take(std::span<double> sums) {
+    const std::size_t call = call_++;
+    if (call < num_known_) std::ranges::copy(known_[call], sums.begin());
+    if (call == num_known_) of_blocks_.insert(of_blocks_.end(), sums.begin(), sums.end());
+  }
+
+  std::vector<std::vector<double>> known_;  // per call of rank_sum, over all blocks and ranks
+  std::size_t num_known_ = 0;
+  std::size_t call_ = 0;           // of the block that runs
+  std::vector<double> of_blocks_;  // of the call after those, one behind the other
+};
+
+}  // namespace detail
 
 /// \brief A gate that trains on its batch block by block and adds the blocks' gradients up in a
 /// tree: for the same bits on any number of ranks.
@@ -30,9 +76,12 @@ namespace comet {
 /// (`BlockwiseGate(gate, 8)`), on two ranks (`BlockwiseGate(gate, 4)` on each, B / 2 samples), on
 /// four and on eight, if ranks are added in SumOrder::tree. Rows are those of the gate.
 ///
-/// Penalties on a mean over the batch are no sums over blocks: a gate that has one is refused.
+/// Penalties are those of the whole batch, of all ranks: what they are made of is summed over
+/// blocks in the same tree. A gate asks for such a sum in the midst of its forward(), which each
+/// block then runs once more with what has been found.
 ///
-/// \par Cost     that of the gate, and two passes over its gradients a block
+/// \par Cost     that of the gate, and two passes over its gradients a block; with penalties one
+///               forward() more for each sum that they are made of: two or three
 /// \par Threads  as the gate
 /// \tparam G     a TrainableGate whose rows do not depend on their batch
 /// \see DistributedMoeLayer, reduce_gradients, TreeSum
@@ -51,7 +100,8 @@ class BlockwiseGate {
     std::vector<Pass<G>> passes_;       // per block
     std::vector<Routing<S>> routings_;  // likewise
     std::vector<std::int32_t> sizes_;   // of rows
-    Gradients<S> gradients_;            // of one block
+    detail::BlockSums penalties_;
+    Gradients<S> gradients_;  // of one block
     TreeSum<S> sum_;
     Index num_samples_ = -1;  // of the forward() that backward() may follow
   };
@@ -85,8 +135,7 @@ class BlockwiseGate {
     gate_.route(samples, routing, pass.workspace.passes_.front());
   }
   /// \brief As the gate does, block by block. \see TrainableGate
-  /// \throws std::invalid_argument if the number of samples is no multiple of num_blocks(), or the
-  ///         gate has a penalty
+  /// \throws std::invalid_argument if the number of samples is no multiple of num_blocks()
   void forward(const Samples<S>& samples, Routing<S>& routing, RandomKey key,
                Pass<BlockwiseGate>& pass) const {
     auto& ws = pass.workspace;
@@ -96,16 +145,19 @@ class BlockwiseGate {
                     "a multiple of num_blocks = " + std::to_string(num_blocks_));
     ws.passes_.resize(std::size_t(num_blocks_));
     ws.routings_.resize(std::size_t(num_blocks_));
+    ws.penalties_.start();
+    do {
+      for (std::size_t block = 0; block < ws.passes_.size(); ++block) {
+        Pass<G>& inner = ws.passes_[block];
+        inner.run_in(pass);
+        inner.rank_sum = ws.penalties_.of_next_block();
+        gate_.forward(piece(samples, Index(block)), ws.routings_[block], key, inner);
+      }
+    } while (ws.penalties_.found_another(num_blocks_, pass.rank_sum));
     ws.sizes_.clear();
-    for (std::size_t block = 0; block < ws.passes_.size(); ++block) {
-      Pass<G>& inner = ws.passes_[block];
-      inner.run_in(pass);
-      inner.rank_sum = RankSum(nullptr, refuse);
-      gate_.forward(piece(samples, Index(block)), ws.routings_[block], key, inner);
-      const Routing<S>& rows = ws.routings_[block];
+    for (const Routing<S>& rows : ws.routings_)
       for (Index b = 0; b < rows.num_samples(); ++b)
         ws.sizes_.push_back(std::int32_t(rows.experts(b).size()));
-    }
     routing.resize(ws.sizes_);
     std::ptrdiff_t entry = 0;
     for (const Routing<S>& rows : ws.routings_) {
@@ -142,9 +194,10 @@ class BlockwiseGate {
     }
     ws.sum_.add_to(pass.gradients(*this));
   }
-  /// 0: a gate with a penalty is refused.
-  [[nodiscard]] S regularization(const Pass<BlockwiseGate>& /*pass*/) const noexcept {
-    return S(0);
+  /// The gate's penalty on the batch of all ranks in the last forward().
+  [[nodiscard]] S regularization(const Pass<BlockwiseGate>& pass) const {
+    const auto& passes = pass.workspace.passes_;
+    return passes.empty() ? S(0) : S(gate_.regularization(passes.front()));
   }
 
   /// The gate's parameters.
@@ -154,10 +207,6 @@ class BlockwiseGate {
   }
 
  private:
-  [[noreturn]] static void refuse(void* /*context*/, std::span<double> /*sums*/) {
-    detail::raise("BlockwiseGate::forward",
-                  "the gate has a penalty on a mean over the batch, which is no sum over blocks");
-  }
   [[nodiscard]] Samples<S> piece(const Samples<S>& samples, Index block) const {
     const Index size = samples.size() / num_blocks_, first = block * size;
     const auto cut = [&](auto all) {

@@ -136,11 +136,12 @@ requires std::is_arithmetic_v<T>
 
 /// \brief For the `rank_sum` of a pass: makes the penalties of gates those of the batch of all
 /// ranks. A DistributedMoeLayer sets it by itself; a MoeLayer whose batch is shared by ranks is
-/// told so: `pass.rank_sum = make_rank_sum(world)`.
+/// told so: `pass.rank_sum = make_rank_sum(world)`. Ranks are added in SumOrder::tree, as the
+/// blocks of a BlockwiseGate are.
 template <Communicator C>
 [[nodiscard]] RankSum make_rank_sum(C& world) {
   return {&world, [](void* context, std::span<double> sums) {
-            sum_over_ranks(*static_cast<C*>(context), sums);
+            sum_over_ranks(*static_cast<C*>(context), sums, SumOrder::tree);
           }};
 }
 
