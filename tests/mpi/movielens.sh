@@ -43,6 +43,17 @@ for ranks in 2 3; do
   [ "$(no_seconds out)" = "$(no_seconds one.out)" ] || fail "another table than of one process"
 done
 
+# Experts whose order is learned: the same on ranks, and the same losses on the way.
+orders() { sed 's/.*"permutations":\([][0-9,]*\).*/\1/' "$1/metrics.jsonl"; }
+for search in relaxed swap; do
+  options="--epochs 5 --search-epochs 4 --local-search $search --search-temperatures 0.1,0.001 --learning-rate 0.02"
+  $(train one_$search $options) >/dev/null 2>&1
+  "$mpirun" -n 2 $(train on2_$search $options) >out 2>err || fail "$search search fails on ranks"
+  same_losses one_$search on2_$search
+  [ "$(orders one_$search | uniq | wc -l)" -gt 1 ] || fail "$search search learns nothing"
+  [ "$(orders one_$search)" = "$(orders on2_$search)" ] || fail "$search search: another order on ranks"
+done
+
 # What makes no sense on ranks, and ranks that were told different things.
 "$mpirun" -n 2 "$program" report one >out 2>err && fail "report runs on ranks"
 [ "$(own_lines)" = 1 ] && grep -q 'report runs in one process' err || fail "no clear line"
@@ -57,8 +68,9 @@ start=$SECONDS # one alone fails
 
 # Ended from outside in the midst of it, and gone on with on another number of ranks.
 # Long, since mpirun takes a second to pass a signal on; a low rate, so that what differs in the last bits does
-# not grow in so many steps.
-long="--epochs 400 --patience 400 --no-weights --learning-rate 1e-6"
+# not grow in so many steps. Most of it is a search.
+long="--epochs 400 --patience 400 --no-weights --learning-rate 1e-6 \
+  --local-search relaxed --search-epochs 350 --search-temperatures 0.1,0.001"
 $(train long_one $long) >/dev/null 2>&1
 end_with() { # SIGNAL OUT RANKS: to mpirun, or KILL to a rank
   rm -f pid.*

@@ -109,12 +109,11 @@ namespace detail {
 
 void refuse_over_ranks(const CommonOptions& options, bool gates_depend_on_batch,
                        const Ranks& ranks) {
-  const std::string in_one = " runs in one process, and there are " + std::to_string(ranks.size());
-  if (local_search_of(options.local_search) == LocalSearch::relaxed)
-    throw std::invalid_argument("--local-search " + options.local_search + in_one);
   if (gates_depend_on_batch)
-    throw std::invalid_argument("--gate " + options.gate + " looks at all rows of a batch and" +
-                                in_one);
+    throw std::invalid_argument("--gate " + options.gate +
+                                " looks at all rows of a batch and runs in one process, and there "
+                                "are " +
+                                std::to_string(ranks.size()));
 }
 
 Checkpoints checkpoints_of(const CommonOptions& options, const RunDescription& description) {

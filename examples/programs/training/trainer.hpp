@@ -149,6 +149,7 @@ class Trainer {
   void check_replicas() {
     comet::check_replicated(*ranks_, state_.searched, "train");
     comet::check_replicated_state(*ranks_, state_.searched.model.gates(), "train: of the gates,");
+    comet::check_replicated_state(*ranks_, state_.searched.search, "train: of the local search,");
     comet::check_replicated_state(*ranks_, state_.adam, "train: of Adam,");
   }
 
@@ -186,7 +187,10 @@ class Trainer {
         [&] {
           comet::GradientView<Scalar> rest = gradients_;
           loss = task_.accumulate_gradients(progress_.batch, key, rest.next(model));
-          search.backward(model.gates(), task_.gate_passes(), rest);
+          if (!search.finished()) {
+            search.backward(model.gates(), task_.gate_passes(), rest);
+            sum_search_gradients(rest);
+          }
           const double search_penalty = search.regularization();
           loss.penalty += search_penalty;
           loss.total += search_penalty;
@@ -199,6 +203,16 @@ class Trainer {
           state_.steering.end_of_step(model.gates(), counts_, task_.gate_passes());
         });
     return loss;
+  }
+
+  /// Of what a search learns a rank has the gradient by the rows here, and all are to have that by
+  /// all of them: the task sees to the model's.
+  void sum_search_gradients(comet::GradientView<Scalar> gradients) {
+    if (ranks_ == nullptr) return;
+    for (comet::Index i = 0; i < gradients.size(); ++i) {
+      auto tensor = gradients[i];
+      comet::sum_over_ranks(*ranks_, std::span(tensor.data(), std::size_t(tensor.size())));
+    }
   }
 
   void record_step() {

@@ -47,6 +47,15 @@ inline std::vector<double> losses_in(const std::filesystem::path& directory) {
   return losses;
 }
 
+/// The experts' order after each epoch.
+inline std::vector<nlohmann::json> orders_in(const std::filesystem::path& directory) {
+  std::istringstream epochs(content_of(directory / "metrics.jsonl"));
+  std::vector<nlohmann::json> orders;
+  for (std::string line; std::getline(epochs, line);)
+    orders.push_back(nlohmann::json::parse(line).at("permutations"));
+  return orders;
+}
+
 /// \brief The files of a training on ranks are those of one process: losses, figures and weights
 /// within rounding, everything else the same.
 /// \param one, many  folders of the two
@@ -65,6 +74,7 @@ inline void check_same_training(const std::filesystem::path& one, const std::fil
   REQUIRE(losses.size() == expected.size());
   for (std::size_t i = 0; i < losses.size(); ++i)
     CHECK(losses[i] == Approx(expected[i]).epsilon(tolerance));
+  CHECK(orders_in(many) == orders_in(one));
   const auto result_in = [](const std::filesystem::path& directory) {
     return nlohmann::json::parse(content_of(directory / "result.json"));
   };
