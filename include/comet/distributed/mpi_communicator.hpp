@@ -160,6 +160,15 @@ class MpiCommunicator {
     MPI_Error_string(code, text, &length);
     fail("has an error of MPI: " + std::string(text, std::size_t(length)));
   }
+  /// The same of a call about many requests, which names its errors one by one.
+  void check_all(int code) {
+    int kind = MPI_SUCCESS;
+    MPI_Error_class(code, &kind);
+    if (kind == MPI_ERR_IN_STATUS)
+      for (const MPI_Status& status : statuses_)
+        if (status.MPI_ERROR != MPI_ERR_PENDING) check(status.MPI_ERROR);
+    check(code);
+  }
 
   void begin(const char* where) {
     where_ = where;
@@ -205,7 +214,7 @@ class MpiCommunicator {
     const auto until = Clock::now() + std::chrono::duration<double>(options_.time_limit);
     for (int asked = 0;; ++asked) {
       int done = 0;
-      check(MPI_Testall(int(requests_.size()), requests_.data(), &done, statuses_.data()));
+      check_all(MPI_Testall(int(requests_.size()), requests_.data(), &done, statuses_.data()));
       if (done != 0) break;
       if (asked < 1000) {
         std::this_thread::yield();
@@ -267,6 +276,9 @@ template <class F>
 int run_mpi(int& argc, char**& argv, F&& f, MpiOptions options = {}) {
   int provided = MPI_THREAD_SINGLE;
   MPI_Init_thread(&argc, &argv, MPI_THREAD_FUNNELED, &provided);
+  // What MPI does not know the communicator of, it reports to one of these.
+  MPI_Comm_set_errhandler(MPI_COMM_WORLD, MPI_ERRORS_RETURN);
+  MPI_Comm_set_errhandler(MPI_COMM_SELF, MPI_ERRORS_RETURN);
   int code = 0;
   const auto abort = [](const char* what) {
     int rank = 0;
