@@ -64,7 +64,7 @@ alive() {
 kill_one() { # COMMAND...
   rm -f "$work"/pid.*
   "$mpirun" -n 2 "$work/rank" "$@" >"$work/out" 2>"$work/err" &
-  local job=$! victim=$((RANDOM % 2)) moment=$((RANDOM % 3000)) start code=0
+  local job=$! victim=$((RANDOM % 2)) moment=$((RANDOM % 2500)) start code=0
   until [ -s "$work/pid.0" ] && [ -s "$work/pid.1" ]; do
     kill -0 "$job" 2>/dev/null || fail "mpirun does not start: $*"
     sleep 0.02
@@ -86,12 +86,12 @@ hits=0
 trainings=0
 slowest=0
 while ((hits < kills)); do
-  for kind in "comet relaxed 5" "top_k swap 20" "hash none 1" "dselect_k relaxed 50"; do
+  for kind in "comet relaxed 5" "top_k swap 20" "hash none 2" "dselect_k relaxed 50"; do
     ((hits < kills)) || break
     read -r gate search every <<<"$kind"
     trainings=$((trainings + 1))
     train=("$program" train --data "$work/data" --gate "$gate" --local-search "$search"
-      --checkpoint-every "$every" --seed "$trainings" --epochs 60 --search-epochs 40 --patience 60
+      --checkpoint-every "$every" --seed "$trainings" --epochs 30 --search-epochs 20 --patience 30
       --batch-size 64 --experts 6 --embedding-dim 8 --expert-dim 8 --head-dim 8 --threads 1 --quiet)
     whole=$work/whole
     killed=$work/killed

@@ -46,7 +46,7 @@ done
 # Experts whose order is learned: the same on ranks, and the same losses on the way.
 orders() { sed 's/.*"permutations":\([][0-9,]*\).*/\1/' "$1/metrics.jsonl"; }
 for search in relaxed swap; do
-  options="--epochs 5 --search-epochs 4 --local-search $search --search-temperatures 0.1,0.001 --learning-rate 0.02"
+  options="--epochs 5 --search-epochs 4 --local-search $search --search-temperatures 0.1,0.001 --learning-rate 0.01"
   $(train one_$search $options) >/dev/null 2>&1
   "$mpirun" -n 2 $(train on2_$search $options) >out 2>err || fail "$search search fails on ranks"
   same_losses one_$search on2_$search
@@ -84,7 +84,7 @@ end_with() { # SIGNAL OUT RANKS: to mpirun, or KILL to a rank
   [ "$1" = KILL ] && victim=$(cat pid.1)
   start=$SECONDS
   kill -s "$1" "$victim"
-  wait $job && fail "$1 did not end the training"
+  wait $job && [ "$1" = KILL ] && fail "KILL did not end the training" # MPICH's mpirun may say 0 after INT
   local pid
   for pid in $(cat pid.*); do # mpirun may be gone a moment before them
     while kill -0 "$pid" 2>/dev/null && [ $((SECONDS - start)) -lt 10 ]; do sleep 0.1; done

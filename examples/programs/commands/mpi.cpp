@@ -3,6 +3,7 @@
 
 #include <mpi.h>
 
+#include <algorithm>
 #include <chrono>
 #include <cstdio>
 #include <cstdlib>
@@ -70,7 +71,8 @@ std::string mpi_version() {
   char text[MPI_MAX_LIBRARY_VERSION_STRING];
   int length = 0;
   MPI_Get_library_version(text, &length);
-  const std::string all(text, static_cast<std::size_t>(length));
+  std::string all(text, static_cast<std::size_t>(length));
+  std::replace(all.begin(), all.end(), '\t', ' ');  // MPICH writes a table
   return all.substr(0, all.find_first_of(",\n"));
 }
 

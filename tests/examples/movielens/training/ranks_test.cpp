@@ -94,7 +94,7 @@ TEST_CASE("movielens train on ranks: a local search ends in the order of one pro
       const std::string name = search + gate;
       const Arguments options = {
           "--gate=" + gate,    "--local-search=" + search,        "--epochs=5",
-          "--search-epochs=4", "--search-temperatures=0.1,0.001", "--learning-rate=0.02"};
+          "--search-epochs=4", "--search-temperatures=0.1,0.001", "--learning-rate=0.01"};
       REQUIRE(training.train(name, options).code == 0);
       const auto orders = programs::test::orders_in(training.out(name));
       CHECK(orders.front() != orders.back());  // it has learned
