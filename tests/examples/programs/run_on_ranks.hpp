@@ -87,10 +87,12 @@ inline void check_same_training(const std::filesystem::path& one, const std::fil
 
 /// \brief What a program trains on 2 and 3 ranks is what it trains alone.
 /// \param training  small ones of the program, in a folder each
+/// \param more      options of all of them
 template <class Program, class SmallTraining>
-void check_train_on_ranks(const SmallTraining& training) {
+void check_train_on_ranks(const SmallTraining& training, const Arguments& more = {}) {
   for (const std::string gate : {"comet", "top_k"}) {
-    const Arguments options = {"--gate=" + gate, "--learning-rate=0.001"};
+    Arguments options = {"--gate=" + gate, "--learning-rate=0.001"};
+    options.insert(options.end(), more.begin(), more.end());
     REQUIRE(training.train(gate, options).code == 0);
     for (const comet::Index ranks : {2, 3}) {
       INFO(gate << " on " << ranks << " ranks");
