@@ -6,6 +6,7 @@
 #include <vector>
 
 #include <comet/distributed/checkpoint.hpp>
+#include <comet/distributed/counting_communicator.hpp>
 #include <comet/distributed/distributed_moe_layer.hpp>
 #include <comet/distributed/reduce_gradients.hpp>
 #include <comet/distributed/replicated.hpp>
@@ -213,6 +214,33 @@ TEST_CASE("the penalty on a permutation counts once, not as many times as there 
       CHECK(norm_of(ranks, spread, false) / expected == Approx(1).epsilon(1e-12));
       CHECK(norm_of(ranks, spread, true) / expected == Approx(double(ranks)).epsilon(1e-12));
     }
+}
+
+TEST_CASE(
+    "a soft permutation sends every sample to every expert; the search itself sends a number") {
+  const Task task = task_of(4);
+  std::vector<Index> pairs(4), bytes(4);
+  run_ranks(4, [&](ThreadCommunicator& threads) {
+    const auto rank = std::size_t(threads.rank());
+    CountingCommunicator world(threads);
+    DistributedMoeLayer layer(world, gates_of(task), task.experts(task.share(threads.rank())));
+    PermutationSearch search(options, layer.gates(), RandomKey(30));
+    Pass pass(layer);
+    Gradients gradients(search);
+    const auto batch = task.batch().part(task.rows_of(threads.rank()), task.num_tasks);
+    Matrix<double> y(Task::m, batch.dy.cols());
+    search.prepare(layer.gates());
+    layer.forward(batch.samples(), y, RandomKey(3), pass);
+    layer.backward(batch.samples(), batch.dy, pass);
+    pairs[rank] = pass.workspace.plan().num_pairs();
+    world.reset();
+    search.backward(layer.gates(), pass.workspace.gates(), gradients);
+    bytes[rank] = world.bytes();
+  });
+  for (std::size_t r = 0; r < 4; ++r) {
+    CHECK(pairs[r] == 5 * task.rows[r]);
+    CHECK(bytes[r] == 8 * 3);  // docs/distributed.md: 8 P (P - 1) of all ranks
+  }
 }
 
 TEST_CASE("a search that is saved in its midst goes on on any number of ranks") {
