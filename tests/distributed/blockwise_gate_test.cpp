@@ -33,7 +33,10 @@ using Expert = DenseExpert<S>;
 constexpr Index d = 6, m = 3, n = 10, num_rows = 64, num_steps = 10;
 const RandomKey key(5);
 
-Gate gate() { return {{.input_dim = d, .num_experts = n, .k = 3, .noise = true}, key.fold(0)}; }
+Gate gate(double load_balance = 0) {
+  return {{.input_dim = d, .num_experts = n, .k = 3, .noise = true, .load_balance = load_balance},
+          key.fold(0)};
+}
 std::vector<Expert> experts(Share numbers) {
   return make_experts<Expert>(numbers, {.input_dim = d, .output_dim = m, .dropout = 0.1},
                               key.fold(1));
@@ -60,15 +63,16 @@ void train(Layer& layer, Share rows, Finish finish) {
 }  // namespace
 
 TEST_CASE("a training in eight blocks has the same bits on 1, 2, 4 and 8 ranks") {
-  MoeLayer whole(BlockwiseGate(gate(), 8), experts({0, n}));
+  const double load_balance = GENERATE(0.0, 0.5);
+  MoeLayer whole(BlockwiseGate(gate(load_balance), 8), experts({0, n}));
   train(whole, {0, num_rows}, [](auto&) {});
   const std::vector<S> expected = test::values_of(whole);
   const std::size_t of_expert = (d + 1) * m;
   for (const Index ranks : {1, 2, 4, 8}) {
-    CAPTURE(ranks);
+    CAPTURE(ranks, load_balance);
     std::vector<std::vector<S>> ends(static_cast<std::size_t>(ranks));
     run_ranks(ranks, [&](ThreadCommunicator& world) {
-      DistributedMoeLayer layer(world, BlockwiseGate(gate(), 8 / world.size()),
+      DistributedMoeLayer layer(world, BlockwiseGate(gate(load_balance), 8 / world.size()),
                                 experts(share_of(n, world)));
       train(layer, share_of(num_rows, world), [&](auto& pass) {
         reduce_gradients(world, layer, pass.gradients(layer), SumOrder::tree);
