@@ -1,4 +1,7 @@
 // SPDX-License-Identifier: MIT
+#include <cmath>
+#include <cstdint>
+#include <limits>
 #include <vector>
 
 #include <comet/kernels/affine.hpp>
@@ -103,4 +106,23 @@ TEST_CASE("dropout drops at its rate, scales the rest, and goes by key and unit 
   CHECK_FALSE(detail::Dropout(0).active());
   CHECK(detail::Dropout(0).scale<float>() == 1.0F);
   CHECK(std::isfinite(detail::Dropout(0.999999999).scale<float>()));  // something is always kept
+}
+
+TEMPLATE_TEST_CASE("dropout a vector at a time drops what its formula does", "",
+                   COMET_TEST_SCALARS) {
+  using S = TestType;
+  const detail::Dropout dropout(0.4);
+  for (const Index size : {1, 3, 15, 16, 17, 31, 32, 70, 256}) {
+    CAPTURE(size);
+    const RandomKey key = RandomKey(7).fold(size);
+    Matrix<S> found = random_matrix<S>(size, 1, 3);
+    if (size > 17) found(1) = std::numeric_limits<S>::infinity();  // times 0 it is nan
+    Matrix<S> expected = found;
+    dropout.apply(key, found.data(), size);
+    for (Index i = 0; i < size; ++i) {
+      const std::uint64_t number = key.bits(std::uint64_t(i) / 4) >> (16 * (i % 4)) & 0xffffU;
+      expected(i) *= number < dropout.dropped ? S(0) : dropout.scale<S>();
+    }
+    CHECK(test::same_bits(found, expected));
+  }
 }

@@ -37,6 +37,14 @@ class RandomKey {
     return mix(key_ + gamma * (counter + 1));
   }
 
+  /// \brief bits() of every lane of a vector of counters.
+  /// \tparam Words  a vector of std::uint64_t in the compiler's words; several numbers then take
+  ///                little longer than one
+  template <class Words>
+  [[nodiscard]] Words bits_of(Words counters) const noexcept {
+    return mix(key_ + gamma * (counters + 1));
+  }
+
   /// Uniform in [0, 1), a multiple of 2^-53.
   [[nodiscard]] constexpr double uniform(std::uint64_t counter) const noexcept {
     return static_cast<double>(bits(counter) >> 11) * 0x1.0p-53;
@@ -92,7 +100,8 @@ class RandomKey {
  private:
   static constexpr std::uint64_t gamma = 0x9e3779b97f4a7c15ULL;
 
-  static constexpr std::uint64_t mix(std::uint64_t z) noexcept {
+  template <class Words>
+  static constexpr Words mix(Words z) noexcept {
     z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9ULL;
     z = (z ^ (z >> 27)) * 0x94d049bb133111ebULL;
     return z ^ (z >> 31);

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <algorithm>
+#include <type_traits>
 
 #include <comet/core/types.hpp>
 
@@ -73,10 +74,33 @@ template <class P>
 
 }  // namespace any_eigen
 
+#if defined(__AVX__)
+/// sum_lanes() of eight floats, in the order of the general one: even lanes, odd lanes, both. With
+/// a third fewer instructions, for every one counts at the end of a short product.
+EIGEN_ALWAYS_INLINE void sum_eight_lanes(__m256 a, __m256 b, __m256 c, __m256 d, float* out) {
+  const auto pairs = [](__m256 left, __m256 right) {  // lanes 0 + 2 and 1 + 3 of each half
+    const __m256d l = _mm256_castps_pd(left), r = _mm256_castps_pd(right);
+    return _mm256_add_ps(_mm256_castpd_ps(_mm256_unpacklo_pd(l, r)),
+                         _mm256_castpd_ps(_mm256_unpackhi_pd(l, r)));
+  };
+  const __m256 ab = pairs(a, b), cd = pairs(c, d);
+  const __m256 sums =
+      _mm256_add_ps(_mm256_permute2f128_ps(ab, cd, 0x20), _mm256_permute2f128_ps(ab, cd, 0x31));
+  const __m128 low = _mm256_castps256_ps128(sums), high = _mm256_extractf128_ps(sums, 1);
+  _mm_storeu_ps(out, _mm_add_ps(_mm_shuffle_ps(low, high, 0x88), _mm_shuffle_ps(low, high, 0xdd)));
+}
+#endif
+
 /// out[i] = sum of the lanes of the i-th argument.
 template <class P, class S>
 EIGEN_ALWAYS_INLINE void sum_lanes(const P& a, const P& b, const P& c, const P& d, S* out) {
   constexpr int size = simd::unpacket_traits<P>::size;
+#if defined(__AVX__)
+  if constexpr (size == 8 && std::is_same_v<S, float>) {
+    sum_eight_lanes(a, b, c, d, out);
+    return;
+  }
+#endif
   if constexpr (size == 16) {
     using any_eigen::add_halves;
     sum_lanes(add_halves(a), add_halves(b), add_halves(c), add_halves(d), out);
