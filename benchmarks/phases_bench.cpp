@@ -40,14 +40,12 @@ void phases(benchmark::State& state) {
   const Index batch = state.range(0);
   const double pairs = double(k * batch);
   const double weights = double(n * d * m);
-  const std::array<Phase, 8> all = {{
+  const std::array<Phase, 6> all = {{
       {"plan", 0, 0},
-      {"gather", 0, double(d) * (double(batch) + pairs)},
       {"experts", double(d * m) * pairs, weights},
       {"combine", 0, double(m) * (double(batch) + pairs)},
       {"spread", 0, double(m) * (double(batch) + 2 * pairs)},
       {"experts_backward", 2 * double(d * m) * pairs, 3 * weights},
-      {"gather_back", 0, double(d) * (2 * double(batch) + pairs)},
       {"adam", 0, 8 * weights},
   }};
 
@@ -57,13 +55,13 @@ void phases(benchmark::State& state) {
   comet::Pass pass(bank);
   comet::Adam adam(bank, {.learning_rate = 1e-6});
   comet::DispatchPlan plan;
-  comet::Columns<S> columns, outputs, doutputs, dcolumns;
+  comet::Columns<S> columns, outputs, doutputs;
   comet::AlignedVector<S> dweights;
   const comet::Matrix<S> x = comet::Matrix<S>::Random(d, batch);
   const comet::Matrix<S> dy = comet::Matrix<S>::Random(m, batch);
   comet::Matrix<S> y(m, batch), dx = comet::Matrix<S>::Zero(d, batch);
 
-  std::array<std::vector<double>, 8> times;
+  std::array<std::vector<double>, all.size()> times;
   bench::read_something_else();  // which has numbers of its own
   const auto before = bench::allocated_bytes();
   for (auto _ : state) {
@@ -71,12 +69,11 @@ void phases(benchmark::State& state) {
     auto next = times.begin();
     const auto timed = [&](auto&& work) { (next++)->push_back(bench::processor_seconds(work)); };
     timed([&] { plan.build(std::span(&routing, 1), n); });
-    timed([&] { comet::gather<S>(x, plan, columns); });
+    columns.leave_in(x, plan);
     timed([&] { bank.forward(plan, columns, outputs, comet::RandomKey(2), pass); });
     timed([&] { comet::combine<S>(outputs, plan, routing, y); });
     timed([&] { comet::spread<S>(dy, plan, routing, outputs, doutputs, dweights); });
-    timed([&] { bank.backward(plan, columns, outputs, doutputs, dcolumns, pass); });
-    timed([&] { comet::gather_back<S>(dcolumns, plan, dx); });
+    timed([&] { bank.backward(plan, columns, outputs, doutputs, dx, pass); });
     timed([&] { adam.step(bank, pass); });
   }
   // Beside the gradients, which the first step made.

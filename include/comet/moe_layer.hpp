@@ -181,7 +181,7 @@ class MoeLayer {
                         "x.cols()", samples.size());
     ws.plan_.build(std::span<const Routing<S>>(ws.routings_), num_experts(),
                    bank_.column_multiple());
-    gather(samples.features, ws.plan_, ws.columns_, pass.pool);
+    ws.columns_.leave_in(samples.features, ws.plan_);
   }
 
   std::vector<G> gates_;  // T
@@ -236,10 +236,9 @@ class MoeLayer<G, E>::Workspace {
   std::vector<AlignedVector<S>> dweights_;  // T, one per entry
   Pass<ExpertBank<E>> bank_;
   DispatchPlan plan_;
-  Columns<S> columns_;   // d x columns
+  Columns<S> columns_;   // d x columns, in the samples
   Columns<S> outputs_;   // m x columns
   Columns<S> doutputs_;  // m x columns
-  Columns<S> dcolumns_;  // d x columns
   // The forward() that backward() may follow.
   const MoeLayer* filled_by_ = nullptr;
   std::uint64_t fingerprint_ = 0;
@@ -304,15 +303,10 @@ void MoeLayer<G, E>::backward(const Samples<S>& samples, const ConstMatrixView<S
   GradientView<S> rest = pass.gradients(*this);
   ws.bank_.borrow(rest.next(bank_.experts()));
 
-  ws.columns_.read_from(samples.features);
+  ws.columns_.leave_in(samples.features, ws.plan_);
   spread(dy, ws.plan_, std::span<const Routing<S>>(ws.routings_), ws.outputs_, ws.doutputs_,
          std::span(ws.dweights_), pass.pool);
-  if (dx.size() > 0) {
-    bank_.backward(ws.plan_, ws.columns_, ws.outputs_, ws.doutputs_, ws.dcolumns_, ws.bank_);
-    gather_back(ws.dcolumns_, ws.plan_, dx, pass.pool);
-  } else {
-    bank_.backward(ws.plan_, ws.columns_, ws.outputs_, ws.doutputs_, ws.bank_);
-  }
+  bank_.backward(ws.plan_, ws.columns_, ws.outputs_, ws.doutputs_, dx, ws.bank_);
   if constexpr (TrainableGate<G>)
     for (std::size_t t = 0; t < gates_.size(); ++t) {
       ws.gates_[t].borrow(rest.next(gates_[t]));

@@ -84,6 +84,41 @@ TEST_CASE("an expert that serves every sample reads x itself, unless its columns
   CHECK(all.rightCols(2).isZero(0));
 }
 
+TEST_CASE("columns left in the samples are those that gather makes") {
+  Columns<double> gathered, left;
+  for (const Load load : {Load::random, Load::idle, Load::full, Load::empty})
+    for (const Index multiple : {1, 4}) {
+      CAPTURE(int(load), multiple);
+      const DispatchPlan plan = make_plan(load, 30, multiple);
+      Matrix<double> memory = random_matrix<double>(4, 30, 2);
+      const auto x = memory.topRows(3);  // a gap between columns
+      gather(x, plan, gathered);
+      left.leave_in(x, plan);
+      CHECK_FALSE(left.is_gathered());
+      CHECK(left.rows() == 3);
+      CHECK(left.cols() == plan.num_columns());
+      for (Index e = 0; e < num_experts; ++e)
+        for (Index first = 0; first < plan.padded_count(e); first += 3) {
+          const Index width = std::min(Index(5), plan.padded_count(e) - first);
+          const auto expected = gathered.of(plan, e, first, width);
+          Matrix<double> room = Matrix<double>::Constant(3, width, 9);
+          CHECK(test::same_bits(left.of(plan, e, first, width, room.data()), expected));
+          // A second call may find them.
+          CHECK(test::same_bits(left.of(plan, e, first, width, room.data(), true), expected));
+          // What has been gathered needs no room.
+          CHECK(gathered.of(plan, e, first, width, nullptr).data() == expected.data());
+        }
+      if (load == Load::full && multiple == 1) {
+        CHECK(left.of(plan, 1, 0, 30, nullptr).data() == memory.data());
+      }
+    }
+  // Asked for memory, they have some again.
+  const DispatchPlan plan = make_plan(Load::random, 30, 1);
+  left.fit(3, plan);
+  CHECK(left.is_gathered());
+  CHECK(left.matrix().cols() == plan.num_columns());
+}
+
 TEST_CASE("gather_back adds a sample's columns in ascending order of the expert") {
   for (const Load load : {Load::random, Load::skewed, Load::full, Load::empty})
     for (const Index multiple : {1, 4}) {

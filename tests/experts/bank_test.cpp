@@ -384,3 +384,79 @@ TEST_CASE("a bank's tensors are those of its experts") {
   CHECK(bank.output_dim() == 2);
   CHECK(bank.first() == 0);
 }
+
+namespace {
+
+/// The way back by columns of their own, and straight to the samples with columns left there: the
+/// gradients by the samples and the parameters.
+template <class E>
+std::vector<std::vector<typename E::Scalar>> both_ways_back(const ExpertBank<E>& bank,
+                                                            Batch<typename E::Scalar>& batch,
+                                                            ThreadPool* pool) {
+  using S = typename E::Scalar;
+  const Matrix<S> dy = random_matrix<S>(bank.output_dim(), batch.x.cols(), 6);
+  std::vector<std::vector<S>> results;
+  for (const bool straight : {false, true}) {
+    Pass pass(bank, pool);
+    Columns<S> columns;
+    if (straight) {
+      columns.leave_in(batch.x, batch.plan);
+    } else {
+      gather(batch.x, batch.plan, columns);
+    }
+    Matrix<S> dx = random_matrix<S>(batch.x.rows(), batch.x.cols(), 8);  // added to
+    for (int twice = 0; twice < 2; ++twice) {
+      bank.forward(batch.plan, columns, batch.outputs, RandomKey(5), pass);
+      spread(dy, batch.plan, batch.routing, batch.outputs, batch.doutputs, batch.dweights);
+      if (straight) {
+        bank.backward(batch.plan, columns, batch.outputs, batch.doutputs, dx, pass);
+      } else {
+        bank.backward(batch.plan, columns, batch.outputs, batch.doutputs, batch.dcolumns, pass);
+        gather_back(batch.dcolumns, batch.plan, dx);
+      }
+    }
+    results.emplace_back(dx.data(), dx.data() + dx.size());
+    const auto gradients = test::gradients_of(bank, pass);
+    results.back().insert(results.back().end(), gradients.begin(), gradients.end());
+  }
+  return results;
+}
+
+}  // namespace
+
+TEST_CASE(
+    "derivatives by the samples are those that gather_back adds up, on any number of threads") {
+  const ExpertBank bank(mlp_experts<float>({8, 64, 1, 130, 21}, 40, 30, 0.4));
+  const auto evaluations = std::make_shared<test::Evaluations>();
+  std::vector<CountingExpert<double>> counting;
+  for (Index e = 0; e < 5; ++e) counting.emplace_back(2, e, evaluations);
+  const ExpertBank whole(counting);  // a way back that is one call, and padding
+  for (const Load load : {Load::random, Load::skewed, Load::idle, Load::full, Load::empty})
+    for (const Index threads : {1, 2, 4}) {
+      CAPTURE(int(load), threads);
+      ThreadPool pool(threads);
+      Batch<float> batch(load, 5, 700, 40);
+      const auto results = both_ways_back(bank, batch, &pool);
+      CHECK(test::same_bits(results[0], results[1]));
+      Batch<double> padded(load, 5, 300, 2, whole.column_multiple());
+      for (Index b = 0; b < 300; ++b) padded.x(0, b) = double(b + 1);
+      const auto others = both_ways_back(whole, padded, &pool);
+      CHECK(test::same_bits(others[0], others[1]));
+    }
+}
+
+TEST_CASE("a gradient by the samples that does not fit is refused") {
+  const ExpertBank bank(mlp_experts<double>({4, 5, 6}, 3, 2));
+  Batch<double> batch(Load::random, 3, 20, 3);
+  Pass pass(bank);
+  bank.forward(batch.plan, batch.columns, batch.outputs, RandomKey(1), pass);
+  batch.doutputs.shape(2, batch.plan).setOnes();
+  Matrix<double> tall(4, 20), wide(3, 21);
+  const auto back = [&](Matrix<double>& dx) {
+    bank.backward(batch.plan, batch.columns, batch.outputs, batch.doutputs, dx, pass);
+  };
+  CHECK_THROWS_WITH(back(tall),
+                    "comet::ExpertBank::backward: dx.rows() is 4, expected input_dim = 3");
+  CHECK_THROWS_WITH(
+      back(wide), "comet::ExpertBank::backward: dx.cols() is 21, expected plan.num_samples() = 20");
+}

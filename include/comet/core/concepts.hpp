@@ -125,7 +125,9 @@ concept WholeBackwardExpert = ExpertFunction<E> &&
 /// backward_columns(x, y, cache, dy, dx) handles a block of columns by itself: it adds to dx and
 /// leaves in dy and cache what accumulate_gradients(x, cache, dy, slice, gradients) needs, which
 /// adds one of num_slices() disjoint parts of the parameter gradients over all columns of the
-/// expert.
+/// expert. Where it does not look at x it can say
+/// `static constexpr bool reads_input_back = false;` and x is not gathered for it: what it gets has
+/// the shape of x and any numbers.
 template <class E>
 concept SplitBackwardExpert = ExpertFunction<E> &&
     requires(const E expert, const ConstMatrixView<typename E::Scalar>& x,
@@ -135,6 +137,16 @@ concept SplitBackwardExpert = ExpertFunction<E> &&
   { expert.num_slices() } -> std::convertible_to<Index>;
   expert.accumulate_gradients(x, x, x, slice, gradients);
 };
+
+namespace detail {
+
+/// Whether backward_columns() looks at x.
+template <class E>
+inline constexpr bool reads_input_back = !requires {
+  requires !E::reads_input_back;
+};
+
+}  // namespace detail
 
 /// \brief A function of columns that can be a part of larger ones: its backward pass can be split,
 /// and a column's bits do not depend on its neighbours, which it says by

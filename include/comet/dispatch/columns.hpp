@@ -2,6 +2,9 @@
 #pragma once
 
 #include <algorithm>
+#include <cstddef>
+#include <string>
+#include <string_view>
 #include <type_traits>
 
 #include <comet/core/buffer.hpp>
@@ -25,13 +28,30 @@ class Columns {
   /// A column of each pair, one below the other; contents are unspecified.
   Eigen::Map<Matrix<S>> shape(Index rows, const DispatchPlan& plan) {
     source_ = nullptr;
-    return storage_.shape(rows, plan.num_columns());
+    is_gathered_ = true;
+    rows_ = rows;
+    cols_ = plan.num_columns();
+    return storage_.shape(rows, cols_);
   }
   /// The same, unless it has this shape already: then contents stay.
   void fit(Index rows, const DispatchPlan& plan) {
-    const auto all = matrix();
-    if (all.rows() != rows || all.cols() != plan.num_columns()) shape(rows, plan);
+    if (!is_gathered_ || rows_ != rows || cols_ != plan.num_columns()) shape(rows, plan);
   }
+  /// \brief Nothing is copied and no memory taken: columns stay in the samples x, which have to
+  /// stay, until of() is asked for some.
+  void leave_in(const ConstMatrixView<S>& x, const DispatchPlan& plan) {
+    read_from(x);
+    is_gathered_ = false;
+    rows_ = x.rows();
+    cols_ = plan.num_columns();
+  }
+
+  /// Whether the columns are here, those of experts that read the samples excepted.
+  [[nodiscard]] bool is_gathered() const { return is_gathered_; }
+  /// Numbers in a column.
+  [[nodiscard]] Index rows() const { return rows_; }
+  /// Number of columns.
+  [[nodiscard]] Index cols() const { return cols_; }
   /// All columns, those of experts that read the samples excepted.
   [[nodiscard]] Eigen::Map<Matrix<S>> matrix() { return storage_.matrix(); }
   /// All columns, those of experts that read the samples excepted.
@@ -45,21 +65,66 @@ class Columns {
 
   /// A view of columns first .. first + width - 1 of an expert.
   [[nodiscard]] auto of(const DispatchPlan& plan, Index expert, Index first, Index width) const {
-    using View = Eigen::Map<const Matrix<S>, 0, Eigen::OuterStride<>>;
-    const auto all = storage_.matrix();
-    // Padding is not among the samples: a block that has some has been copied.
-    if (source_ != nullptr && plan.serves_all(expert) && first + width <= plan.num_samples())
-      return View(source_ + first * source_stride_, all.rows(), width,
-                  Eigen::OuterStride<>(source_stride_));
-    return View(all.data() + (plan.first_column(expert) + first) * all.rows(), all.rows(), width,
-                Eigen::OuterStride<>(all.rows()));
+    if (reads_samples(plan, expert, first + width))
+      return view(source_ + first * source_stride_, width, source_stride_);
+    return view(storage_.matrix().data() + (plan.first_column(expert) + first) * rows_, width,
+                rows_);
+  }
+  /// \brief The same, of columns that may have been left in the samples: those are copied first.
+  /// \param room      for rows() * width numbers: where to
+  /// \param is_there  whether a call like this one has put them there
+  [[nodiscard]] auto of(const DispatchPlan& plan, Index expert, Index first, Index width, S* room,
+                        bool is_there = false) const {
+    if (is_gathered_ || reads_samples(plan, expert, first + width))
+      return of(plan, expert, first, width);
+    if (is_there) return view(room, width, rows_);
+    const auto samples = plan.column_samples().subspan(
+        std::size_t(plan.first_column(expert) + first), std::size_t(width));
+    S* column = room;
+    for (const SampleId sample : samples) {
+      if (sample >= 0) {
+        std::copy_n(source_ + sample * source_stride_, rows_, column);
+      } else {
+        std::fill_n(column, rows_, S(0));
+      }
+      column += rows_;
+    }
+    return view(room, width, rows_);
   }
 
  private:
+  using View = Eigen::Map<const Matrix<S>, 0, Eigen::OuterStride<>>;
+
+  /// Padding is not among the samples: a block that has some is copied.
+  [[nodiscard]] bool reads_samples(const DispatchPlan& plan, Index expert, Index last) const {
+    return source_ != nullptr && plan.serves_all(expert) && last <= plan.num_samples();
+  }
+  [[nodiscard]] View view(const S* first, Index width, Index stride) const {
+    return View(first, rows_, width, Eigen::OuterStride<>(stride));
+  }
+
   Buffer<S> storage_;
+  bool is_gathered_ = true;
+  Index rows_ = 0;
+  Index cols_ = 0;
   const S* source_ = nullptr;
   Index source_stride_ = 0;
 };
+
+namespace detail {
+
+/// That columns have as many rows as an expert's `dim` says, and are those of the plan.
+template <class S>
+void check_columns(std::string_view where, std::string_view name, const Columns<S>& columns,
+                   std::string_view dim, Index rows, const DispatchPlan& plan) {
+  if (columns.rows() == rows && columns.cols() == plan.num_columns()) [[likely]]
+    return;
+  const std::string text(name);
+  check_equal(where, text + ".rows()", columns.rows(), dim, rows);
+  check_equal(where, text + ".cols()", columns.cols(), "plan.num_columns()", plan.num_columns());
+}
+
+}  // namespace detail
 
 /// \brief Stage 2: columns = the samples of every expert, side by side; padding is 0.
 /// \param x        d x B, must stay until the columns are gathered anew

@@ -15,6 +15,7 @@
 #include <comet/experts/blocks.hpp>
 #include <comet/experts/caches.hpp>
 #include <comet/experts/padding.hpp>
+#include <comet/experts/rooms.hpp>
 
 namespace comet {
 
@@ -78,7 +79,7 @@ class ExpertBank {
 
   /// \brief outputs = what the experts make of their columns, without dropout.
   /// \param plan     built with a column_multiple that column_multiple() divides
-  /// \param columns  d x columns, as gather() fills them
+  /// \param columns  d x columns, as gather() fills them or left in the samples
   /// \param outputs  m x columns: those of experts here are overwritten, others left alone if it
   ///                 has the plan's shape already
   /// \throws std::invalid_argument if a size does not fit
@@ -115,12 +116,26 @@ class ExpertBank {
   void backward(const DispatchPlan& plan, const Columns<S>& columns, const Columns<S>& outputs,
                 Columns<S>& doutputs, Columns<S>& dcolumns, Pass<ExpertBank>& pass) const {
     dcolumns.fit(input_dim(), plan);
-    backward(plan, columns, outputs, doutputs, &dcolumns, pass);
+    detail::InputDerivatives<S> to(dcolumns);
+    backward(plan, columns, outputs, doutputs, to, pass);
+  }
+  /// \brief The same, with the derivatives by the columns added to those by the samples, as by
+  /// gather_back() and to the same bits: they take no memory of their own.
+  /// \param dx  d x B, added to; no_gradient saves their cost
+  void backward(const DispatchPlan& plan, const Columns<S>& columns, const Columns<S>& outputs,
+                Columns<S>& doutputs, MatrixView<S> dx, Pass<ExpertBank>& pass) const {
+    if (dx.size() == 0) return backward(plan, columns, outputs, doutputs, pass);
+    constexpr const char* where = "ExpertBank::backward";
+    detail::check_equal(where, "dx.rows()", dx.rows(), "input_dim", input_dim());
+    detail::check_equal(where, "dx.cols()", dx.cols(), "plan.num_samples()", plan.num_samples());
+    detail::InputDerivatives<S> to(dx, pass.workspace.derivatives_);
+    backward(plan, columns, outputs, doutputs, to, pass);
   }
   /// \brief The same without the gradient by the columns, which saves its cost.
   void backward(const DispatchPlan& plan, const Columns<S>& columns, const Columns<S>& outputs,
                 Columns<S>& doutputs, Pass<ExpertBank>& pass) const {
-    backward(plan, columns, outputs, doutputs, nullptr, pass);
+    detail::InputDerivatives<S> nowhere;
+    backward(plan, columns, outputs, doutputs, nowhere, pass);
   }
 
   /// Calls f("experts", experts).
@@ -149,18 +164,17 @@ class ExpertBank {
   }
 
   void check_plan(const char* where, const DispatchPlan& plan) const;
-  void check_columns(const char* where, std::string_view name, const Columns<S>& columns,
-                     const char* dim, Index rows, const DispatchPlan& plan) const;
   template <class Call>
   void run(const char* where, bool trains, const DispatchPlan& plan, const Columns<S>& columns,
            Columns<S>& outputs, Pass<ExpertBank>& pass, Call call) const;
+  using InputDerivatives = detail::InputDerivatives<S>;
   void backward(const DispatchPlan& plan, const Columns<S>& columns, const Columns<S>& outputs,
-                Columns<S>& doutputs, Columns<S>* dcolumns, Pass<ExpertBank>& pass) const;
+                Columns<S>& doutputs, InputDerivatives& to, Pass<ExpertBank>& pass) const;
   void backward_blocks(const DispatchPlan& plan, const Columns<S>& columns,
-                       const Columns<S>& outputs, Columns<S>& doutputs, Columns<S>* dcolumns,
+                       const Columns<S>& outputs, Columns<S>& doutputs, InputDerivatives& to,
                        Pass<ExpertBank>& pass) const;
   void accumulate(const DispatchPlan& plan, const Columns<S>& columns, const Columns<S>& outputs,
-                  Columns<S>& doutputs, Columns<S>* dcolumns, Pass<ExpertBank>& pass) const;
+                  Columns<S>& doutputs, InputDerivatives& to, Pass<ExpertBank>& pass) const;
 
   std::vector<E> experts_;
   Index first_;
@@ -198,8 +212,10 @@ class ExpertBank<E>::Workspace {
   std::vector<detail::Block> blocks_;
   std::vector<Index> first_columns_;  // per expert and one more: the plan's
   detail::Caches<S> caches_;
-  std::vector<GradientView<S>> gradients_;                     // per expert
-  std::vector<std::pair<std::int32_t, std::int32_t>> slices_;  // expert and slice of it
+  detail::Rooms<S> inputs_;                 // of a worker's task
+  detail::Rooms<S> derivatives_;            // by them
+  std::vector<GradientView<S>> gradients_;  // per expert
+  std::vector<detail::Slice> slices_;
   const ExpertBank* filled_by_ = nullptr;  // the forward() that backward() may follow
 };
 
@@ -207,27 +223,7 @@ class ExpertBank<E>::Workspace {
 template <class E>
 void ExpertBank<E>::check_plan(const char* where, const DispatchPlan& plan) const {
   detail::check_at_least(where, "plan.num_experts()", plan.num_experts(), first_ + size());
-  const Index multiple = column_multiple();
-  if (multiple == 1) return;
-  for (Index e = first_; e < first_ + size(); ++e)
-    if (plan.padded_count(e) % multiple != 0) [[unlikely]]
-      detail::raise(where, "the number of columns of expert " + std::to_string(e),
-                    plan.padded_count(e),
-                    "a multiple of column_multiple() = " + std::to_string(multiple) +
-                        ", which plan.build() has to be told");
-}
-
-template <class E>
-void ExpertBank<E>::check_columns(const char* where, std::string_view name,
-                                  const Columns<S>& columns, const char* dim, Index rows,
-                                  const DispatchPlan& plan) const {
-  const auto all = columns.matrix();
-  if (all.rows() == rows && all.cols() == plan.num_columns()) [[likely]]
-    return;
-  const std::string text(name);
-  detail::check_equal(where, text + ".rows()", all.rows(), dim, rows);
-  detail::check_equal(where, text + ".cols()", all.cols(), "plan.num_columns()",
-                      plan.num_columns());
+  detail::check_padding(where, plan, first_, size(), column_multiple());
 }
 
 template <class E>
@@ -236,7 +232,7 @@ void ExpertBank<E>::run(const char* where, bool trains, const DispatchPlan& plan
                         const Columns<S>& columns, Columns<S>& outputs, Pass<ExpertBank>& pass,
                         Call call) const {
   check_plan(where, plan);
-  check_columns(where, "columns", columns, "input_dim", input_dim(), plan);
+  detail::check_columns(where, "columns", columns, "input_dim", input_dim(), plan);
   outputs.fit(output_dim(), plan);
   auto& ws = pass.workspace;
   ThreadPool* pool = threads_for(plan, pass.pool);
@@ -247,6 +243,8 @@ void ExpertBank<E>::run(const char* where, bool trains, const DispatchPlan& plan
     ws.caches_.share(experts_, plan, first_, std::min(block_columns, plan.num_columns()),
                      detail::num_workers(pool));
   }
+  if (!columns.is_gathered())
+    ws.inputs_.shape(input_dim(), detail::widest(ws.blocks_), detail::num_workers(pool));
   auto all = outputs.matrix();
   parallel_for(pool, Index(ws.blocks_.size()), [&](Index i, Index worker) {
     const detail::Block& block = ws.blocks_[std::size_t(i)];
@@ -256,7 +254,9 @@ void ExpertBank<E>::run(const char* where, bool trains, const DispatchPlan& plan
     const auto last = std::min(block.first + block.width, Index(samples.size()));
     const Task task{block.expert,
                     samples.subspan(std::size_t(block.first), std::size_t(last - block.first))};
-    call(expert, task, ConstMatrixView<S>(columns.of(plan, block.expert, block.first, block.width)),
+    call(expert, task,
+         ConstMatrixView<S>(
+             columns.of(plan, block.expert, block.first, block.width, ws.inputs_.data(worker))),
          all.middleCols(plan.first_column(block.expert) + block.first, block.width),
          trains ? ws.caches_.of_columns(expert, number, block.first, block.width)
                 : ws.caches_.of_worker(expert, worker, block.width));
@@ -265,46 +265,50 @@ void ExpertBank<E>::run(const char* where, bool trains, const DispatchPlan& plan
 
 template <class E>
 void ExpertBank<E>::backward(const DispatchPlan& plan, const Columns<S>& columns,
-                             const Columns<S>& outputs, Columns<S>& doutputs, Columns<S>* dcolumns,
+                             const Columns<S>& outputs, Columns<S>& doutputs, InputDerivatives& to,
                              Pass<ExpertBank>& pass) const {
   constexpr const char* where = "ExpertBank::backward";
   auto& ws = pass.workspace;
   ws.check_filled(*this, plan);
-  check_columns(where, "columns", columns, "input_dim", input_dim(), plan);
-  check_columns(where, "outputs", outputs, "output_dim", output_dim(), plan);
-  check_columns(where, "doutputs", doutputs, "output_dim", output_dim(), plan);
+  detail::check_columns(where, "columns", columns, "input_dim", input_dim(), plan);
+  detail::check_columns(where, "outputs", outputs, "output_dim", output_dim(), plan);
+  detail::check_columns(where, "doutputs", doutputs, "output_dim", output_dim(), plan);
   ws.filled_by_ = nullptr;
   ws.gradients_.clear();
   GradientView<S> rest = pass.gradients(*this);
   for (const E& expert : experts_) ws.gradients_.push_back(rest.next(expert));
-  if constexpr (SplitBackwardExpert<E>)
-    backward_blocks(plan, columns, outputs, doutputs, dcolumns, pass);
-  accumulate(plan, columns, outputs, doutputs, dcolumns, pass);
+  if constexpr (SplitBackwardExpert<E>) backward_blocks(plan, columns, outputs, doutputs, to, pass);
+  accumulate(plan, columns, outputs, doutputs, to, pass);
 }
 
 /// Every block by itself: back through the expert to its input.
 template <class E>
 void ExpertBank<E>::backward_blocks(const DispatchPlan& plan, const Columns<S>& columns,
                                     const Columns<S>& outputs, Columns<S>& doutputs,
-                                    Columns<S>* dcolumns, Pass<ExpertBank>& pass) const {
+                                    InputDerivatives& to, Pass<ExpertBank>& pass) const {
   auto& ws = pass.workspace;
   const auto y = outputs.matrix();
   auto dy = doutputs.matrix();
-  parallel_for(threads_for(plan, pass.pool), Index(ws.blocks_.size()), [&](Index i, Index) {
+  ThreadPool* pool = threads_for(plan, pass.pool);
+  const Index widest = detail::widest(ws.blocks_), workers = detail::num_workers(pool);
+  if (to.takes_rooms()) ws.derivatives_.shape(input_dim(), widest, workers);
+  if (!columns.is_gathered()) ws.inputs_.shape(input_dim(), widest, workers);
+  detail::sort_by_expert(ws.blocks_);
+  parallel_for(pool, Index(ws.blocks_.size()), [&](Index i, Index worker) {
     const detail::Block& block = ws.blocks_[std::size_t(i)];
     const Index number = block.expert - first_;
     const E& expert = experts_[std::size_t(number)];
     const Index column = plan.first_column(block.expert) + block.first;
-    const auto back = [&](MatrixView<S> dx) {
-      expert.backward_columns(columns.of(plan, block.expert, block.first, block.width),
-                              y.middleCols(column, block.width),
+    S* const room = ws.inputs_.data(worker);
+    const ConstMatrixView<S> x =
+        detail::reads_input_back<E> || columns.is_gathered()
+            ? ConstMatrixView<S>(columns.of(plan, block.expert, block.first, block.width, room))
+            : ConstMatrixView<S>(ws.inputs_.of(worker, block.width));
+    to.take(plan, block.expert, block.first, block.width, i, worker, [&](MatrixView<S> dx) {
+      expert.backward_columns(x, y.middleCols(column, block.width),
                               ws.caches_.of_columns(expert, number, block.first, block.width),
                               dy.middleCols(column, block.width), dx);
-    };
-    if (dcolumns == nullptr) return back(no_gradient);
-    auto dx = dcolumns->matrix().middleCols(column, block.width);
-    for (Index c = 0; c < dx.cols(); ++c) dx.col(c).setZero();
-    back(dx);
+    });
   });
 }
 
@@ -312,37 +316,33 @@ void ExpertBank<E>::backward_blocks(const DispatchPlan& plan, const Columns<S>& 
 template <class E>
 void ExpertBank<E>::accumulate(const DispatchPlan& plan, const Columns<S>& columns,
                                [[maybe_unused]] const Columns<S>& outputs, Columns<S>& doutputs,
-                               [[maybe_unused]] Columns<S>* dcolumns,
+                               [[maybe_unused]] InputDerivatives& to,
                                Pass<ExpertBank>& pass) const {
   auto& ws = pass.workspace;
   auto dy = doutputs.matrix();
-  ws.slices_.clear();
-  for (Index number = 0; number < size(); ++number) {
-    if (plan.count(first_ + number) == 0) continue;
-    Index slices = 1;
-    if constexpr (SplitBackwardExpert<E>) slices = experts_[std::size_t(number)].num_slices();
-    for (Index slice = 0; slice < slices; ++slice)
-      ws.slices_.emplace_back(std::int32_t(number), std::int32_t(slice));
-  }
-  parallel_for(threads_for(plan, pass.pool), Index(ws.slices_.size()), [&](Index i, Index) {
+  ThreadPool* pool = threads_for(plan, pass.pool);
+  const Index workers = detail::num_workers(pool);
+  const Index most = detail::cut_slices(experts_, plan, first_, ws.slices_);
+  if (!columns.is_gathered()) ws.inputs_.shape(input_dim(), most, workers);
+  if (!SplitBackwardExpert<E> && to.takes_rooms())
+    ws.derivatives_.shape(input_dim(), most, workers);
+  parallel_for(pool, Index(ws.slices_.size()), [&](Index i, Index worker) {
     const auto [number, slice] = ws.slices_[std::size_t(i)];
     const E& expert = experts_[std::size_t(number)];
     const Index column = plan.first_column(first_ + number);
     const Index count = plan.count(first_ + number);
-    const ConstMatrixView<S> x(columns.of(plan, first_ + number, 0, count));
+    const ConstMatrixView<S> x(
+        columns.of(plan, first_ + number, 0, count, ws.inputs_.data(worker),
+                   !columns.is_gathered() && ws.inputs_.give_to(worker, number)));
     auto cache = ws.caches_.of_columns(expert, number, 0, count);
     const GradientView<S> gradients = ws.gradients_[std::size_t(number)];
     if constexpr (SplitBackwardExpert<E>) {
       expert.accumulate_gradients(x, cache, dy.middleCols(column, count), slice, gradients);
     } else {
-      const auto y = outputs.matrix().middleCols(column, count);
-      const auto back = [&](MatrixView<S> dx) {
-        expert.backward(x, y, cache, dy.middleCols(column, count), dx, gradients);
-      };
-      if (dcolumns == nullptr) return back(no_gradient);
-      auto dx = dcolumns->matrix().middleCols(column, count);
-      for (Index c = 0; c < dx.cols(); ++c) dx.col(c).setZero();
-      back(dx);
+      to.take(plan, first_ + number, 0, count, i, worker, [&](MatrixView<S> dx) {
+        expert.backward(x, outputs.matrix().middleCols(column, count), cache,
+                        dy.middleCols(column, count), dx, gradients);
+      });
     }
   });
 }

@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <vector>
 
+#include <comet/core/concepts.hpp>
 #include <comet/core/types.hpp>
 #include <comet/dispatch/plan.hpp>
 
@@ -38,6 +39,42 @@ inline void cut_blocks(const DispatchPlan& plan, Index first_expert, Index count
     if (a.width != b.width) return a.width > b.width;
     return a.expert != b.expert ? a.expert < b.expert : a.first < b.first;
   });
+}
+
+/// Puts blocks in the order of the columns.
+inline void sort_by_expert(std::vector<Block>& blocks) {
+  std::sort(blocks.begin(), blocks.end(), [](const Block& a, const Block& b) {
+    return a.expert != b.expert ? a.expert < b.expert : a.first < b.first;
+  });
+}
+
+/// The largest width of blocks as they were cut.
+inline Index widest(const std::vector<Block>& blocks) {
+  return blocks.empty() ? 0 : blocks.front().width;
+}
+
+/// A part of the parameter gradients of an expert: a task for a thread.
+struct Slice {
+  std::int32_t number;  ///< of the expert, from the first
+  std::int32_t slice;
+};
+
+/// Slices of all experts that have columns. \return the most columns that one has
+template <class E>
+Index cut_slices(const std::vector<E>& experts, const DispatchPlan& plan, Index first_expert,
+                 std::vector<Slice>& slices) {
+  Index most = 0;
+  slices.clear();
+  for (Index number = 0; number < Index(experts.size()); ++number) {
+    const Index count = plan.count(first_expert + number);
+    if (count == 0) continue;
+    most = std::max(most, count);
+    Index pieces = 1;
+    if constexpr (SplitBackwardExpert<E>) pieces = experts[std::size_t(number)].num_slices();
+    for (Index slice = 0; slice < pieces; ++slice)
+      slices.push_back({std::int32_t(number), std::int32_t(slice)});
+  }
+  return most;
 }
 
 }  // namespace comet::detail

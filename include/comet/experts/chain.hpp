@@ -70,6 +70,9 @@ class Chain {
                 "comet::Chain: parts of different scalar types (float or double)");
   /// A column's bits do not depend on its neighbours.
   static constexpr bool independent_columns = true;
+  /// Its input is that of the first part.
+  static constexpr bool reads_input_back =
+      detail::reads_input_back<std::tuple_element_t<0, std::tuple<Parts...>>>;
   /// Settings of the constructor: those of each part.
   using Options = std::tuple<detail::PartOptions<Parts>...>;
   /// Number of parts.

@@ -33,6 +33,8 @@ class DenseExpert {
   using Scalar = S;  ///< float or double.
   /// A column's bits do not depend on its neighbours.
   static constexpr bool independent_columns = true;
+  /// Its way back asks the output alone.
+  static constexpr bool reads_input_back = false;
   using Options = DenseExpertOptions;  ///< Settings of the constructor.
 
   /// Weights uniform in +-sqrt(6 / (d + m)) (Glorot and Bengio, 2010), bias 0.

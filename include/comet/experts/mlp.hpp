@@ -40,6 +40,8 @@ class MlpExpert {
   using Scalar = S;  ///< float or double.
   /// A column's bits do not depend on its neighbours.
   static constexpr bool independent_columns = true;
+  /// Its way back asks the output alone.
+  static constexpr bool reads_input_back = false;
   using Options = MlpExpertOptions;  ///< Settings of the constructor.
 
   /// Weights uniform in +-sqrt(6 / (in + out)) of their map (Glorot and Bengio, 2010), biases 0.

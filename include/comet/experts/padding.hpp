@@ -1,7 +1,11 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
+#include <string>
+
+#include <comet/core/check.hpp>
 #include <comet/core/types.hpp>
+#include <comet/dispatch/plan.hpp>
 
 namespace comet::detail {
 
@@ -19,6 +23,17 @@ template <class E>
   constexpr Index small_product = 20;
   const Index size = expert.input_dim() + expert.output_dim() + kernel_columns;
   return size >= small_product ? kernel_columns : small_product;
+}
+
+/// That experts first .. first + count - 1 of a plan have as many columns as they want.
+inline void check_padding(const char* where, const DispatchPlan& plan, Index first, Index count,
+                          Index multiple) {
+  if (multiple == 1) return;
+  for (Index e = first; e < first + count; ++e)
+    if (plan.padded_count(e) % multiple != 0) [[unlikely]]
+      raise(where, "the number of columns of expert " + std::to_string(e), plan.padded_count(e),
+            "a multiple of column_multiple() = " + std::to_string(multiple) +
+                ", which plan.build() has to be told");
 }
 
 }  // namespace comet::detail

@@ -42,6 +42,8 @@ class Dense {
   using Scalar = S;  ///< float or double.
   /// A column's bits do not depend on its neighbours.
   static constexpr bool independent_columns = true;
+  /// Its way back asks the output alone.
+  static constexpr bool reads_input_back = false;
   using Options = DenseOptions;                ///< Settings of the constructor.
   using Workspace = detail::ColumnScratch<S>;  ///< Scratch of a pass.
 
