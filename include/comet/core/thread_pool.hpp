@@ -110,16 +110,25 @@ class ThreadPool {
     generation_.notify_all();
   }
 
+  /// Some dozens of cycles in which a core that two threads share is the other's.
+  static void pause() {
+#if defined(__x86_64__) || defined(__i386__)
+    __builtin_ia32_pause();
+#else
+    for (int i = 0; i < 32; ++i) std::atomic_signal_fence(std::memory_order_seq_cst);
+#endif
+  }
+
   // A worker that arrives late may find the list closed. It registers in inside_ before it looks at
   // open_, and the caller closes open_ before it looks at inside_ (both sequentially consistent),
   // so the caller never returns while a worker can still read its tasks.
   void serve(Index worker) {
     std::uint32_t seen = 0;
     while (!stopping_) {
-      // Regions follow each other closely within a training step: spin for some microseconds
-      // before going to sleep in the kernel.
-      for (int spin = 0; spin < 4000 && generation_.load() == seen; ++spin) {
-      }
+      // Regions follow each other closely within a training step, with a plan or a sort between
+      // them at most: look out for the next one for some tens of microseconds before going to sleep
+      // in the kernel, so that a pass wakes a thread once.
+      for (int spin = 0; spin < 2000 && generation_.load() == seen; ++spin) pause();
       generation_.wait(seen);
       seen = generation_.load();
       inside_.fetch_add(1);

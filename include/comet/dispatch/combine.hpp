@@ -60,31 +60,30 @@ void combine(const Columns<S>& outputs, const DispatchPlan& plan,
   const auto all = outputs.matrix();
   const Index num_samples = plan.num_samples();
   pool = detail::worth_threads(pool, double(all.size()) * 8);
-  for (Index t = 0; t < Index(routings.size()); ++t) {
+  detail::for_each_sample(pool, Index(routings.size()) * num_samples, [&](Index column) {
+    const Index t = column / num_samples, b = column - t * num_samples;
     const Routing<S>& routing = routings[std::size_t(t)];
     const auto entry_columns = plan.entry_columns(t);
-    detail::for_each_sample(pool, num_samples, [&](Index b) {
-      constexpr Index most = 8;
-      S weights[most];
-      const S* vectors[most];
-      Index count = 0;
-      auto sum = y.col(t * num_samples + b);
-      sum.setZero();
-      const auto flush = [&] {
-        detail::add_scaled(sum.data(), all.rows(), weights, vectors, count);
-        count = 0;
-      };
-      for (auto i = routing.offsets()[std::size_t(b)]; i < routing.offsets()[std::size_t(b) + 1];
-           ++i) {
-        const std::int32_t column = entry_columns[std::size_t(i)];
-        if (column == DispatchPlan::no_column) continue;
-        weights[count] = routing.weights()[std::size_t(i)];
-        vectors[count] = all.col(column).data();
-        if (++count == most) flush();
-      }
-      flush();
-    });
-  }
+    constexpr Index most = 8;
+    S weights[most];
+    const S* vectors[most];
+    Index count = 0;
+    auto sum = y.col(column);
+    sum.setZero();
+    const auto flush = [&] {
+      detail::add_scaled(sum.data(), all.rows(), weights, vectors, count);
+      count = 0;
+    };
+    for (auto i = routing.offsets()[std::size_t(b)]; i < routing.offsets()[std::size_t(b) + 1];
+         ++i) {
+      const std::int32_t from = entry_columns[std::size_t(i)];
+      if (from == DispatchPlan::no_column) continue;
+      weights[count] = routing.weights()[std::size_t(i)];
+      vectors[count] = all.col(from).data();
+      if (++count == most) flush();
+    }
+    flush();
+  });
 }
 /// \brief The same for one task.
 template <class S>

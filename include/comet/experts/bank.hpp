@@ -213,7 +213,7 @@ class ExpertBank<E>::Workspace {
   std::vector<Index> first_columns_;  // per expert and one more: the plan's
   detail::Caches<S> caches_;
   detail::Rooms<S> inputs_;                 // of a worker's task
-  detail::Rooms<S> derivatives_;            // by them
+  detail::DerivativeRooms<S> derivatives_;  // by them
   std::vector<GradientView<S>> gradients_;  // per expert
   std::vector<detail::Slice> slices_;
   const ExpertBank* filled_by_ = nullptr;  // the forward() that backward() may follow
@@ -291,7 +291,7 @@ void ExpertBank<E>::backward_blocks(const DispatchPlan& plan, const Columns<S>& 
   auto dy = doutputs.matrix();
   ThreadPool* pool = threads_for(plan, pass.pool);
   const Index widest = detail::widest(ws.blocks_), workers = detail::num_workers(pool);
-  if (to.takes_rooms()) ws.derivatives_.shape(input_dim(), widest, workers);
+  to.start(input_dim(), widest, Index(ws.blocks_.size()), workers);
   if (!columns.is_gathered()) ws.inputs_.shape(input_dim(), widest, workers);
   detail::sort_by_expert(ws.blocks_);
   parallel_for(pool, Index(ws.blocks_.size()), [&](Index i, Index worker) {
@@ -304,7 +304,7 @@ void ExpertBank<E>::backward_blocks(const DispatchPlan& plan, const Columns<S>& 
         detail::reads_input_back<E> || columns.is_gathered()
             ? ConstMatrixView<S>(columns.of(plan, block.expert, block.first, block.width, room))
             : ConstMatrixView<S>(ws.inputs_.of(worker, block.width));
-    to.take(plan, block.expert, block.first, block.width, i, worker, [&](MatrixView<S> dx) {
+    to.take(plan, {block.expert, block.first, block.width}, i, worker, [&](MatrixView<S> dx) {
       expert.backward_columns(x, y.middleCols(column, block.width),
                               ws.caches_.of_columns(expert, number, block.first, block.width),
                               dy.middleCols(column, block.width), dx);
@@ -324,8 +324,8 @@ void ExpertBank<E>::accumulate(const DispatchPlan& plan, const Columns<S>& colum
   const Index workers = detail::num_workers(pool);
   const Index most = detail::cut_slices(experts_, plan, first_, ws.slices_);
   if (!columns.is_gathered()) ws.inputs_.shape(input_dim(), most, workers);
-  if (!SplitBackwardExpert<E> && to.takes_rooms())
-    ws.derivatives_.shape(input_dim(), most, workers);
+  if constexpr (!SplitBackwardExpert<E>)
+    to.start(input_dim(), most, Index(ws.slices_.size()), workers);
   parallel_for(pool, Index(ws.slices_.size()), [&](Index i, Index worker) {
     const auto [number, slice] = ws.slices_[std::size_t(i)];
     const E& expert = experts_[std::size_t(number)];
@@ -339,7 +339,7 @@ void ExpertBank<E>::accumulate(const DispatchPlan& plan, const Columns<S>& colum
     if constexpr (SplitBackwardExpert<E>) {
       expert.accumulate_gradients(x, cache, dy.middleCols(column, count), slice, gradients);
     } else {
-      to.take(plan, first_ + number, 0, count, i, worker, [&](MatrixView<S> dx) {
+      to.take(plan, {first_ + number, 0, count}, i, worker, [&](MatrixView<S> dx) {
         expert.backward(x, outputs.matrix().middleCols(column, count), cache,
                         dy.middleCols(column, count), dx, gradients);
       });

@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
+#include <algorithm>
 #include <cstddef>
 #include <utility>
 #include <vector>
 
 #include <comet/core/buffer.hpp>
-#include <comet/core/turns.hpp>
+#include <comet/core/ordered_results.hpp>
 #include <comet/core/types.hpp>
 #include <comet/dispatch/columns.hpp>
 #include <comet/dispatch/plan.hpp>
@@ -17,7 +18,7 @@
 
 namespace comet::detail {
 
-/// \brief Memory of each worker for some columns.
+/// \brief Memory for some columns of each worker, or of each of so many others.
 template <class S>
 class Rooms {
  public:
@@ -49,48 +50,83 @@ class Rooms {
   Index rows_ = 0;
 };
 
+/// \brief Memory for the derivatives by the inputs of the tasks that are at work.
+template <class S>
+struct DerivativeRooms {
+  /// The columns that a room holds the derivatives of.
+  struct Place {
+    Index expert;
+    Index first;
+    Index width;
+  };
+
+  void start(Index rows, Index columns, Index num_tasks, Index num_workers) {
+    const Index rooms = order.start(num_tasks, num_workers);
+    values.shape(rows, columns, rooms);
+    places.resize(std::size_t(rooms));
+  }
+
+  OrderedResults::Memory order;
+  Rooms<S> values;
+  std::vector<Place> places;
+};
+
 /// \brief Where the derivatives by the inputs of experts go: nowhere, to columns of their own, or
 /// to those by the samples, which get them in ascending order of the expert.
 template <class S>
 class InputDerivatives {
  public:
+  using Place = typename DerivativeRooms<S>::Place;
+
   InputDerivatives() = default;
   explicit InputDerivatives(Columns<S>& columns) : columns_(&columns) {}
-  /// \param rooms  for as many columns as a task has
-  InputDerivatives(MatrixView<S>& samples, Rooms<S>& rooms) : samples_(&samples), rooms_(&rooms) {}
+  /// \param rooms  to be started for the tasks to come
+  InputDerivatives(MatrixView<S>& samples, DerivativeRooms<S>& rooms)
+      : samples_(&samples), rooms_(&rooms), in_order_(rooms.order) {}
 
-  /// Whether tasks take rooms.
-  [[nodiscard]] bool takes_rooms() const { return samples_ != nullptr; }
+  /// To be called before the tasks. \param rows, columns  of the largest
+  void start(Index rows, Index columns, Index num_tasks, Index num_workers) {
+    if (samples_ != nullptr) rooms_->start(rows, columns, num_tasks, num_workers);
+  }
 
-  /// \brief Calls back(dx), which adds the derivatives by columns first .. first + width - 1 of an
-  /// expert to dx, or gets no_gradient.
+  /// \brief Calls back(dx), which adds the derivatives by some columns to dx, or gets no_gradient.
   /// \param task, worker  of the ThreadPool; tasks have the experts in ascending order
   template <class F>
-  void take(const DispatchPlan& plan, Index expert, Index first, Index width, Index task,
-            Index worker, F&& back) {
+  void take(const DispatchPlan& plan, const Place& place, Index task, Index worker, F&& back) {
     if (columns_ != nullptr) {
-      auto dx = columns_->matrix().middleCols(plan.first_column(expert) + first, width);
-      for (Index c = 0; c < width; ++c) dx.col(c).setZero();
+      auto dx =
+          columns_->matrix().middleCols(plan.first_column(place.expert) + place.first, place.width);
+      for (Index c = 0; c < dx.cols(); ++c) dx.col(c).setZero();
       back(dx);
     } else if (samples_ != nullptr) {
-      const Turns::Turn turn(turns_, task);
-      auto dx = rooms_->of(worker, width);
-      dx.setZero();
-      back(dx);
-      turn.wait();
-      const auto samples = plan.samples(expert);
-      for (Index c = 0; c < width && first + c < Index(samples.size()); ++c)
-        samples_->col(samples[std::size_t(first + c)]) += dx.col(c);
+      in_order_.run(
+          task, worker,
+          [&](Index room) {
+            rooms_->places[std::size_t(room)] = place;
+            auto dx = rooms_->values.of(room, place.width);
+            dx.setZero();
+            back(dx);
+          },
+          [&](Index /*task*/, Index room) { add(plan, room); });
     } else {
       back(no_gradient);
     }
   }
 
  private:
+  void add(const DispatchPlan& plan, Index room) {
+    const Place& place = rooms_->places[std::size_t(room)];
+    const auto dx = rooms_->values.of(room, place.width);
+    const auto samples = plan.samples(place.expert);
+    const Index width = std::min(place.width, Index(samples.size()) - place.first);
+    for (Index c = 0; c < width; ++c)
+      samples_->col(samples[std::size_t(place.first + c)]) += dx.col(c);
+  }
+
   Columns<S>* columns_ = nullptr;
   MatrixView<S>* samples_ = nullptr;  // d x B
-  Rooms<S>* rooms_ = nullptr;
-  Turns turns_;
+  DerivativeRooms<S>* rooms_ = nullptr;
+  OrderedResults in_order_;
 };
 
 }  // namespace comet::detail
