@@ -9,6 +9,7 @@
 #include <comet/comet.hpp>
 #include <movielens/model/model.hpp>
 #include <support/every_expert.hpp>
+#include <support/memory.hpp>
 #include <support/saturate.hpp>
 
 /// \file
@@ -22,26 +23,31 @@ using comet::RandomKey;
 
 constexpr Index num_users = 6040;  // the shape of MovieLens 1M
 constexpr Index num_items = 3706;
-constexpr Index num_experts = 16;
 constexpr Index features = 256;
 
 using S = float;
 using Model = programs::movielens::TwoTaskModel<S>;
 
-comet::CometGate<S> saturated_gate(RandomKey key) {
+/// Whether the gates have made up their minds, as after some hundred steps, or reach every expert,
+/// as in the first ones.
+enum class Gates { saturated, undecided };
+
+comet::CometGate<S> make_gate(Gates gates, Index num_experts, RandomKey key) {
   comet::CometGate<S> gate(
       {.input_dim = features, .num_experts = num_experts, .k = 2, .entropy = 0.05}, key);
-  bench::saturate(gate);
+  if (gates == Gates::saturated) bench::saturate(gate);
   return gate;
 }
 
-template <class Gate>
-void training_step(benchmark::State& state, Index batch, Index threads) {
+template <class Gate, Gates kind = Gates::saturated>
+void training_step(benchmark::State& state, Index num_experts, Index batch, Index threads) {
   const RandomKey key(1);
+  const auto before = bench::allocated_bytes();
   comet::ThreadPool pool(threads);
   std::vector<Model::Gate> gates;
   for (std::uint64_t task = 0; task < Model::num_tasks; ++task)
-    gates.emplace_back(comet::AnyGate<S>(Gate(saturated_gate(key.fold(0).fold(task)))));
+    gates.emplace_back(
+        comet::AnyGate<S>(Gate(make_gate(kind, num_experts, key.fold(0).fold(task)))));
   Model model({.num_users = num_users, .num_items = num_items, .num_experts = num_experts},
               std::move(gates), key.fold(1));
   Model::Pass pass(model, &pool);
@@ -66,6 +72,8 @@ void training_step(benchmark::State& state, Index batch, Index threads) {
   state.SetItemsProcessed(state.iterations() * batch);
   const auto& plan = pass.workspace.mixture().plan();
   state.counters["pairs_per_sample"] = double(plan.num_pairs()) / double(batch);
+  // Model, optimizer and what a pass keeps.
+  state.counters["MiB"] = double(bench::allocated_bytes() - before) / (1 << 20);
   // Multiply-adds of experts and heads, forward and backward: what a dense implementation counts.
   const double multiply_adds = 3.0 * 256 * 256 * double(plan.num_pairs() + 2 * batch);
   state.counters["GFLOP/s"] = benchmark::Counter(2e-9 * multiply_adds * double(state.iterations()),
@@ -75,21 +83,24 @@ void training_step(benchmark::State& state, Index batch, Index threads) {
 const bool registered = [] {
   using Active = comet::CometGate<S>;
   using Every = bench::EveryExpert<Active>;
-  const auto add = [](const char* experts, auto run, Index batch, Index threads) {
-    benchmark::RegisterBenchmark(("training_step/experts=" + std::string(experts) +
-                                  "/n=16/k=2/d=256/m=256/B=" + std::to_string(batch) +
-                                  "/threads=" + std::to_string(threads) + "/f32")
-                                     .c_str(),
-                                 run, batch, threads)
+  const auto add = [](const char* experts, auto run, Index n, Index batch, Index threads) {
+    benchmark::RegisterBenchmark(
+        ("training_step/experts=" + std::string(experts) + "/n=" + std::to_string(n) +
+         "/k=2/d=256/m=256/B=" + std::to_string(batch) + "/threads=" + std::to_string(threads) +
+         "/f32")
+            .c_str(),
+        run, n, batch, threads)
         ->Unit(benchmark::kMillisecond)
         ->UseRealTime();
   };
   for (const Index threads : {1, 2}) {
-    add("active", training_step<Active>, 512, threads);
-    add("every", training_step<Every>, 512, threads);
+    add("active", training_step<Active>, 16, 512, threads);
+    add("every", training_step<Every>, 16, 512, threads);
   }
-  add("active", training_step<Active>, 1, 1);
-  add("active", training_step<Active>, 1, 2);
+  add("active", training_step<Active>, 16, 1, 1);
+  add("active", training_step<Active>, 16, 1, 2);
+  add("active", training_step<Active>, 64, 4096, 2);
+  add("undecided", training_step<Active, Gates::undecided>, 64, 4096, 2);
   return true;
 }();
 

@@ -94,18 +94,15 @@ class InputDerivatives {
   template <class F>
   void take(const DispatchPlan& plan, const Place& place, Index task, Index worker, F&& back) {
     if (columns_ != nullptr) {
-      auto dx =
-          columns_->matrix().middleCols(plan.first_column(place.expert) + place.first, place.width);
-      for (Index c = 0; c < dx.cols(); ++c) dx.col(c).setZero();
-      back(dx);
+      zeros_to(
+          columns_->matrix().middleCols(plan.first_column(place.expert) + place.first, place.width),
+          back);
     } else if (samples_ != nullptr) {
       in_order_.run(
           task, worker,
           [&](Index room) {
             rooms_->places[std::size_t(room)] = place;
-            auto dx = rooms_->values.of(room, place.width);
-            dx.setZero();
-            back(dx);
+            zeros_to(rooms_->values.of(room, place.width), back);
           },
           [&](Index /*task*/, Index room) { add(plan, room); });
     } else {
@@ -114,6 +111,11 @@ class InputDerivatives {
   }
 
  private:
+  template <class DX, class F>
+  static void zeros_to(DX dx, F& back) {
+    for (Index c = 0; c < dx.cols(); ++c) dx.col(c).setZero();
+    back(dx);
+  }
   void add(const DispatchPlan& plan, Index room) {
     const Place& place = rooms_->places[std::size_t(room)];
     const auto dx = rooms_->values.of(room, place.width);
