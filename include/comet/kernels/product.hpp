@@ -41,19 +41,25 @@ EIGEN_ALWAYS_INLINE void inner_step(const S* w, Index w_stride, const S* x, Inde
 /// y(u.., c..) = w(:, u)^T x(:, c) for Units in {1, 4, 8} and Columns in {1, 2, 3}. An element sums
 /// lane by lane along the vectors, then over the lanes, in any tile.
 template <int Units, int Columns, class S>
-void inner_tile(const S* w, Index w_stride, const S* x, Index x_stride, Index size, S* y,
-                Index y_stride) {
+COMET_INLINE_TILE void inner_tile(const S* w, Index w_stride, const S* x, Index x_stride,
+                                  Index size, S* y, Index y_stride) {
   Packet<S> sum[std::size_t(Units)][std::size_t(Columns)];
   COMET_UNROLL
   for (int u = 0; u < Units; ++u) {
     COMET_UNROLL
     for (int c = 0; c < Columns; ++c) sum[u][c] = simd::pset1<Packet<S>>(S(0));
   }
-  Index l = 0;
-  for (; l + lanes<S> <= size; l += lanes<S>)
+  const auto step = [&](Index from) {
     inner_step<Units, Columns>(
-        w + l, w_stride, x + l, x_stride,
+        w + from, w_stride, x + from, x_stride,
         [](const S* values) { return simd::ploadu<Packet<S>>(values); }, sum);
+  };
+  Index l = 0;
+  for (; l + 4 * lanes<S> <= size; l += 4 * lanes<S>) {
+    COMET_UNROLL
+    for (int i = 0; i < 4; ++i) step(l + i * lanes<S>);
+  }
+  for (; l + lanes<S> <= size; l += lanes<S>) step(l);
   if (l < size)
     inner_step<Units, Columns>(
         w + l, w_stride, x + l, x_stride,
