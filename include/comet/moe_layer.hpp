@@ -41,8 +41,9 @@ namespace comet {
 /// expert for every sample, to rounding, whatever the routing: rows may be empty or full.
 ///
 /// The layer is four stages, each usable alone: the gates' rows become a plan (DispatchPlan), the
-/// samples are gathered by it (gather), a bank runs the experts on them (ExpertBank), their outputs
-/// are combined (combine); and back. A layer of another build is written from the same stages:
+/// samples are gathered by it (gather; here they stay until a block of an expert wants them:
+/// Columns::leave_in), a bank runs the experts on them (ExpertBank), their outputs are combined
+/// (combine); and back. A layer of another build is written from the same stages:
 /// examples/shared_expert.cpp, two_kinds.cpp, own_layer.cpp.
 ///
 /// Every sum over experts runs in ascending order of the expert. So results are the same bits for
@@ -56,8 +57,8 @@ namespace comet {
 ///   Pass pass(layer);
 ///   layer.forward(x, y, key.fold(2).fold(step), pass);
 /// \endcode
-/// \par Cost     experts: their cost() per active pair, twice that backward; scratch: (d + m)
-///               scalars per active pair, twice that in training
+/// \par Cost     experts: their cost() per active pair, twice that backward; scratch: m scalars
+///               per active pair, twice that in training, and d per column that a thread is at
 /// \par Threads  const; one Pass per calling thread, whose pool spreads a call over its threads
 /// \tparam G     a RoutingGate; to train, a TrainableGate or a gate without parameters
 /// \tparam E     a PredictingExpert; to train, a TrainableExpert

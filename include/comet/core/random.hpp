@@ -37,12 +37,13 @@ class RandomKey {
     return mix(key_ + gamma * (counter + 1));
   }
 
-  /// \brief bits() of every lane of a vector of counters.
-  /// \tparam Words  a vector of std::uint64_t in the compiler's words; several numbers then take
+  /// \brief Puts bits() of every lane in place of a vector of counters.
+  /// \tparam Words  a vector of std::uint64_t in the compiler's words: several numbers then take
   ///                little longer than one
   template <class Words>
-  [[nodiscard]] Words bits_of(Words counters) const noexcept {
-    return mix(key_ + gamma * (counters + 1));
+  void to_bits(Words& counters) const noexcept {
+    counters = key_ + gamma * (counters + 1);
+    mix_in_place(counters);
   }
 
   /// Uniform in [0, 1), a multiple of 2^-53.
@@ -100,11 +101,16 @@ class RandomKey {
  private:
   static constexpr std::uint64_t gamma = 0x9e3779b97f4a7c15ULL;
 
+  static constexpr std::uint64_t mix(std::uint64_t z) noexcept {
+    mix_in_place(z);
+    return z;
+  }
+  // By reference: how vectors are handed over depends on the machine that is compiled for.
   template <class Words>
-  static constexpr Words mix(Words z) noexcept {
+  static constexpr void mix_in_place(Words& z) noexcept {
     z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9ULL;
     z = (z ^ (z >> 27)) * 0x94d049bb133111ebULL;
-    return z ^ (z >> 31);
+    z = z ^ (z >> 31);
   }
 
   std::uint64_t key_;

@@ -61,7 +61,8 @@ struct Dropout {
     using Mask = std::conditional_t<sizeof(S) == 4, std::int32_t, std::int64_t>;
     constexpr Index half = block / 2;
     const auto counter = std::uint64_t(first) / 4;
-    const auto bits = sample_key.bits_of(counter + VectorOf<std::uint64_t, block / 4>{0, 1, 2, 3});
+    auto bits = counter + VectorOf<std::uint64_t, block / 4>{0, 1, 2, 3};
+    sample_key.to_bits(bits);
     VectorOf<std::uint16_t, half> numbers[2];
     std::memcpy(numbers, &bits, sizeof numbers);
     VectorOf<S, half> kept = {};
