@@ -83,7 +83,7 @@ template <class P>
 
 #if defined(__AVX__)
 /// sum_lanes() of eight floats, in the order of the general one: even lanes, odd lanes, both. With
-/// a third fewer instructions, for every one counts at the end of a short product.
+/// a quarter fewer instructions, for every one counts at the end of a short product.
 EIGEN_ALWAYS_INLINE void sum_eight_lanes(__m256 a, __m256 b, __m256 c, __m256 d, float* out) {
   const auto pairs = [](__m256 left, __m256 right) {  // lanes 0 + 2 and 1 + 3 of each half
     const __m256d l = _mm256_castps_pd(left), r = _mm256_castps_pd(right);
