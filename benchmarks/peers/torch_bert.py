@@ -129,7 +129,6 @@ class Comet(nn.Module):
 
     def __init__(self, weights, layer):
         super().__init__()
-        sys.path.insert(0, os.environ.get("COMET_TORCH", "build/release/python"))
         import comet_torch
         o, hidden = weights.about["options"], weights.about["config"]["hidden_size"]
         self.mixture = comet_torch.MoE(hidden, o["shared"] + o["own"], gate="top_k", experts=o["experts"],
