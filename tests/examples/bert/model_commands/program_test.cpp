@@ -12,7 +12,9 @@
 
 #include <nlohmann/json.hpp>
 
+#include <bert/model/train_options.hpp>
 #include <examples/bert/small_study.hpp>
+#include <programs/study/search_space.hpp>
 #include <support/catch.hpp>
 
 using namespace programs::bert::test;
@@ -193,6 +195,15 @@ TEST_CASE("bert compare: a teacher for each seed", "[bert]") {
       study.small("compare", "other",
                   {"--gates=dense_one", "--seeds=3", "--teacher=" + study.model("teacher{seed}")}),
       study.model("teacher3") + ": cannot be read");
+}
+
+TEST_CASE("bert tune: the search space that comes with it is right", "[bert]") {
+  const auto root = std::filesystem::path(COMET_TEST_DATA).parent_path().parent_path();
+  programs::bert::DistilOptions options;
+  const auto space = programs::SearchSpace::read(
+      root / "examples" / "bert" / "search_spaces" / "comet.json", table_of(options));
+  CHECK(space.json()["gate"] == "comet");
+  CHECK(space.contains("lambda"));
 }
 
 TEST_CASE("bert tune: trials, and reports of them, of a comparison and of a training", "[bert]") {
