@@ -5,13 +5,15 @@
 #   --task TASK, --data DIR, --pretrained DIR, --max-length N, --train-rows N and --out DIR hold for the
 #   teacher, too; --teacher FILE brings one
 # Installs what is missing, builds, obtains the model and the task, trains the teacher on the task (CoLA
-# by default), distils every student from it, and ends with a table. A second run goes on.
+# by default), distils every student from it, and ends with a table: the teacher, dense models of the units
+# of all experts and of one, Hash, Top-k, COMET without and with local search. A second run goes on.
 source "$(dirname "$0")/lib.sh"
 
 out=results/bert
 teacher=
 common=()    # of teacher and students
 arguments=() # of students
+gates=(--gates teacher,dense_half,dense_one,hash,top_k,comet,comet_search)
 is_given() { case " ${common[*]:-} " in *" $1 "*) ;; *) false ;; esac; }
 while [ $# -gt 0 ]; do
   option=${1%%=*}
@@ -26,7 +28,11 @@ while [ $# -gt 0 ]; do
       common+=("$option" "$value")
       shift "$used"
       ;;
-    *) arguments+=("$1"); shift ;;
+    *)
+      [ "$option" != --gates ] || gates=()
+      arguments+=("$1")
+      shift
+      ;;
   esac
 done
 
@@ -46,4 +52,4 @@ if [ -z "$teacher" ]; then
   teacher=$out/teacher/model.safetensors
   "$program" finetune "${common[@]}" --out "$out/teacher" --resume
 fi
-"$program" compare "${common[@]}" --teacher "$teacher" --out "$out/students" --resume "${arguments[@]}"
+"$program" compare "${common[@]}" --teacher "$teacher" --out "$out/students" --resume "${gates[@]}" "${arguments[@]}"

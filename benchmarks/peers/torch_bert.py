@@ -19,9 +19,11 @@ import argparse
 import json
 import os
 import pathlib
+import resource
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
 
 # --help needs none of what follows.
@@ -129,7 +131,6 @@ class Comet(nn.Module):
 
     def __init__(self, weights, layer):
         super().__init__()
-        sys.path.insert(0, os.environ.get("COMET_TORCH", "build/release/python"))
         import comet_torch
         o, hidden = weights.about["options"], weights.about["config"]["hidden_size"]
         self.mixture = comet_torch.MoE(hidden, o["shared"] + o["own"], gate="top_k", experts=o["experts"],
@@ -212,14 +213,23 @@ def run_model(model, batches):
     return logits, tuple(tokens / each for each in seconds)
 
 
-def run_program(file):
-    """The program's loss, and its tokens a second; its processor time is that of reading files, too."""
+def evaluate(file, data):
+    """What the program says, and its processor time, that of reading files among it."""
     environment = os.environ | {"OPENBLAS_NUM_THREADS": str(options.threads), "OMP_NUM_THREADS": "1"}
+    spent = lambda: sum(resource.getrusage(resource.RUSAGE_CHILDREN)[:2])
+    before = spent()
     said = json.loads(subprocess.run(
-        [options.program, "evaluate", "--model", file, "--data", options.data, "--pretrained",
+        [options.program, "evaluate", "--model", file, "--data", data, "--pretrained",
          options.pretrained, "--batch-size", str(options.batch), "--json"],
         capture_output=True, text=True, check=True, env=environment).stdout)
-    return said["loss"], (said["tokens_per_second"], None)
+    return said, spent() - before
+
+
+def run_program(file, tokens, one_row):
+    """The program's loss, and its tokens a second. Its processor time is that over a single dev row's."""
+    _, reading = evaluate(file, one_row)
+    said, whole = evaluate(file, options.data)
+    return said["loss"], (said["tokens_per_second"], tokens / (whole - reading))
 
 
 def main():
@@ -232,22 +242,26 @@ def main():
     labels = torch.cat([labels for *_, labels in batches])
     files = {"program-dense": options.teacher, "program-comet": options.student}
     ways = options.ways.split(",")
+    tokens = sum(int(mask.sum()) for _, mask, _ in batches)
+    one_row = tempfile.TemporaryDirectory()
+    for split in ("train", "dev"):
+        rows = pathlib.Path(options.data, "CoLA", split + ".tsv").read_bytes().splitlines(keepends=True)
+        pathlib.Path(one_row.name, split + ".tsv").write_bytes(b"".join(rows if split == "train" else rows[:1]))
     models = {way: make_model(way, teacher, student) for way in ways if way not in files}
     speeds, losses, logits = {way: [] for way in ways}, {}, {}
     for run in range(1 + options.runs):
         for way in ways:
             if way in files:
-                losses[way], speed = run_program(files[way])
+                losses[way], speed = run_program(files[way], tokens, one_row.name)
             else:
                 logits[way], speed = run_model(models[way], batches)
                 losses[way] = float(F.cross_entropy(logits[way], labels))
             if run > 0:
                 speeds[way].append(speed)
-    median = lambda numbers: None if None in numbers else statistics.median(numbers)
     print(json.dumps({
         "threads": options.threads, "batch": options.batch, "runs": options.runs, "torch": torch.__version__,
         "ways": {way: dict(zip(("tokens_per_second", "tokens_per_processor_second"),
-                               map(median, zip(*speeds[way])))) | {"loss": losses[way]} for way in ways}}))
+                               map(statistics.median, zip(*speeds[way])))) | {"loss": losses[way]} for way in ways}}))
     students = [way for way in ("comet", "gather", "grouped") if way in logits]
     for way in students[1:]:
         if (error := float((logits[way] - logits[students[0]]).abs().max())) > 1e-3:

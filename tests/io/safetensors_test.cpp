@@ -1,4 +1,6 @@
 // SPDX-License-Identifier: MIT
+#include <sys/stat.h>
+
 #include <cstdint>
 #include <cstring>
 #include <filesystem>
@@ -378,6 +380,10 @@ TEST_CASE("what is not a whole, consistent file is refused with one line") {
   };
   CHECK_THROWS_WITH(TensorFile("no/such/file"), "no/such/file: cannot be read");
   CHECK_THROWS_AS(TensorFile(directory.path()), FileError);
+  // A pipe, where nobody writes: opening it would wait for ever.
+  const std::string pipe = (directory.path() / "pipe").string();
+  REQUIRE(::mkfifo(pipe.c_str(), 0600) == 0);
+  CHECK_THROWS_WITH(TensorFile(pipe), pipe + ": cannot be read");
   refused("", "is no safetensors file, or truncated: 0 bytes");
   refused("1234567", "is no safetensors file, or truncated: 7 bytes");
   refused(raw_file(R"({"a":)", "").substr(0, 10),

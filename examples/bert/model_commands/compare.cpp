@@ -14,7 +14,7 @@ void add_compare(CLI::App& program, const Console& console) {
       {.what = "Distil several students of one teacher and print one table",
        .data = "task",
        .gates = {teacher_row, dense, dense_half, dense_one, "hash", "top_k", "comet",
-                 "comet_spread"},
+                 "comet_search", "comet_spread"},
        .rows = row_names(),
        .rows_help = "which gates and dense models; comet_spread is comet with a reward for even "
                     "use,\ncomet_search comet with the relaxed local search, comet_sentence "

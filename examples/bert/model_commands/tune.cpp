@@ -13,8 +13,8 @@ void add_tune(CLI::App& program, const Console& console) {
       program, console,
       {.can_halve = false,
        .examples = "Example:\n"
-                   "  bert tune --teacher results/teacher/model.safetensors --space comet.json "
-                   "--trials 20"});
+                   "  bert tune --teacher results/teacher/model.safetensors "
+                   "--space examples/bert/search_spaces/comet.json --trials 20"});
 }
 
 }  // namespace programs::bert

@@ -178,7 +178,7 @@ std::string comparison_of(const ReportContent& content, const ReportWords& words
 std::string training_of(const ReportContent& content, const ReportWords& words) {
   const Json& result = content.result;
   const Json& options = result.at("options");
-  const std::string search = text_of(options.at("local_search"));
+  const std::string search = options.value("local_search", no_search);
   const std::string threads = text_of(result.at("threads"));
   std::string html =
       paragraph("gate: " + text_of(options.at("gate")) +

@@ -6,6 +6,7 @@
 #include <limits>
 #include <utility>
 
+#include <programs/base/kinds.hpp>
 #include <programs/base/text_table.hpp>
 #include <programs/study/trials.hpp>
 
@@ -111,7 +112,8 @@ std::vector<ResultRow> result_rows_from(const Json& list) {
 
 ResultRow result_row_of(const Json& result) {
   const Json& options = result.at("options");
-  return {options.at("gate"), options.at("local_search"), {run_result_from(result)}};
+  // Of a model without experts there is nothing to search.
+  return {options.at("gate"), options.value("local_search", no_search), {run_result_from(result)}};
 }
 
 }  // namespace programs

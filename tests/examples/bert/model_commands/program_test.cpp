@@ -12,7 +12,9 @@
 
 #include <nlohmann/json.hpp>
 
+#include <bert/model/train_options.hpp>
 #include <examples/bert/small_study.hpp>
+#include <programs/study/search_space.hpp>
 #include <support/catch.hpp>
 
 using namespace programs::bert::test;
@@ -146,6 +148,7 @@ TEST_CASE("bert compare: dense rows of the cost that mixtures have", "[bert]") {
   REQUIRE(study.train("compare", "table",
                       {"--gates=hash,top_k,comet", "--gamma=.01", "--twins", "--resume"}) == 0);
   CHECK(at("comet_twin-none-seed1") == before);
+  CHECK(content_of(study.out("table") / "compare.md") == table);
 }
 
 TEST_CASE("bert compare: gates by sentence", "[bert]") {
@@ -195,6 +198,15 @@ TEST_CASE("bert compare: a teacher for each seed", "[bert]") {
       study.model("teacher3") + ": cannot be read");
 }
 
+TEST_CASE("bert tune: the search space that comes with it is right", "[bert]") {
+  const auto root = std::filesystem::path(COMET_TEST_DATA).parent_path().parent_path();
+  programs::bert::DistilOptions options;
+  const auto space = programs::SearchSpace::read(
+      root / "examples" / "bert" / "search_spaces" / "comet.json", table_of(options));
+  CHECK(space.json()["gate"] == "comet");
+  CHECK(space.contains("lambda"));
+}
+
 TEST_CASE("bert tune: trials, and reports of them, of a comparison and of a training", "[bert]") {
   const SmallStudy study;
   REQUIRE(study.train("finetune", "teacher") == 0);
@@ -207,14 +219,14 @@ TEST_CASE("bert tune: trials, and reports of them, of a comparison and of a trai
   std::erase_if(tune, [](const std::string& argument) { return argument.starts_with("--out="); });
   REQUIRE(Child(tune, study.out("err")).wait() == 0);
   const auto folder = study.out("results") / "tune";
-  CHECK(lines_in(content_of(folder / "trials.jsonl")) == 2);
+  CHECK(programs::test::lines_in(content_of(folder / "trials.jsonl")) == 2);
   // Another trial, beside those that are there.
   tune = programs::test::last_of_each([&] {
     tune.insert(tune.end(), {"--trials=3", "--resume"});
     return tune;
   }());
   REQUIRE(Child(tune, study.out("err")).wait() == 0);
-  CHECK(lines_in(content_of(folder / "trials.jsonl")) == 3);
+  CHECK(programs::test::lines_in(content_of(folder / "trials.jsonl")) == 3);
   REQUIRE(study.train("compare", "table", {"--gates=teacher,top_k", "--twins"}) == 0);
   REQUIRE(study.train("distil", "student", {"--gate=comet", "--local-search=relaxed"}) == 0);
   for (const auto& [reported, said] :
