@@ -27,10 +27,11 @@ ReportWords words() {
 }  // namespace
 
 void add_report(CLI::App& program, const Console& console) {
-  programs::add_report(program, console, words(),
-                       "Of a training: loss and score, experts per token and load per expert. Of a\n"
-                       "comparison: loss and experts of its rows. Of a search: trials and Pareto "
-                       "front.");
+  programs::add_report(
+      program, console, words(),
+      "Of a training: loss and score, experts per token and load per expert. Of a\n"
+      "comparison: loss and experts of its rows. Of a search: trials and Pareto "
+      "front.");
 }
 
 }  // namespace programs::bert
