@@ -52,15 +52,16 @@ TrainerOptions trainer_options(const TrainOptions& o, std::size_t batches) {
 }  // namespace
 
 const ResultWords& result_words() {
-  static const ResultWords words = {.measures = {{"score", "dev score"},
-                                                 {"loss", "dev loss"},
-                                                 {"hidden_error", "hidden error"},
-                                                 {"divergence", "divergence"},
-                                                 {"mean_effective_experts", "effective experts", 2},
-                                                 {"multiply_adds", "multiply-adds/token", 0},
-                                                 {"tokens_per_second", "tokens/s", 0},
-                                                 {"trained_tokens_per_second", "trained/s", 0}},
-                                    .samples = "token"};
+  static const ResultWords words = {
+      .measures = {{"score", "dev score"},
+                   {"loss", "dev loss"},
+                   {"hidden_error", "hidden error"},
+                   {"divergence", "divergence"},
+                   {"mean_effective_experts", "effective experts", 2},
+                   {"multiply_adds", "multiply-adds/token", 0},
+                   {"tokens_per_second", "tokens/s", 0},
+                   {"trained_tokens_per_second", "trained/s", 0, true}},
+      .samples = "token"};
   return words;
 }
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 #include <programs/report/result_table.hpp>
 
-#include <cmath>
+#include <algorithm>
 #include <cstddef>
 #include <limits>
 #include <utility>
@@ -13,22 +13,19 @@
 namespace programs {
 namespace {
 
-/// "0.7412", or "0.7412 +- 0.0031" for several runs: mean and standard error; "-" for what is none.
+/// "0.7412", or "0.7412 +- 0.0031" for several runs: mean and standard error.
 template <class Figure>
 std::string mean_and_error_text(const ResultRow& row, int digits, Figure figure) {
   std::vector<double> values;
   for (const RunResult& run : row.runs) values.push_back(figure(run));
   const MeanAndError result = mean_and_error(values);
-  if (std::isnan(result.mean)) return "-";
   return result.error ? formatted("%.*f +- %.*f", digits, result.mean, digits, *result.error)
                       : formatted("%.*f", digits, result.mean);
 }
 
-constexpr double nan = std::numeric_limits<double>::quiet_NaN();
-
 /// JSON has null for nan and infinity.
 Json with_nan(Json json) {
-  if (json.is_null()) return nan;
+  if (json.is_null()) return std::numeric_limits<double>::quiet_NaN();
   if (json.is_structured())
     for (Json& part : json) part = with_nan(std::move(part));
   return json;
@@ -61,9 +58,17 @@ Cells result_cells(const std::vector<ResultRow>& rows, const ResultWords& words)
     const auto add = [&](int digits, auto figure) {
       cells.back().push_back(mean_and_error_text(row, digits, figure));
     };
-    for (const ResultColumn& column : words.measures)
-      add(column.digits,
-          [&](const RunResult& r) { return r.training.test.find(column.measure).value_or(nan); });
+    for (const ResultColumn& column : words.measures) {
+      const bool is_none = std::any_of(row.runs.begin(), row.runs.end(), [&](const RunResult& r) {
+        return column.may_be_none && !r.training.test.find(column.measure);
+      });
+      if (is_none) {
+        cells.back().emplace_back("-");
+      } else {
+        add(column.digits,
+            [&](const RunResult& r) { return r.training.test.measure(column.measure); });
+      }
+    }
     add(2, [](const RunResult& r) { return r.training.test.experts_per_sample; });
     add(1, [&](const RunResult& r) {
       return words.is_timed_by_epoch ? r.training.seconds_per_epoch : r.training.seconds;

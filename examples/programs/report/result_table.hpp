@@ -21,11 +21,12 @@ struct ResultRow {
   std::vector<RunResult> runs;
 };
 
-/// A measure of the test rows, and what stands above it. What a row has not got is "-".
+/// A measure of the test rows, and what stands above it.
 struct ResultColumn {
   std::string measure;
   std::string title;
-  int digits = 4;  ///< behind the point
+  int digits = 4;            ///< behind the point
+  bool may_be_none = false;  ///< a row without it has "-"
 };
 
 /// \brief What a program's table has, and how it speaks of it.
