@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
+#include <algorithm>
+#include <cstddef>
 #include <vector>
 
 #include <comet/core/types.hpp>
@@ -23,15 +25,16 @@ using AlignedVector = std::vector<S, Eigen::aligned_allocator<S>>;
 template <class S>
 class Buffer {
  public:
-  /// A matrix of this size, whose values are whatever was there.
-  Eigen::Map<Matrix<S>> shape(Index rows, Index cols) {
+  /// \brief A matrix of this size, whose values are whatever was there.
+  /// \param reserved  numbers to make room for if memory is taken: none is touched beyond the size
+  Eigen::Map<Matrix<S>> shape(Index rows, Index cols, Index reserved = 0) {
     rows_ = rows;
     cols_ = cols;
     const auto size = std::size_t(rows * cols);
     if (storage_.capacity() < size) {
       const std::size_t spare = storage_.empty() ? 0 : size / 4;
       storage_ = {};  // what is there need not be copied, nor be there twice
-      storage_.reserve(size + spare);
+      storage_.reserve(std::max(size + spare, std::size_t(reserved)));
     }
     if (storage_.size() < size) storage_.resize(size);
     return matrix();

@@ -28,6 +28,8 @@ class OrderedResults {
     /// Rooms are numbered worker by worker. \return how many there are
     Index start(Index num_tasks, Index num_workers) {
       const Index rooms = num_workers == 1 ? 1 : num_workers * rooms_per_worker;
+      if (room_of_task.capacity() < std::size_t(num_tasks))
+        room_of_task.reserve(2 * std::size_t(num_tasks));  // there are others the next time
       room_of_task.assign(std::size_t(num_tasks), not_done);
       is_taken.assign(std::size_t(rooms), 0);
       return rooms;

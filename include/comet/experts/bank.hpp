@@ -236,15 +236,15 @@ void ExpertBank<E>::run(const char* where, bool trains, const DispatchPlan& plan
   outputs.fit(output_dim(), plan);
   auto& ws = pass.workspace;
   ThreadPool* pool = threads_for(plan, pass.pool);
+  const Index workers = detail::num_workers(pool);
   ws.start(*this, plan);
   if (trains) {
     ws.caches_.keep_all(experts_, plan, first_);
   } else {
-    ws.caches_.share(experts_, plan, first_, std::min(block_columns, plan.num_columns()),
-                     detail::num_workers(pool));
+    ws.caches_.share(experts_, plan, first_, std::min(block_columns, plan.num_columns()), workers);
   }
   if (!columns.is_gathered())
-    ws.inputs_.shape(input_dim(), detail::widest(ws.blocks_), detail::num_workers(pool));
+    ws.inputs_.shape(input_dim(), detail::widest(ws.blocks_), workers, block_columns);
   auto all = outputs.matrix();
   parallel_for(pool, Index(ws.blocks_.size()), [&](Index i, Index worker) {
     const detail::Block& block = ws.blocks_[std::size_t(i)];
@@ -291,8 +291,8 @@ void ExpertBank<E>::backward_blocks(const DispatchPlan& plan, const Columns<S>& 
   auto dy = doutputs.matrix();
   ThreadPool* pool = threads_for(plan, pass.pool);
   const Index widest = detail::widest(ws.blocks_), workers = detail::num_workers(pool);
-  to.start(input_dim(), widest, Index(ws.blocks_.size()), workers);
-  if (!columns.is_gathered()) ws.inputs_.shape(input_dim(), widest, workers);
+  to.start(input_dim(), widest, Index(ws.blocks_.size()), workers, block_columns);
+  if (!columns.is_gathered()) ws.inputs_.shape(input_dim(), widest, workers, block_columns);
   detail::sort_by_expert(ws.blocks_);
   parallel_for(pool, Index(ws.blocks_.size()), [&](Index i, Index worker) {
     const detail::Block& block = ws.blocks_[std::size_t(i)];
@@ -323,14 +323,14 @@ void ExpertBank<E>::accumulate(const DispatchPlan& plan, const Columns<S>& colum
   ThreadPool* pool = threads_for(plan, pass.pool);
   const Index workers = detail::num_workers(pool);
   const Index most = detail::cut_slices(experts_, plan, first_, ws.slices_);
-  if (!columns.is_gathered()) ws.inputs_.shape(input_dim(), most, workers);
+  const Index ahead = detail::columns_ahead(plan, most, column_multiple());
+  if (!columns.is_gathered()) ws.inputs_.shape(input_dim(), most, workers, ahead);
   if constexpr (!SplitBackwardExpert<E>)
-    to.start(input_dim(), most, Index(ws.slices_.size()), workers);
+    to.start(input_dim(), most, Index(ws.slices_.size()), workers, ahead);
   parallel_for(pool, Index(ws.slices_.size()), [&](Index i, Index worker) {
     const auto [number, slice] = ws.slices_[std::size_t(i)];
     const E& expert = experts_[std::size_t(number)];
-    const Index column = plan.first_column(first_ + number);
-    const Index count = plan.count(first_ + number);
+    const Index column = plan.first_column(first_ + number), count = plan.count(first_ + number);
     const ConstMatrixView<S> x(
         columns.of(plan, first_ + number, 0, count, ws.inputs_.data(worker),
                    !columns.is_gathered() && ws.inputs_.give_to(worker, number)));

@@ -53,6 +53,14 @@ inline Index widest(const std::vector<Block>& blocks) {
   return blocks.empty() ? 0 : blocks.front().width;
 }
 
+/// \brief How many columns to make room for where an expert has `columns` now: it has others the
+/// next time, all of the batch at most. That many if they are few, else twice as many.
+inline Index columns_ahead(const DispatchPlan& plan, Index columns, Index multiple) {
+  constexpr Index few = 256;
+  const Index all = (plan.num_samples() + multiple - 1) / multiple * multiple;
+  return std::clamp(std::max(few, 2 * columns), columns, std::max(columns, all));
+}
+
 /// A part of the parameter gradients of an expert: a task for a thread.
 struct Slice {
   std::int32_t number;  ///< of the expert, from the first

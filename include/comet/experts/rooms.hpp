@@ -26,10 +26,11 @@ class Rooms {
 
   /// Those of any worker begin at the same place in a cache line, so that bits of an expert that
   /// asks Eigen for sums do not hang on it.
-  void shape(Index rows, Index columns, Index num_workers) {
-    constexpr Index line = 64 / Index(sizeof(S));
+  /// \param most_columns  that there may be the next time: memory is taken for these
+  void shape(Index rows, Index columns, Index num_workers, Index most_columns) {
     rows_ = rows;
-    values_.shape((rows * columns + line - 1) / line * line, num_workers);
+    values_.shape(in_lines(rows * columns), num_workers,
+                  in_lines(rows * most_columns) * num_workers);
     owners_.assign(std::size_t(num_workers), -1);
   }
   /// Gives a worker's room to an expert. \return whether it has been that expert's
@@ -45,6 +46,12 @@ class Rooms {
   [[nodiscard]] Map of(Index worker, Index columns) { return {data(worker), rows_, columns}; }
 
  private:
+  /// Rounded up to whole cache lines.
+  static Index in_lines(Index numbers) {
+    constexpr Index line = 64 / Index(sizeof(S));
+    return (numbers + line - 1) / line * line;
+  }
+
   Buffer<S> values_;
   std::vector<Index> owners_;  // per worker
   Index rows_ = 0;
@@ -60,9 +67,9 @@ struct DerivativeRooms {
     Index width;
   };
 
-  void start(Index rows, Index columns, Index num_tasks, Index num_workers) {
+  void start(Index rows, Index columns, Index num_tasks, Index num_workers, Index most_columns) {
     const Index rooms = order.start(num_tasks, num_workers);
-    values.shape(rows, columns, rooms);
+    values.shape(rows, columns, rooms, most_columns);
     places.resize(std::size_t(rooms));
   }
 
@@ -84,9 +91,10 @@ class InputDerivatives {
   InputDerivatives(MatrixView<S>& samples, DerivativeRooms<S>& rooms)
       : samples_(&samples), rooms_(&rooms), in_order_(rooms.order) {}
 
-  /// To be called before the tasks. \param rows, columns  of the largest
-  void start(Index rows, Index columns, Index num_tasks, Index num_workers) {
-    if (samples_ != nullptr) rooms_->start(rows, columns, num_tasks, num_workers);
+  /// To be called before the tasks. \param rows, columns  of the largest \param most_columns  as
+  /// Rooms::shape()
+  void start(Index rows, Index columns, Index num_tasks, Index num_workers, Index most_columns) {
+    if (samples_ != nullptr) rooms_->start(rows, columns, num_tasks, num_workers, most_columns);
   }
 
   /// \brief Calls back(dx), which adds the derivatives by some columns to dx, or gets no_gradient.

@@ -86,9 +86,9 @@ TEST_CASE("tasks: quotes, controls, other ends of lines and a mark at the start 
 
 TEST_CASE("tasks: what is wrong is said in one line with file and line", "[bert][data]") {
   CHECK(refused("SST-2", sst_header + "fine\t1\nnot so\n") ==
-        "train.tsv:3: has 1 columns, expected the 2 of SST-2");
+        "train.tsv:3: has 1 column, expected the 2 of SST-2");
   CHECK(refused("SST-2", sst_header + "fine\t1\n\nnot so\t0\n") ==
-        "train.tsv:3: has 1 columns, expected the 2 of SST-2");
+        "train.tsv:3: has 1 column, expected the 2 of SST-2");
   CHECK(refused("MRPC", mrpc_header + "1\t17\t18\tHe\tran.\tHe was running.\n") ==
         "train.tsv:2: has 6 columns, expected the 5 of MRPC");
   CHECK(refused("SST-2", sst_header + "fine\t2\n") ==
