@@ -101,16 +101,16 @@ class RandomKey {
  private:
   static constexpr std::uint64_t gamma = 0x9e3779b97f4a7c15ULL;
 
-  static constexpr std::uint64_t mix(std::uint64_t z) noexcept {
-    mix_in_place(z);
-    return z;
-  }
   // By reference: how vectors are handed over depends on the machine that is compiled for.
   template <class Words>
   static constexpr void mix_in_place(Words& z) noexcept {
     z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9ULL;
     z = (z ^ (z >> 27)) * 0x94d049bb133111ebULL;
     z = z ^ (z >> 31);
+  }
+  static constexpr std::uint64_t mix(std::uint64_t z) noexcept {
+    mix_in_place(z);
+    return z;
   }
 
   std::uint64_t key_;
