@@ -27,7 +27,7 @@ using comet::test::RankTask;
 namespace {
 
 using Task = RankTask<double>;
-using Gate = PermutedGate<Task::Gate>;
+using Gate = Task::Permuted;
 using Whole = MoeLayer<Gate, Task::Expert>;
 using Spread = DistributedMoeLayer<ThreadCommunicator, Gate, Task::Expert>;
 
@@ -40,11 +40,6 @@ constexpr PermutationSearchOptions options = {.steps = 12,
                                               .entropy = 0.01,
                                               .noise = 0.1};
 
-std::vector<Gate> gates_of(const Task& task) {
-  std::vector<Gate> gates;
-  for (auto& gate : task.gates()) gates.emplace_back(std::move(gate));
-  return gates;
-}
 /// Rows of so many ranks: uneven, and from three ranks on one of them has none.
 Task task_of(Index ranks, std::string gate = "comet") {
   Task task{.gate = std::move(gate), .num_tasks = 2};
@@ -113,15 +108,15 @@ struct Model {
 };
 
 Model<Whole> alone(const Task& task, const PermutationSearchOptions& of_search = options) {
-  return {Whole(gates_of(task), task.experts({0, task.num_experts})), of_search};
+  return {Whole(task.permuted_gates(), task.experts({0, task.num_experts})), of_search};
 }
 /// f(world, model) on each rank: with all experts there, or with some of them.
 template <class F>
 void on_ranks(const Task& task, bool spread, const PermutationSearchOptions& of_search, F f) {
   run_ranks(task.num_ranks(), [&](ThreadCommunicator& world) {
     if (spread) {
-      Model<Spread> model(Spread(world, gates_of(task), task.experts(task.share(world.rank()))),
-                          of_search);
+      Model<Spread> model(
+          Spread(world, task.permuted_gates(), task.experts(task.share(world.rank()))), of_search);
       f(world, model);
     } else {
       Model<Whole> model = alone(task, of_search);
@@ -223,7 +218,8 @@ TEST_CASE(
   run_ranks(4, [&](ThreadCommunicator& threads) {
     const auto rank = std::size_t(threads.rank());
     CountingCommunicator world(threads);
-    DistributedMoeLayer layer(world, gates_of(task), task.experts(task.share(threads.rank())));
+    DistributedMoeLayer layer(world, task.permuted_gates(),
+                              task.experts(task.share(threads.rank())));
     PermutationSearch search(options, layer.gates(), RandomKey(30));
     Pass pass(layer);
     Gradients gradients(search);

@@ -21,7 +21,7 @@ using comet::test::RankTask;
 namespace {
 
 using Task = RankTask<double>;
-using Gate = PermutedGate<Task::Gate>;
+using Gate = Task::Permuted;
 using Whole = MoeLayer<Gate, Task::Expert>;
 using Spread = DistributedMoeLayer<ThreadCommunicator, Gate, Task::Expert>;
 
@@ -30,16 +30,10 @@ Task task_of(Index ranks) {
           .rows = std::vector<std::vector<Index>>{
               {37}, {20, 17}, {0, 25, 12}, {9, 0, 27, 1}}[std::size_t(ranks - 1)]};
 }
-std::vector<Gate> gates_of(const Task& task) {
-  std::vector<Gate> gates;
-  for (auto& gate : task.gates()) gates.emplace_back(std::move(gate));
-  return gates;
-}
-
 /// What the mixtures of all rows are when the experts are in this order.
 Matrix<double> mixtures(const Permutation& order) {
   const Task task = task_of(1);
-  Whole layer(gates_of(task), task.experts({0, task.num_experts}));
+  Whole layer(task.permuted_gates(), task.experts({0, task.num_experts}));
   for (auto& gate : layer.gates()) gate.set_permutation(order);
   Pass pass(layer);
   Matrix<double> y(Task::m, 2 * task.num_rows());
@@ -92,10 +86,10 @@ std::vector<Found> search_on_ranks(Index ranks, bool spread, bool summed,
     const auto rank = std::size_t(world.rank());
     const Share rows = task.rows_of(world.rank());
     if (spread) {
-      Spread layer(world, gates_of(task), task.experts(task.share(world.rank())));
+      Spread layer(world, task.permuted_gates(), task.experts(task.share(world.rank())));
       found[rank] = search_here(layer, layer.bank(), task, rows, of_all, make_rank_sum(world));
     } else {
-      Whole layer(gates_of(task), task.experts({0, task.num_experts}));
+      Whole layer(task.permuted_gates(), task.experts({0, task.num_experts}));
       found[rank] = search_here(layer, layer.experts(), task, rows, of_all,
                                 summed ? make_rank_sum(world) : RankSum());
     }
@@ -133,7 +127,7 @@ TEST_CASE("all experts are evaluated on the samples here, wherever they live") {
   std::vector<Matrix<double>> found(3), expected(3);
   run_ranks(3, [&](ThreadCommunicator& world) {
     const auto rank = std::size_t(world.rank());
-    const Spread layer(world, gates_of(task), task.experts(task.share(world.rank())));
+    const Spread layer(world, task.permuted_gates(), task.experts(task.share(world.rank())));
     const Share rows = task.rows_of(world.rank());
     const Matrix<double> here = x.middleCols(rows.first, rows.size());
     layer.bank().evaluate_all(here, found[rank]);

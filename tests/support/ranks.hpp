@@ -19,6 +19,7 @@
 #include <comet/gates/all.hpp>
 #include <comet/gates/any.hpp>
 #include <comet/gates/make_gate.hpp>
+#include <comet/local_search/permuted_gate.hpp>
 #include <comet/moe_layer.hpp>
 
 #include <support/model.hpp>
@@ -43,6 +44,7 @@ struct RankTask {
 
   static constexpr Index d = 6, m = 4;
   using Gate = AnyGate<S>;
+  using Permuted = PermutedGate<Gate>;
   using Expert = MlpExpert<S>;
   using Whole = MoeLayer<Gate, Expert>;
   using Spread = DistributedMoeLayer<ThreadCommunicator, Gate, Expert>;
@@ -69,6 +71,12 @@ struct RankTask {
     std::vector<Gate> all;
     for (Index t = 0; t < num_tasks; ++t)
       all.push_back(make_gate<S>(gate, options, key().fold(0).fold(t)));
+    return all;
+  }
+  /// The same, to be searched over.
+  [[nodiscard]] std::vector<Permuted> permuted_gates() const {
+    std::vector<Permuted> all;
+    for (Gate& gate : gates()) all.emplace_back(std::move(gate));
     return all;
   }
   [[nodiscard]] std::vector<Expert> experts(Share numbers) const {

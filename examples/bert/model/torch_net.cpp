@@ -52,10 +52,7 @@ void set_key(const Mixture<S>& mixture, comet::RandomKey key) {
 TorchBatch::TorchBatch(const LabelledBatch& batch)
     : ids(tensor_of(batch.sentences.ids)),
       types(tensor_of(batch.sentences.types)),
-      rows(at::arange(batch.size(), at::kLong)
-               .unsqueeze(1)
-               .expand({batch.size(), batch.length()})
-               .contiguous()),
+      rows(at::tensor(batch.sentence_of_tokens()).view({batch.size(), batch.length()})),
       mask(tensor_of(batch.sentences.mask).to(at::kBool)) {
   if (!batch.labels.empty())
     labels = at::from_blob(const_cast<double*>(batch.labels.data()), {batch.size()},

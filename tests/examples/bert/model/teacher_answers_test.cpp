@@ -5,6 +5,8 @@
 #include <vector>
 
 #include <comet/core/gradients.hpp>
+#include <comet/core/parameters.hpp>
+#include <comet/core/random.hpp>
 
 #include <bert/model/network.hpp>
 #include <bert/model/teacher_answers.hpp>
@@ -28,11 +30,11 @@ std::shared_ptr<const Bert<float>> small_teacher() {
   return std::make_shared<const Bert<float>>(test::bert_of<float>(c.at("config"), c.at("teacher")));
 }
 
-/// More than are asked at once, of 1 to 6 tokens.
-std::vector<Encoded> sentences_of(const Bert<float>& teacher) {
+/// More than are asked at once, of 1 to `longest` tokens.
+std::vector<Encoded> sentences_of(const Bert<float>& teacher, std::size_t longest = 6) {
   std::vector<Encoded> sentences(70);
   for (std::size_t i = 0; i < sentences.size(); ++i)
-    for (std::size_t t = 0; t <= i * 7 % 6; ++t) {
+    for (std::size_t t = 0; t <= i * 7 % longest; ++t) {
       sentences[i].ids.push_back(
           programs::bert::TokenId(1 + (i * 5 + t * 3) % std::size_t(teacher.config().vocab - 1)));
       sentences[i].types.push_back(0);
@@ -66,12 +68,32 @@ TEST_CASE("what a teacher has said is what it says") {
 }
 
 TEST_CASE("an answer has the same bits, whoever asked first") {
-  const auto teacher = small_teacher();
-  const std::vector<Encoded> sentences = sentences_of(*teacher);
-  TeacherAnswers first(teacher, sentences, padding), second(teacher, sentences, padding);
+  // Large enough for the last bits of an answer to hang on the other rows of a batch.
+  Bert<float> large({.vocab = 50,
+                     .hidden = 48,
+                     .layers = 2,
+                     .heads = 4,
+                     .intermediate = 96,
+                     .positions = 64,
+                     .types = 2,
+                     .labels = 2});
+  const RandomKey key(3);
+  std::uint64_t place = 0;
+  for_each_parameter(large, [&](const ParameterName&, Parameter<float>& parameter) {
+    key.fold(place++).fill_uniform(parameter, -0.3, 0.3);
+  });
+  const auto teacher = std::make_shared<const Bert<float>>(large);
+  const std::vector<Encoded> sentences = sentences_of(*teacher, 41);
   const std::vector<std::int32_t> rows = {41, 2, 69}, others = {5, 69, 30, 12};
-  const Answers<float> early = first.gather(rows);
-  (void)second.gather(others);
+  const auto activations = [&](const std::vector<std::int32_t>& which) {
+    return programs::bert::activations(
+        *teacher, LabelledBatch{programs::bert::gather(sentences, which, padding), {}});
+  };
+  REQUIRE(activations(rows).logits.col(2) != activations(others).logits.col(1));  // row 69
+
+  TeacherAnswers first(teacher, sentences, padding), second(teacher, sentences, padding);
+  const Answers<float> early = first.gather(rows), other = second.gather(others);
+  CHECK(early.logits.col(2) == other.logits.col(1));
   const Answers<float> late = second.gather(rows);
   CHECK(early.logits == late.logits);
   CHECK(early.hidden == late.hidden);
