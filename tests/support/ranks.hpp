@@ -76,7 +76,7 @@ struct RankTask {
   /// The same, to be searched over.
   [[nodiscard]] std::vector<Permuted> permuted_gates() const {
     std::vector<Permuted> all;
-    for (Gate& gate : gates()) all.emplace_back(std::move(gate));
+    for (Gate& each : gates()) all.emplace_back(std::move(each));
     return all;
   }
   [[nodiscard]] std::vector<Expert> experts(Share numbers) const {
