@@ -27,8 +27,8 @@ struct EvaluateOptions {
 void print_layers(const Figures& figures, std::ostream& out) {
   for (std::size_t l = 0; l < figures.load.size(); ++l) {
     out << formatted(
-        "layer %d: %.2f experts a token, %.2f effective; share of the tokens by expert:", int(l),
-        figures.experts_per_sample_by_task[l], figures.effective_experts[l]);
+        "layer %d: %.2f experts a token, %.2f effective; share of the tokens by expert:",
+        int(l) + 1, figures.experts_per_sample_by_task[l], figures.effective_experts[l]);
     for (const double share : figures.load[l]) out << formatted(" %.3f", share);
     out << '\n';
   }

@@ -61,7 +61,8 @@ const ResultWords& result_words() {
                    {"multiply_adds", "multiply-adds/token", 0},
                    {"tokens_per_second", "tokens/s", 0},
                    {"trained_tokens_per_second", "trained/s", 0, true}},
-      .samples = "token"};
+      .samples = "token",
+      .rows = "dev rows"};
   return words;
 }
 

@@ -123,7 +123,13 @@ ReportContent content_of(const std::filesystem::path& folder, const ReportWords&
   };
   with_lines(folder / "metrics.jsonl",
              [&](const auto& epochs) { add(epoch_plots(epochs, words.plots)); });
-  with_lines(folder / "steps.jsonl", [&](const auto& steps) { add({sparsity_plot(steps)}); });
+  with_lines(folder / "steps.jsonl", [&](const auto& steps) {
+    // A dense network asks none at any step.
+    const bool has_experts = std::any_of(steps.begin(), steps.end(), [](const Json& step) {
+      return step.at("experts_per_sample") > 0;
+    });
+    if (has_experts) add({sparsity_plot(steps)});
+  });
   read_trials_of(folder, content);
   if (!content.trials.empty()) {
     add(trial_plots(content.trials));

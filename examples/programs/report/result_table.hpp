@@ -33,6 +33,7 @@ struct ResultColumn {
 struct ResultWords {
   std::vector<ResultColumn> measures;
   std::string samples = "sample";  ///< what an expert is asked about
+  std::string rows = "test rows";  ///< what the figures are of
   bool has_local_search = true;    ///< else there is no column for it
   bool is_timed_by_epoch = true;   ///< else by the whole training
 };
