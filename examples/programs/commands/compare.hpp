@@ -176,8 +176,7 @@ class Comparison {
     train.local_search = row.local_search;
     if (others) table_of(train).set(*others);
     train.seed = seed;
-    const std::string search = words_.results.has_local_search ? "-" + row.local_search : "";
-    train.out = (folder_ / (row.gate + search + "-seed" + std::to_string(seed))).string();
+    train.out = (folder_ / run_name(row, seed, words_.results)).string();
     return train;
   }
 
