@@ -112,10 +112,14 @@ def main():
     parser.add_argument("--batch-size", type=int, default=24)
     parser.add_argument("--threads", type=int, default=1)
     options = parser.parse_args()
+    if options.steps < 4:  # a quarter of them is the warm-up
+        parser.error(f"--steps is {options.steps}, expected at least 4")
     torch.set_num_threads(options.threads)
     torch.manual_seed(1)
     found, text = torch.unique(torch.tensor(list(options.text.read_bytes())), return_inverse=True)
     cut = len(text) * 9 // 10
+    if len(text) - cut <= CONTEXT:
+        parser.error(f"{options.text} has {len(text)} characters, expected more than {10 * CONTEXT}")
     model = Transformer(len(found), lambda: feed_forward(options.gate))
     train(model, text[:cut], options.steps, options.batch_size)
     print(f"bits a character, held out          {held_out_bits(model, text[cut:], options.batch_size):.3f}")

@@ -7,7 +7,7 @@
 
 The library libcomet_torch.so is looked for beside this file, or where COMET_TORCH_LIBRARY says.
 """
-import copy
+import operator
 import os
 
 import torch
@@ -18,6 +18,16 @@ torch.classes.load_library(
 )
 
 __all__ = ["MoE", "SparseEncoderLayer", "sparse_feed_forward", "regularization"]
+
+
+def _whole(name, value):
+    try:
+        number = operator.index(value)
+    except TypeError:
+        number = None
+    if number is None or not -2**63 <= number < 2**63:
+        raise TypeError(f"comet_torch.MoE: {name} is {value}, expected a whole number of 64 bits")
+    return number
 
 
 class MoE(torch.nn.Module):
@@ -39,10 +49,11 @@ class MoE(torch.nn.Module):
         if key is None:
             key = torch.randint(2**62, ()).item()
         self._options = dict(
-            input_dim=input_dim, hidden_dim=hidden_dim, output_dim=output_dim or input_dim, gate=gate,
+            input_dim=input_dim, hidden_dim=hidden_dim, gate=gate,
+            output_dim=input_dim if output_dim is None else output_dim,
             experts=experts, k=k, activation=activation, dropout=dropout, tasks=tasks, key=key,
             threads=threads, dtype=dtype, **gate_options)
-        sizes = {name: int(self._options[name]) for name in (
+        sizes = {name: _whole(name, self._options[name]) for name in (
             "input_dim", "hidden_dim", "output_dim", "experts", "k", "tasks", "key", "threads")}
         numbers = {name: float(value) for name, value in gate_options.items()}
         self._mixture = torch.classes.comet.MoE(
@@ -94,7 +105,9 @@ class MoE(torch.nn.Module):
 
     def anneal(self, **settings):
         """Sets gamma, entropy or spread of a gate that has them."""
-        self._mixture.anneal({name: float(value) for name, value in settings.items()})
+        numbers = {name: float(value) for name, value in settings.items()}
+        self._mixture.anneal(numbers)
+        self._options.update(numbers)  # copies have them, too
 
     def extra_repr(self):
         o = self._options
@@ -107,22 +120,26 @@ class MoE(torch.nn.Module):
         if moved.dtype != dtype or moved.device.type != "cpu":
             raise TypeError(f"comet_torch.MoE: it is of {dtype} on the CPU and stays so, not {moved.dtype} on "
                             f"{moved.device}")
+        if moved.is_shared():
+            raise TypeError("comet_torch.MoE: its parameters lie in comet's memory, which other processes "
+                            "do not share")
         return self
 
     def __deepcopy__(self, memo):
-        twin = _rebuild(self._options, self.state_dict(), self.training)
-        for (*_, mine), (*_, parameter) in zip(self._own, twin._own):
-            parameter.requires_grad_(mine.requires_grad)
-        memo[id(self)] = twin
+        rebuild, arguments = self.__reduce__()
+        twin = memo[id(self)] = rebuild(*arguments)
         return twin
 
     def __reduce__(self):
-        return _rebuild, (self._options, self.state_dict(), self.training)
+        asks = [parameter.requires_grad for *_, parameter in self._own]
+        return _rebuild, (self._options, self.state_dict(), self.training, asks)
 
 
-def _rebuild(options, state, training):
+def _rebuild(options, state, training, asks):
     module = MoE(**options)
     module.load_state_dict(state)
+    for (*_, parameter), ask in zip(module._own, asks):
+        parameter.requires_grad_(ask)
     return module.train(training)
 
 
@@ -180,7 +197,7 @@ def sparse_feed_forward(layer, *, gate="comet", experts=8, k=1, hidden_dim=None,
     weight = layer.linear1.weight
     if weight.device.type != "cpu":
         raise TypeError(f"comet_torch: the layer is on {weight.device}; comet computes on the CPU")
-    mixture = MoE(layer.linear1.in_features, hidden_dim or layer.linear1.out_features,
+    mixture = MoE(layer.linear1.in_features, layer.linear1.out_features if hidden_dim is None else hidden_dim,
                   gate=gate, experts=experts, k=k, activation=activation, dropout=layer.dropout.p,
                   dtype=weight.dtype, **options)
     return SparseEncoderLayer(layer, mixture).train(layer.training)

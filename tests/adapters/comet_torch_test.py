@@ -2,6 +2,7 @@
 """comet_torch from Python: python3 -m unittest, with comet_torch.py and its library on PYTHONPATH."""
 import copy
 import io
+import pickle
 import unittest
 
 import torch
@@ -77,6 +78,19 @@ class MixtureTest(unittest.TestCase):
         del twin
         self.assertEqual(y.shape, (B, M))
 
+    def test_copies_keep_what_is_frozen_and_annealed(self):
+        mixture = moe(entropy=0.5)
+        mixture.experts.requires_grad_(False)
+        mixture.anneal(entropy=2)
+        copies = copy.deepcopy(mixture), pickle.loads(pickle.dumps(mixture))
+        x = numbers(B, D)
+        mixture(x)
+        for twin in copies:
+            self.assertEqual([p.requires_grad for p in twin.parameters()],
+                             [p.requires_grad for p in mixture.parameters()])
+            twin(x)
+            self.assertEqual(twin.regularization(), mixture.regularization())
+
     def test_ids_masks_and_tasks(self):
         by_id = moe(gate="hash", num_ids=9)
         mask = torch.tensor([True, False, True, True, True, False])
@@ -123,6 +137,13 @@ class MixtureTest(unittest.TestCase):
         self.assertIs(mixture.double().cpu(), mixture)
         with self.assertRaisesRegex(Exception, "no option gama"):
             moe(gama=1)
+        for wrong in ({"experts": 2.7}, {"k": "2"}, {"key": 2**63}):
+            with self.assertRaisesRegex(TypeError, "expected a whole number"):
+                moe(**wrong)
+        with self.assertRaisesRegex(ValueError, "output_dim is 0"):
+            comet_torch.MoE(D, 5, 0)
+        with self.assertRaisesRegex(TypeError, "other processes"):
+            mixture.share_memory()
         with self.assertRaisesRegex(Exception, "one of comet, dselect_k"):
             moe(gate="dense")
         mixture.gates._modules["0"].split.weight = torch.nn.Parameter(

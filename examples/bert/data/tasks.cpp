@@ -178,8 +178,9 @@ std::vector<Example> read_examples(const Task& task, const fs::path& file) {
 }
 
 std::vector<Example> read_split(const Task& task, const fs::path& data, std::string_view split) {
-  const fs::path folder = fs::is_directory(data / task.name) ? data / task.name : data;
-  return read_examples(task, folder / (std::string(split) + ".tsv"));
+  const std::string name = std::string(split) + ".tsv";
+  const bool is_folder_of_task = !fs::exists(data / task.name) && fs::exists(data / name);
+  return read_examples(task, (is_folder_of_task ? data : data / task.name) / name);
 }
 
 std::vector<Encoded> encode(const Task& task, std::span<const Example> examples,

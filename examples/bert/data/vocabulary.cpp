@@ -24,14 +24,18 @@ std::vector<std::string> lines_of(std::string_view text) {
   return lines;
 }
 
-/// A model of upper and lower case says so beside its vocabulary.
-void check_case(const fs::path& folder) {
+/// A model whose texts were cut another way says so beside its vocabulary.
+void check_settings(const fs::path& folder) {
   const fs::path file = folder / "tokenizer_config.json";
   if (!fs::exists(file)) return;
   const Json json = parse_json(read_file(file));
   if (!json.is_object()) throw FileError(file, "is no JSON object");
-  if (const auto lower = json.find("do_lower_case"); lower != json.end() && *lower == false)
-    throw FileError(file, "says do_lower_case = false: only models of lower case can be used");
+  const auto refuse_false = [&](const std::string& key, const char* why) {
+    if (json.value(key, Json()) == false) throw FileError(file, "says " + key + " = false: " + why);
+  };
+  refuse_false("do_lower_case", "only models of lower case can be used");
+  refuse_false("strip_accents", "accents are taken off here");
+  refuse_false("tokenize_chinese_chars", "ideographs are set apart here");
 }
 
 void check_lines(const fs::path& file, const std::vector<std::string>& lines) {
@@ -75,7 +79,7 @@ TokenId Vocabulary::special(std::string_view piece) const {
 
 Vocabulary read_vocabulary(const fs::path& place, Index size) {
   const bool is_folder = fs::is_directory(place);
-  if (is_folder) check_case(place);
+  if (is_folder) check_settings(place);
   const fs::path file = is_folder ? place / "vocab.txt" : place;
   expect_regular(file);
   std::vector<std::string> lines = lines_of(read_file(file));

@@ -16,15 +16,16 @@ constexpr std::string_view said_by_check = "comet::BertConfig: ";
 
 /// What else a config.json may ask for, and what is computed here.
 void check_kind(const Json& json) {
-  const auto expect = [&](const char* key, const char* only) {
-    const Json value = json.value(key, Json(only));
+  const auto expect = [&](const char* key, const Json& only) {
+    const Json value = json.value(key, only);
     if (value != only)
-      throw std::invalid_argument(std::string(key) + " is " + value.dump() + ", expected \"" +
-                                  only + '"');
+      throw std::invalid_argument(std::string(key) + " is " + value.dump() + ", expected " +
+                                  only.dump());
   };
   expect("model_type", "bert");
   expect("hidden_act", "gelu");
   expect("position_embedding_type", "absolute");
+  expect("is_decoder", false);  // whose tokens do not see those after them
 }
 
 }  // namespace
@@ -82,7 +83,10 @@ BertConfig config_from(const Json& json) {
   c.positions = size("max_position_embeddings");
   if (json.contains("type_vocab_size")) c.types = size("type_vocab_size");
   if (json.contains("num_labels")) c.labels = size("num_labels");
-  c.epsilon = json.value("layer_norm_eps", c.epsilon);
+  const Json epsilon = json.value("layer_norm_eps", Json(c.epsilon));
+  if (!epsilon.is_number())
+    throw std::invalid_argument("layer_norm_eps is " + epsilon.dump() + ", expected a number");
+  c.epsilon = epsilon;
   check(c);
   return c;
 }

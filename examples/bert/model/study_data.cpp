@@ -55,15 +55,23 @@ Bert<float> read_pretrained(const TrainOptions& options, Index labels) {
   return model;
 }
 
-Bert<float> read_teacher(const TrainOptions& options) {
+ModelFile teacher_file(const TrainOptions& options) {
+  expect_teacher(options);
   const std::string name = teacher_of(options);
-  const ModelFile file(name);
+  ModelFile file(name);
   if (file.options().distils) throw FileError(name, "is a student, expected a teacher");
   if (file.options().task != options.task)
     throw FileError(name,
                     "is a teacher of " + file.options().task + ", expected one of " + options.task);
   check_length(options, file.config());
-  return file.model();
+  return file;
+}
+
+/// A model that is never told which of two texts a token is of cannot tell them apart.
+void check_pairs(const Task& task, const BertConfig& config) {
+  if (task.second && config.types < 2)
+    throw std::invalid_argument("--task is " + std::string(task.name) +
+                                ", whose rows are pairs, and the model's type_vocab_size is 1");
 }
 
 std::int64_t num_tokens(const Rows& rows) {
@@ -97,6 +105,7 @@ StudyData load_task(const TrainOptions& options, const BertConfig& config) {
   check_length(options, config);
   StudyData data;
   data.task = &task_named(options.task);
+  check_pairs(*data.task, config);
   data.source = options.task;
   const Tokenizer tokenizer(read_vocabulary(options.pretrained, config.vocab));
   data.padding = tokenizer.vocabulary().padding();
@@ -112,7 +121,7 @@ StudyData load_task(const TrainOptions& options, const BertConfig& config) {
 StudyData load(const TrainOptions& options) {
   const Index labels = task_named(options.task).num_labels();
   const Bert<float> model =
-      options.distils ? read_teacher(options) : read_pretrained(options, labels);
+      options.distils ? teacher_file(options).model() : read_pretrained(options, labels);
   StudyData data = load_task(options, model.config());
   auto pieces = std::make_shared<UsedPieces>(model.config().vocab, data.padding);
   for (const Rows* rows : {&data.train, &data.dev}) pieces->add(rows->sentences);
@@ -126,6 +135,14 @@ StudyData load(const TrainOptions& options) {
       TeacherAnswers::bytes(model.config(), data.train.sentences) <= TeacherAnswers::max_bytes)
     data.answers = std::make_shared<TeacherAnswers>(data.model, data.train.sentences, data.padding);
   return data;
+}
+
+void check_inputs(const TrainOptions& options) {
+  if (options.distils) (void)teacher_file(options);
+}
+
+void check(const TrainOptions& options, const StudyData& data) {
+  check_units(options, data.model->config().intermediate);
 }
 
 std::string fingerprint_of(const StudyData& data) {

@@ -60,6 +60,12 @@ struct StudyData {
 /// \brief The task alone, for a model that is there. \param config  of it, with all pieces
 [[nodiscard]] StudyData load_task(const TrainOptions& options, const BertConfig& config);
 
+/// \brief Reads the teacher, if there is to be one: for trainings that come late.
+/// \throws FileError and std::invalid_argument as load() does
+void check_inputs(const TrainOptions& options);
+/// \throws std::invalid_argument if the dense model cannot become what the options ask for
+void check(const TrainOptions& options, const StudyData& data);
+
 /// Tells the rows, and the model, from others.
 [[nodiscard]] std::string fingerprint_of(const StudyData& data);
 

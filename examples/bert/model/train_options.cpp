@@ -189,6 +189,11 @@ std::string teacher_of(const TrainOptions& options) {
   return file;
 }
 
+void expect_teacher(const TrainOptions& options) {
+  if (options.teacher.empty())
+    throw std::invalid_argument("--teacher is missing: the model.safetensors that finetune left");
+}
+
 Index dense_units(const TrainOptions& o, Index all) {
   if (o.gate == dense_half) return o.shared + o.num_experts * o.own;
   if (o.gate == dense_wide) return o.units;
@@ -228,8 +233,7 @@ OptionTable table_of(TrainOptions& o) {
 void check(const TrainOptions& options) {
   TrainOptions copy = options;
   table_of(copy).check();
-  if (options.distils && options.teacher.empty())
-    throw std::invalid_argument("--teacher is missing: the model.safetensors that finetune left");
+  if (options.distils) expect_teacher(options);
   const std::string teacher = teacher_of(options);
   refuse_input("--record", options.record, {teacher});
   if (!options.out.empty()) refuse_input("--out", options.out + "/model.safetensors", {teacher});

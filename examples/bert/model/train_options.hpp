@@ -71,6 +71,8 @@ inline constexpr const char* dense_wide = "dense_wide";  ///< any number of them
 [[nodiscard]] std::optional<Json> row_by_name(const std::string& row);
 /// The file of the teacher, which may be another one for each seed.
 [[nodiscard]] std::string teacher_of(const TrainOptions& options);
+/// \throws std::invalid_argument if the options name none
+void expect_teacher(const TrainOptions& options);
 /// Units of a dense student. \param all  of the teacher
 [[nodiscard]] Index dense_units(const TrainOptions& options, Index all);
 /// \throws std::invalid_argument if the units that a student is to have are none, or more than the

@@ -27,8 +27,8 @@ struct EvaluateOptions {
 void print_layers(const Figures& figures, std::ostream& out) {
   for (std::size_t l = 0; l < figures.load.size(); ++l) {
     out << formatted(
-        "layer %d: %.2f experts a token, %.2f effective; share of the tokens by expert:", int(l),
-        figures.experts_per_sample_by_task[l], figures.effective_experts[l]);
+        "layer %d: %.2f experts a token, %.2f effective; share of the tokens by expert:",
+        int(l) + 1, figures.experts_per_sample_by_task[l], figures.effective_experts[l]);
     for (const double share : figures.load[l]) out << formatted(" %.3f", share);
     out << '\n';
   }
@@ -59,6 +59,8 @@ void run_evaluate(const EvaluateOptions& o, const Console& console) {
     const ModelFile of_teacher(o.data.teacher);
     if (of_teacher.options().distils || of_teacher.options().task != options.task)
       throw FileError(o.data.teacher, "is no teacher of " + options.task);
+    if (of_teacher.config() != file.config())
+      throw FileError(o.data.teacher, "has other sizes than the teacher of " + o.model);
     teacher = std::make_shared<const Bert<float>>(of_teacher.model());
   }
   use_one_torch_thread();
@@ -71,6 +73,8 @@ void run_evaluate(const EvaluateOptions& o, const Console& console) {
                  {"rows", rows.size()},
                  {"options", to_json(options)}};
     json.update(to_json(figures));
+    if (teacher == nullptr)  // nothing to be near to
+      for (const char* distance : {"hidden_error", "divergence"}) json.erase(distance);
     console.out << json.dump(2) << '\n';
     return;
   }

@@ -61,7 +61,8 @@ const ResultWords& result_words() {
                    {"multiply_adds", "multiply-adds/token", 0},
                    {"tokens_per_second", "tokens/s", 0},
                    {"trained_tokens_per_second", "trained/s", 0, true}},
-      .samples = "token"};
+      .samples = "token",
+      .rows = "dev rows"};
   return words;
 }
 
@@ -70,7 +71,7 @@ std::optional<RunResult> finished_run(const TrainOptions& options, const StudyDa
 }
 
 RunResult run(const TrainOptions& options, const StudyData& data, const Console& console) {
-  check_units(options, data.model->config().intermediate);
+  check(options, data);
   if (options.resume) {
     if (const auto finished = finished_run(options, data)) {
       remove_file(std::filesystem::path(options.out) / "checkpoint.safetensors");

@@ -12,7 +12,9 @@ void add_tune(CLI::App& program, const Console& console) {
   programs::add_tune<DistilOptions>(
       program, console,
       {.can_halve = false,
-       .examples = "Example:\n"
+       .examples = "Validation and test rows are the same here, those of dev.tsv.\n"
+                   "\n"
+                   "Example:\n"
                    "  bert tune --teacher results/teacher/model.safetensors "
                    "--space examples/bert/search_spaces/comet.json --trials 20"});
 }

@@ -176,8 +176,7 @@ class Comparison {
     train.local_search = row.local_search;
     if (others) table_of(train).set(*others);
     train.seed = seed;
-    const std::string search = words_.results.has_local_search ? "-" + row.local_search : "";
-    train.out = (folder_ / (row.gate + search + "-seed" + std::to_string(seed))).string();
+    train.out = (folder_ / run_name(row, seed, words_.results)).string();
     return train;
   }
 
@@ -186,15 +185,29 @@ class Comparison {
     expect_once("--gates", options_.gates);
     expect_once("--local-searches", options_.searches);
     expect_once("--seeds", options_.seeds);
-    for (const std::int64_t seed : options_.seeds)
+    for (const std::int64_t seed : options_.seeds) {
       for (const Row& row : rows_)
         if (!is_fitted(row.own.gate)) check(options_of(row.own, seed));
+      if constexpr (requires { check_inputs(of_data(seed)); }) check_inputs(of_data(seed));
+    }
+  }
+
+  [[nodiscard]] Options of_data(std::int64_t seed) const {
+    Options options = options_.train;
+    options.seed = seed;
+    return options;
+  }
+
+  /// What only the data can tell, before the first row takes its time.
+  void check_rows(std::int64_t seed, const Data& data) const {
+    for (const Row& row : rows_)
+      if constexpr (requires(const Options& o) { check(o, data); })
+        if (!is_fitted(row.own.gate)) check(options_of(row.own, seed), data);
   }
 
   void run_seed(std::int64_t seed) {
-    Options of_data = options_.train;
-    of_data.seed = seed;
-    const Data data = load(of_data);
+    const Data data = load(of_data(seed));
+    check_rows(seed, data);
     if constexpr (requires { tell_notes(data, console_); })
       if (source_.empty()) tell_notes(data, console_);
     source_ = data.source;
@@ -242,7 +255,8 @@ class Comparison {
 }  // namespace detail
 
 /// \brief The sub-command `compare`. \tparam Options  the program's, for `table_of`, `check`,
-/// `load`, `finished_run` and `run` of its namespace
+/// `load`, `finished_run` and `run` of its namespace, and, if there are any, `check_inputs` of the
+/// files that a seed needs and `check` of options with the data, both before anything is trained
 template <class Options, class Data>
 void add_compare(CLI::App& program, const Console& console,
                  const CompareWords<Options, Data>& words) {

@@ -99,7 +99,9 @@ int run_program(CLI::App& program, int argc, const char* const* argv, const Cons
   } catch (const std::bad_alloc&) {
     return fail(bad_input, "not enough memory for a model or a data set of this size");
   } catch (const std::exception& error) {
-    return fail(unforeseen, error.what());
+    // Of LibTorch's words the first line says what, all others where.
+    const std::string what = error.what();
+    return fail(unforeseen, what.substr(0, what.find('\n')));
   }
 }
 

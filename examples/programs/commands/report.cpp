@@ -19,8 +19,7 @@ void add_report(CLI::App& program, const Console& console, const ReportWords& wo
   };
   auto o = std::make_shared<Options>();
   command
-      ->add_option("DIR", o->folder,
-                   "of a training by train, a comparison by compare, or a search by tune")
+      ->add_option("DIR", o->folder, "of a training, a comparison by compare, or a search by tune")
       ->type_name("")
       ->required()
       ->check(what_is_wrong);

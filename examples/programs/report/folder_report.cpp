@@ -3,9 +3,11 @@
 
 #include <algorithm>
 #include <cstddef>
+#include <cstdint>
 #include <iterator>
 #include <ostream>
 #include <stdexcept>
+#include <string>
 #include <string_view>
 #include <utility>
 #include <vector>
@@ -64,6 +66,7 @@ bool read_comparison(const std::filesystem::path& folder, ReportContent& content
     try {
       content.rows = result_rows_from(json.at("rows"));
       content.source = json.at("source");
+      content.seeds = json.at("seeds").get<std::vector<std::int64_t>>();
     } catch (const Json::exception&) {
       throw FileError(folder / name, "is not what a comparison writes");
     }
@@ -77,24 +80,16 @@ std::string of_another_program(const std::out_of_range& error) {
   return std::string("is of another program: ") + error.what();
 }
 
-/// "comet" of comet-none-seed1: runs that differ by the seed alone are one curve.
-std::string curve_of(const std::string& run) {
-  const std::string row = run.substr(0, run.rfind("-seed"));
-  const std::string no_order = std::string("-") + no_search;
-  return row.ends_with(no_order) ? row.substr(0, row.size() - no_order.size()) : row;
-}
-
-/// What the runs of a comparison wrote, those of one curve side by side.
-RunEpochs epochs_of_runs(const std::filesystem::path& folder) {
-  std::vector<std::filesystem::path> runs;
-  for (const auto& entry : std::filesystem::directory_iterator(folder))
-    if (std::filesystem::exists(entry.path() / "metrics.jsonl")) runs.push_back(entry.path());
-  std::sort(runs.begin(), runs.end());
+/// What the runs of a comparison wrote, those of a row side by side. Other runs may lie there, too.
+RunEpochs epochs_of_runs(const ReportContent& content, const ResultWords& words) {
   RunEpochs epochs;
-  for (const auto& run : runs)
-    with_lines(run / "metrics.jsonl", [&](const std::vector<Json>& lines) {
-      epochs[curve_of(run.filename().string())].push_back(lines);
-    });
+  for (const ResultRow& row : content.rows) {
+    const std::string search = row.local_search == no_search ? "" : "-" + row.local_search;
+    for (const std::int64_t seed : content.seeds)
+      with_lines(
+          content.folder / run_name(row, seed, words) / "metrics.jsonl",
+          [&](const std::vector<Json>& lines) { epochs[row.gate + search].push_back(lines); });
+  }
   return epochs;
 }
 
@@ -123,7 +118,13 @@ ReportContent content_of(const std::filesystem::path& folder, const ReportWords&
   };
   with_lines(folder / "metrics.jsonl",
              [&](const auto& epochs) { add(epoch_plots(epochs, words.plots)); });
-  with_lines(folder / "steps.jsonl", [&](const auto& steps) { add({sparsity_plot(steps)}); });
+  with_lines(folder / "steps.jsonl", [&](const auto& steps) {
+    // A dense network asks none at any step.
+    const bool has_experts = std::any_of(steps.begin(), steps.end(), [](const Json& step) {
+      return step.at("experts_per_sample") > 0;
+    });
+    if (has_experts) add({sparsity_plot(steps)});
+  });
   read_trials_of(folder, content);
   if (!content.trials.empty()) {
     add(trial_plots(content.trials));
@@ -132,7 +133,7 @@ ReportContent content_of(const std::filesystem::path& folder, const ReportWords&
   }
   if (read_comparison(folder, content)) {
     try {
-      add(run_plots(epochs_of_runs(folder), words.plots));
+      add(run_plots(epochs_of_runs(content, words.results), words.plots));
       if (words.comparison_plots && !content.rows.empty())
         add(words.comparison_plots(content.rows));
     } catch (const Json::exception&) {

@@ -192,7 +192,7 @@ std::string training_of(const ReportContent& content, const ReportWords& words) 
   const std::string constant = constant_gates(test);
   const bool is_mixture = !words.is_twin || !words.is_twin(row.front().gate);
   if (is_mixture && !constant.empty()) html += paragraph("Note: " + constant + ".", "warning");
-  html += heading("Result on the test rows") +
+  html += heading("Result on the " + words.results.rows) +
           html_table(result_cells(row, words.results), num_words(words.results));
   if (is_mixture) html += gates_of(test, words.plots);
   if (!content.rows.empty())
@@ -251,7 +251,7 @@ std::string report_page(const ReportContent& content, const ReportWords& words) 
   } else if (content.result.is_object()) {
     body += training_of(content, words);
   } else if (!content.rows.empty()) {
-    body += paragraph("data: " + content.source) + heading("Result on the test rows") +
+    body += paragraph("data: " + content.source) + heading("Result on the " + words.results.rows) +
             comparison_of(content, words);
   } else {
     body += paragraph("There is no result.json: the training has not ended.", "note");

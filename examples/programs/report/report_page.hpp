@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <filesystem>
 #include <functional>
 #include <span>
@@ -30,11 +31,12 @@ struct ReportWords {
 /// What a folder holds, as far as a page shows it: what is empty is not there.
 struct ReportContent {
   std::filesystem::path folder;
-  Json result = {};                  ///< of a training
-  std::string paths = {};            ///< of a few rows through its gates, as HTML
-  std::vector<ResultRow> rows = {};  ///< of a comparison, that the training may be part of
-  std::string source = {};           ///< of the data of these rows
-  std::vector<Trial> trials = {};    ///< of a search
+  Json result = {};                      ///< of a training
+  std::string paths = {};                ///< of a few rows through its gates, as HTML
+  std::vector<ResultRow> rows = {};      ///< of a comparison, that the training may be part of
+  std::vector<std::int64_t> seeds = {};  ///< of these rows
+  std::string source = {};               ///< of their data
+  std::vector<Trial> trials = {};        ///< of a search
   std::vector<Plot> plots = {};
   std::vector<std::string> pictures = {};  ///< SVG of each plot; empty if it was not drawn
 };

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cstddef>
+#include <cstdint>
 #include <limits>
 #include <utility>
 
@@ -44,6 +45,11 @@ RunResult run_result_from(const Json& run) {
 }
 
 }  // namespace
+
+std::string run_name(const ResultRow& row, std::int64_t seed, const ResultWords& words) {
+  const std::string search = words.has_local_search ? "-" + row.local_search : "";
+  return row.gate + search + "-seed" + std::to_string(seed);
+}
 
 Cells result_cells(const std::vector<ResultRow>& rows, const ResultWords& words) {
   Cells cells = {{"gate"}};

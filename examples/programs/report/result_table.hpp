@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <string>
 #include <vector>
 
@@ -33,9 +34,14 @@ struct ResultColumn {
 struct ResultWords {
   std::vector<ResultColumn> measures;
   std::string samples = "sample";  ///< what an expert is asked about
+  std::string rows = "test rows";  ///< what the figures are of
   bool has_local_search = true;    ///< else there is no column for it
   bool is_timed_by_epoch = true;   ///< else by the whole training
 };
+
+/// The folder of a run within that of its comparison.
+[[nodiscard]] std::string run_name(const ResultRow& row, std::int64_t seed,
+                                   const ResultWords& words);
 
 /// \brief Test figures as cells, the head first; means and standard errors if there are several
 /// seeds.

@@ -3,9 +3,13 @@
 #include <fstream>
 #include <iostream>
 #include <sstream>
+#include <stdexcept>
 #include <string>
 
+#include <CLI/CLI.hpp>
+
 #include <examples/bert/run_program.hpp>
+#include <programs/commands/program.hpp>
 #include <support/catch.hpp>
 
 using namespace programs::bert::test;
@@ -114,4 +118,15 @@ TEST_CASE("bert synthesize: a task of its own, once", "[bert][commands]") {
   check_refused({"synthesize", folder}, "exists already and is not replaced");
   check_refused({"synthesize", folder, "--train", "1"}, "--train is 1, expected at least 2");
   check_refused({"synthesize", folder, "--dev", "10001"}, "--dev is 10001, expected at most 10000");
+}
+
+TEST_CASE("programs: of what nobody foresaw the first line", "[bert][commands][error]") {
+  CLI::App program("Fails.", "fail");
+  programs::start_program(program);
+  program.add_subcommand("now")->callback(
+      [] { throw std::runtime_error("no room\nframe #0: <unknown function>"); });
+  std::ostringstream out, err;
+  const char* const arguments[] = {"fail", "now"};
+  CHECK(programs::run_program(program, 2, arguments, {.out = out, .err = err}) == 1);
+  CHECK(err.str() == "fail: no room\n");
 }

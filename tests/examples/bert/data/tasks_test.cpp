@@ -126,6 +126,8 @@ TEST_CASE("tasks: a folder of tasks, or of one", "[bert][data]") {
   CHECK(read_split(task, directory.path() / "SST-2", "dev").size() == 1);
   CHECK_THROWS_WITH(read_split(task, directory.path(), "train"),
                     (directory.path() / "SST-2/train.tsv").string() + ": cannot be opened");
+  CHECK_THROWS_WITH(read_split(task, directory.path() / "none", "dev"),
+                    (directory.path() / "none/SST-2/dev.tsv").string() + ": cannot be opened");
   CHECK_THROWS_WITH(task_named("CoLa"), "there is no task \"CoLa\", did you mean CoLA?");
 }
 

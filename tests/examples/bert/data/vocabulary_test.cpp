@@ -79,7 +79,7 @@ TEST_CASE("vocabulary: what is none is refused in one line", "[bert][data]") {
   CHECK_THROWS_WITH(Vocabulary({"[PAD]", ""}), "piece 1 is empty");
 }
 
-TEST_CASE("vocabulary: a model of upper and lower case is refused", "[bert][data]") {
+TEST_CASE("vocabulary: a model whose texts were cut another way is refused", "[bert][data]") {
   const TemporaryDirectory directory;
   (void)directory.write("vocab.txt", good);
   const auto config = directory.write("tokenizer_config.json", R"({"do_lower_case": true})");
@@ -88,6 +88,13 @@ TEST_CASE("vocabulary: a model of upper and lower case is refused", "[bert][data
   CHECK_THROWS_WITH(
       read_vocabulary(directory.path()),
       config.string() + ": says do_lower_case = false: only models of lower case can be used");
+  (void)directory.write("tokenizer_config.json", R"({"strip_accents": null})");
+  CHECK(read_vocabulary(directory.path()).size() == 7);
+  for (const std::string key : {"strip_accents", "tokenize_chinese_chars"}) {
+    (void)directory.write("tokenizer_config.json", "{\"" + key + "\": false}");
+    CHECK_THROWS_WITH(read_vocabulary(directory.path()),
+                      Catch::StartsWith(config.string() + ": says " + key + " = false: "));
+  }
   (void)directory.write("tokenizer_config.json", "{");
   CHECK_THROWS_WITH(read_vocabulary(directory.path()), config.string() + ": is no JSON object");
 }

@@ -152,6 +152,8 @@ TEST_CASE("config.json is read and checked") {
   refused("\"gelu\"", "\"relu\"", "hidden_act is \"relu\", expected \"gelu\"");
   refused("\"bert\"", "\"roberta\"", "model_type is \"roberta\"");
   refused("1e-12", "0", "layer_norm_eps");
+  refused("1e-12", "\"1e-12\"", "layer_norm_eps is \"1e-12\", expected a number");
+  refused("{", "{\"is_decoder\": true, ", "is_decoder is true, expected false");
   refused("{", "", "is not a JSON object");
 }
 

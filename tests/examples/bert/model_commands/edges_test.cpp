@@ -9,10 +9,17 @@
 
 #include <nlohmann/json.hpp>
 
+#include <comet/core/random.hpp>
+#include <comet/io/safetensors.hpp>
+
+#include <bert/model/bert.hpp>
+#include <bert/model/config.hpp>
 #include <examples/bert/small_study.hpp>
 #include <support/catch.hpp>
 
 using namespace programs::bert::test;
+using programs::bert::Bert;
+using programs::bert::BertConfig;
 
 TEST_CASE("bert: bad input ends with 2 and one line", "[bert][error]") {
   const SmallStudy study;
@@ -75,6 +82,53 @@ TEST_CASE("bert: bad input ends with 2 and one line", "[bert][error]") {
   uneven.replace(uneven.find("\"num_attention_heads\":3"), 23, "\"num_attention_heads\":5");
   with(config, uneven,
        [&] { refused("finetune", {}, "config.json: hidden_size is 12, expected a multiple of"); });
+}
+
+TEST_CASE("bert compare: what a later row or seed lacks is found before the first is trained",
+          "[bert][error]") {
+  const SmallStudy study;
+  REQUIRE(study.train("finetune", "teacher-1") == 0);
+  std::filesystem::copy(study.out("teacher-1"), study.out("teacher"));
+  const auto refused = [&](const Arguments& more, const std::string& why) {
+    check_refused(study.small("compare", "late", more), why);
+    CHECK_FALSE(std::filesystem::exists(study.out("late") / "dense-none-seed1"));
+  };
+  refused({"--gates=dense", "--seeds=1,2", "--teacher=" + study.model("teacher-{seed}")},
+          study.model("teacher-2") + ": cannot be read");
+  refused({"--gates=dense,comet", "--own=5"}, "--shared + --experts * --own is 24");
+  refused({"--gates=dense,dense_17"}, "--units is 17, expected from 1 to 16");
+  Arguments no_teacher = study.small("compare", "late", {"--gates=teacher"});
+  std::erase(no_teacher, "--teacher=" + study.model("teacher"));
+  check_refused(no_teacher, "--teacher is missing");
+}
+
+TEST_CASE("bert: models that are not for pairs, or not for one another", "[bert][error]") {
+  const SmallStudy study;
+  REQUIRE(study.train("finetune", "teacher") == 0);
+  const auto change = [&](auto what) {
+    const auto folder = study.out("model");
+    BertConfig config = programs::bert::read_config(folder / "config.json");
+    what(config);
+    std::ofstream(folder / "config.json") << programs::bert::to_json(config).dump();
+    Bert<float> model(config);
+    programs::bert::draw_weights(model, comet::RandomKey(7));
+    comet::save_parameters(folder / "model.safetensors", model);
+  };
+  const Outcome alone = run_program({"evaluate", "--model=" + study.model("teacher"), "--json",
+                                     "--data=" + study.out("glue").string(),
+                                     "--pretrained=" + study.out("model").string()});
+  CHECK(alone.code == 0);
+  CHECK_THAT(alone.out, Catch::Contains("\"loss\"") && !Catch::Contains("hidden_error"));
+  change([](BertConfig& config) { config.heads = 2; });
+  REQUIRE(study.train("finetune", "other") == 0);
+  check_refused(
+      {"evaluate", "--model=" + study.model("teacher"), "--teacher=" + study.model("other"),
+       "--data=" + study.out("glue").string(), "--pretrained=" + study.out("model").string()},
+      study.model("other") + ": has other sizes than the teacher of " + study.model("teacher"));
+  change([](BertConfig& config) { config.types = 1; });
+  CHECK(study.train("finetune", "sentences") == 0);
+  check_refused(study.small("finetune", "pairs", {"--task=RTE"}),
+                "--task is RTE, whose rows are pairs, and the model's type_vocab_size is 1");
 }
 
 TEST_CASE("bert: weights that are not finite", "[bert][error]") {

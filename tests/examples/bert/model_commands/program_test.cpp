@@ -231,6 +231,7 @@ TEST_CASE("bert tune: trials, and reports of them, of a comparison and of a trai
   REQUIRE(study.train("distil", "student", {"--gate=comet", "--local-search=relaxed"}) == 0);
   for (const auto& [reported, said] :
        {std::pair(folder, "Search tune"), std::pair(study.out("table"), "top_k_twin"),
+        std::pair(study.out("table"), "Result on the dev rows"),
         std::pair(study.out("teacher"), "Training teacher"),
         std::pair(study.out("student"), "layer &quot;2&quot;")}) {
     CAPTURE(reported);
@@ -239,4 +240,6 @@ TEST_CASE("bert tune: trials, and reports of them, of a comparison and of a trai
     REQUIRE(outcome.code == 0);
     CHECK_THAT(content_of(reported / "report" / "report.html"), Catch::Contains(said));
   }
+  CHECK(std::filesystem::exists(study.out("student") / "report" / "sparsity.tsv"));
+  CHECK_FALSE(std::filesystem::exists(study.out("teacher") / "report" / "sparsity.tsv"));
 }

@@ -311,6 +311,9 @@ TEST_CASE("report.html of a comparison: every row, and twins apart", "[programs]
   write_training(folder / "comet-none-seed1", "comet", 0.5);
   write_training(folder / "comet-none-seed2", "comet", 0.75);
   write_training(folder / "dense-none-seed1", "dense", 1);
+  // What an earlier comparison left is no part of this one.
+  write_training(folder / "comet-none-seed3", "comet", 2);
+  write_training(folder / "top_k-none-seed1", "top_k", 2);
   const auto run = [](double factor) {
     return Json{{"test", figures_of(factor)},
                 {"best_epoch", 2},
