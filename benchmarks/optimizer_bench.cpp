@@ -10,7 +10,8 @@
 
 /// \file
 /// \brief Adam: the dense form runs against the memory's bandwidth, the lazy one skips the rows of
-/// an embedding that a batch did not touch.
+/// an embedding that a batch did not touch. And parameters that have no gradient any more, as those
+/// of an expert without rows, take the time of all others.
 
 namespace {
 
@@ -40,6 +41,24 @@ void adam_step(benchmark::State& state, Index rows, Index touched, bool lazy, In
   // Reads values, gradients and two moments; writes all four.
   state.SetBytesProcessed(state.iterations() * row * rows * 8 * Index(sizeof(S)));
 }
+
+/// The first steps without a gradient, or those after the 1000th, when moments have decayed.
+void adam_without_gradients(benchmark::State& state) {
+  Model model{comet::Parameter<S>(row, 512)};
+  comet::Gradients gradients(model);
+  comet::Adam adam(model, {.learning_rate = 1e-6});
+  gradients[0].setOnes();
+  for (Index step = 0; step <= state.range(0); ++step) adam.step(model, gradients);
+  for (auto _ : state) adam.step(model, gradients);
+}
+BENCHMARK(adam_without_gradients)
+    ->Name("adam/dense/parameters=65536/threads=1/f32")
+    ->ArgName("steps_without_gradient")
+    ->Arg(0)
+    ->Arg(1000)
+    ->Iterations(200)
+    ->Unit(benchmark::kMicrosecond)
+    ->UseRealTime();
 
 const bool registered = [] {
   for (const Index threads : {1, 2})

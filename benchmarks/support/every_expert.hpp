@@ -69,6 +69,10 @@ class EveryExpert {
   }
 
  private:
+  /// Next to weights of a chosen expert; far from the denormal numbers, which cost some processors
+  /// much time.
+  static constexpr double unseen = 1e-9;
+
   void fill(comet::Routing<Scalar>& routing, const Workspace& ws) const {
     routing.clear();
     for (comet::Index b = 0; b < ws.chosen.num_samples(); ++b) {
@@ -77,7 +81,7 @@ class EveryExpert {
       std::size_t next = 0;
       for (comet::ExpertId e = 0; e < num_experts(); ++e) {
         const bool is_chosen = next < experts.size() && experts[next] == e;
-        routing.push(e, is_chosen ? weights[next++] : std::numeric_limits<Scalar>::min());
+        routing.push(e, is_chosen ? weights[next++] : Scalar(unseen));
       }
       routing.end_sample();
     }

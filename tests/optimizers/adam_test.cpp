@@ -92,6 +92,44 @@ TEMPLATE_TEST_CASE("Adam follows the formula", "", COMET_TEST_SCALARS) {
   }
 }
 
+TEMPLATE_TEST_CASE("Adam's moments of what has no gradient any more end at 0, never denormal", "",
+                   COMET_TEST_SCALARS) {
+  using S = TestType;
+  Model<S> model;
+  Adam adam(model, {.learning_rate = 0.1, .beta1 = 0.6, .beta2 = 0.99});
+  const auto count = [&](auto is) {
+    Index result = 0;
+    adam.visit_state([&](const auto& /*name*/, auto values) {
+      if constexpr (std::same_as<typename decltype(values)::value_type, S>)
+        for (const S value : values) result += is(value);
+    });
+    return result;
+  };
+  const auto is_left = [](S value) { return value != S(0); };
+  Index denormal = 0;
+  int step = 0;
+  for (; step < 100 || (step < 100'000 && count(is_left) > 0); ++step) {
+    if (step < 3) model.set_gradients(std::uint64_t(step));
+    adam.step(model, model.gradients);
+    denormal += count([](S value) { return std::fpclassify(value) == FP_SUBNORMAL; });
+    if (step == 90) REQUIRE(count(is_left) == 2 * 26);
+  }
+  CHECK(denormal == 0);
+  CHECK(step < 100'000);
+  CHECK(model.a.allFinite());
+}
+
+TEST_CASE("Adam learns by gradients as small as their squares' root can be") {
+  Model<float> model;
+  const Matrix<float> before = model.a;
+  Adam adam(model, {.learning_rate = 0.1, .epsilon = 1e-30});
+  for (int step = 1; step <= 64; ++step) {
+    model.gradients[0].setConstant(1e-15F);  // m is above where it ends, v far below that
+    adam.step(model, model.gradients);
+  }
+  CHECK((before - model.a - Matrix<float>::Constant(3, 7, 6.4F)).cwiseAbs().maxCoeff() < 1e-3F);
+}
+
 TEST_CASE("a first step of Adam is as long as the learning rate, however small the gradient") {
   Model<double> model;
   const auto before = test::values_of(model);

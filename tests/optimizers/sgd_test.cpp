@@ -3,7 +3,9 @@
 #include <support/catch.hpp>
 
 #include <cmath>
+#include <span>
 #include <string>
+#include <type_traits>
 #include <utility>
 #include <vector>
 
@@ -11,6 +13,7 @@
 #include <comet/optimizers/sgd.hpp>
 #include <support/model.hpp>
 
+using comet::Index;
 using comet::Matrix;
 using comet::Sgd;
 
@@ -98,6 +101,28 @@ TEST_CASE("momentum accumulates and goes on without a gradient; state goes by or
   CHECK(resumed.num_steps() == 4);
   resumed.visit_state([](const char*, auto values) { values.back() = -1; });
   CHECK_THROWS_WITH(resumed.restored(), "comet::Sgd::restored: steps is -1, expected at least 0");
+}
+
+TEST_CASE("a velocity without gradients ends at 0, never denormal") {
+  TwoTensors model;
+  Sgd sgd(model, {.learning_rate = 0.25, .momentum = 0.5});
+  model.gradients[0].setConstant(2);
+  model.gradients[1].setConstant(-4);
+  const auto velocity = [&] {
+    std::span<double> result;
+    sgd.visit_state([&](const auto& /*name*/, auto values) {
+      if constexpr (std::is_same_v<decltype(values), std::span<double>>) result = values;
+    });
+    return result;
+  };
+  Index denormal = 0;
+  for (int step = 0; step < 1200; ++step) {
+    sgd.step(model, model.gradients);
+    for (const double value : velocity()) denormal += std::fpclassify(value) == FP_SUBNORMAL;
+    if (step == 900) CHECK(velocity()[0] > 0);
+  }
+  CHECK(denormal == 0);
+  for (const double value : velocity()) CHECK(value == 0);
 }
 
 TEST_CASE("without momentum there is no velocity") {

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdint>
+#include <limits>
 #include <span>
 #include <string>
 #include <utility>
@@ -17,6 +18,7 @@
 #include <comet/core/schedule.hpp>
 #include <comet/core/thread_pool.hpp>
 #include <comet/core/types.hpp>
+#include <comet/kernels/decay.hpp>
 #include <comet/optimizers/detail/tensor_sizes.hpp>
 #include <comet/optimizers/parameter_group.hpp>
 
@@ -47,7 +49,9 @@ struct AdamOptions {
 /// Steps t are counted from 1. Weights do not decay by default; if they do, they do so apart from
 /// the gradient (Loshchilov and Hutter, ICLR 2019, Algorithm 2). step() applies the gradients and
 /// sets them to zero, in one pass over memory. State is kept by the order in which the model visits
-/// its parameters, so a copied or moved model goes on.
+/// its parameters, so a copied or moved model goes on. Moments that have decayed to almost nothing
+/// (m below 1e-30 in float, v below 1e-38) are set to 0: of an expert that has no rows any more
+/// they would become denormal, with which some processors compute twenty times as slowly.
 ///
 /// \code
 ///   Adam adam(layer, {.learning_rate = 0.01});
@@ -209,6 +213,11 @@ class Adam {
     }
     m = S(options_.beta1) * m + S(1 - options_.beta1) * g;
     v = S(options_.beta2) * v + S(1 - options_.beta2) * g * g;
+    if (detail::ends_decay(num_steps_)) {
+      detail::clear_tiny(m.data(), size, detail::end_of_decay<S>);
+      // Not as early: what is divided by its root may be as small as the root.
+      detail::clear_tiny(v.data(), size, 2 * std::numeric_limits<S>::min());
+    }
     const auto& [rate_factor, weight_decay] = tensors_[std::size_t(chunk.tensor)];
     const S rate = S(learning_rate_ * rate_factor / correction_);
     if (weight_decay > 0) p *= S(1 - learning_rate_ * rate_factor * weight_decay);

@@ -14,6 +14,7 @@
 #include <comet/core/pass.hpp>
 #include <comet/core/schedule.hpp>
 #include <comet/core/types.hpp>
+#include <comet/kernels/decay.hpp>
 #include <comet/optimizers/detail/tensor_sizes.hpp>
 
 namespace comet {
@@ -29,7 +30,8 @@ struct SgdOptions {
 ///     v = momentum v + g,   p -= rate v
 ///
 /// step() applies the gradients and sets them to zero. State is kept by the order in which the
-/// model visits its parameters, so a copied or moved model goes on.
+/// model visits its parameters, so a copied or moved model goes on. A velocity that has decayed to
+/// almost nothing is set to 0, as Adam's moments are.
 ///
 /// \par Cost     4 memory accesses per parameter, 6 with momentum
 /// \tparam S     float or double, the scalar of the model
@@ -86,6 +88,8 @@ class Sgd {
       if (options_.momentum > 0) {
         Array v(velocity_.data() + state, values.size());
         v = S(options_.momentum) * v + g;
+        if (detail::ends_decay(num_steps_))
+          detail::clear_tiny(v.data(), v.size(), detail::end_of_decay<S>);
         p -= rate * v;
       } else {
         p -= rate * g;
