@@ -121,7 +121,6 @@ inline void count_no_lines(const std::string& place) {
 inline Preparation full_disk(rlim_t bytes) {
   return [bytes](const std::string& place) {
     count_no_lines(place);
-    std::signal(SIGXFSZ, SIG_IGN);
     const rlimit limit = {bytes, bytes};
     ::setrlimit(RLIMIT_FSIZE, &limit);
   };

@@ -58,13 +58,13 @@ void start_program(CLI::App& program) {
 }
 
 int run_program(CLI::App& program, int argc, const char* const* argv, const Console& console) {
+  const auto named = [&](const std::string& reason) {
+    return program.get_name() + ": rank " + std::to_string(console.ranks->rank()) + ": " + reason;
+  };
   const auto fail = [&](int code, std::string reason) {
     std::replace(reason.begin(), reason.end(), '\n', ' ');
-    const std::string name = program.get_name() + ": ";
-    if (console.ranks != nullptr)
-      console.ranks->fail(code,
-                          name + "rank " + std::to_string(console.ranks->rank()) + ": " + reason);
-    console.err << name << reason << std::endl;
+    if (console.ranks != nullptr) console.ranks->fail(code, named(reason));
+    console.err << program.get_name() << ": " << reason << std::endl;
     return code;
   };
   if (console.ranks != nullptr) refuse_ranks(program, *console.ranks);
@@ -84,8 +84,10 @@ int run_program(CLI::App& program, int argc, const char* const* argv, const Cons
     if (!console.out) return fail(unforeseen, "the results cannot be written");
     return success;
   } catch (const CLI::ParseError& error) {
-    if (error.get_exit_code() == 0) return program.exit(error, console.out, console.err);
-    return fail(bad_input, what_was_wrong(program, error));
+    if (error.get_exit_code() != 0) return fail(bad_input, what_was_wrong(program, error));
+    if (console.ranks != nullptr)  // else ranks that train would wait for one that has ended
+      console.ranks->fail(bad_input, named("asks for help or the version, and not all ranks do"));
+    return program.exit(error, console.out, console.err);
   } catch (const FileError& error) {
     return fail(bad_input, error.what());
   } catch (const Interrupted& error) {
@@ -106,8 +108,10 @@ int run_program(CLI::App& program, int argc, const char* const* argv, const Cons
 }
 
 int run_main(int argc, char** argv, int (*run)(int, const char* const*, const Console&)) {
-  // A reader that goes away (`| head`) is a failed write, not the end of a training.
+  // A reader that goes away (`| head`), or a file as large as the system allows (`ulimit -f`), is a
+  // failed write, not the end of a training without a word.
   std::signal(SIGPIPE, SIG_IGN);
+  std::signal(SIGXFSZ, SIG_IGN);
   return run_among_ranks(argc, argv, [&](Ranks* ranks) {
     if (speaks(ranks))
       return run(argc, argv,

@@ -14,6 +14,7 @@
 #include <programs/base/files.hpp>
 #include <programs/base/interrupt.hpp>
 #include <programs/base/text_table.hpp>
+#include <programs/base/utf8.hpp>
 #include <programs/study/trial_summary.hpp>
 #include <programs/training/diverged.hpp>
 
@@ -177,8 +178,9 @@ void Tuner::expect_same(const Trial& trial, const Job& job) const {
     throw FileError(log(), "trial " + std::to_string(trial.number) + " has " + name + " " + there +
                                ", this search gives it " + here);
   };
-  if (trial.source != trainee_.source())
-    refuse("data", in_quotes(trial.source), in_quotes(trainee_.source()));
+  const auto in_full = [](const std::string& source) { return '"' + printable(source) + '"'; };
+  if (trial.source != trainee_.source())  // cut, the two might look alike
+    refuse("data", in_full(trial.source), in_full(trainee_.source()));
   if (trial.rung && *trial.rung >= rungs()) refuse("rung", std::to_string(*trial.rung), "none");
   const Json expected = trainee_.options_with(job.changes);
   for (const auto& [name, value] : expected.items())

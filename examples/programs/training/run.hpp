@@ -176,6 +176,7 @@ RunResult run_training(Task& task, const CommonOptions& o, const TrainerOptions&
   result.parameters = comet::count_parameters(task.model());
   do_once(ranks, [&] {
     const auto mode = goes_on(o) ? LineLog::Open::append : LineLog::Open::fresh;
+    expect_record(o.record);
     // What an earlier training left is there until this one can begin.
     make_directories(o.out);  // the record may be to lie there
     held.emplace(detail::hold_directory(o.out));

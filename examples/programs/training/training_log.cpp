@@ -1,9 +1,15 @@
 // SPDX-License-Identifier: MIT
 #include <programs/training/training_log.hpp>
 
+#include <cstddef>
+#include <fstream>
+#include <ios>
 #include <ostream>
+#include <stdexcept>
 #include <string_view>
+#include <system_error>
 
+#include <programs/base/file_error.hpp>
 #include <programs/base/text_table.hpp>
 
 namespace programs {
@@ -16,6 +22,19 @@ constexpr std::int64_t steps_per_line = 10;
 
 bool is_recorded(const CommonOptions& options, std::int64_t step) {
   return !options.record.empty() && (step - 1) % options.record_every == 0;
+}
+
+void expect_record(const std::filesystem::path& file) {
+  std::error_code none;
+  if (!std::filesystem::is_regular_file(file, none)) return;
+  constexpr std::string_view line = R"({"step":)";
+  std::string begins(line.size(), '\0');
+  std::ifstream stream(file, std::ios::binary);
+  stream.read(begins.data(), std::streamsize(begins.size()));
+  begins.resize(std::size_t(stream.gcount()));
+  if (!line.starts_with(begins))  // an empty file will do
+    throw std::invalid_argument("--record is " + in_quotes(file.string()) +
+                                ", which is no record of a training and would be lost");
 }
 
 TrainingLog::TrainingLog(const std::filesystem::path& directory, LineLog::Open mode,

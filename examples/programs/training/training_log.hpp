@@ -17,6 +17,10 @@ namespace programs {
 /// Whether a line on each gate is written after a step.
 [[nodiscard]] bool is_recorded(const CommonOptions& options, std::int64_t step);
 
+/// \brief Of --record, which begins its file anew: a table or a text, of the data perhaps, must not
+/// be lost. \throws std::invalid_argument if the file has something else in it than a record
+void expect_record(const std::filesystem::path& file);
+
 /// Writes every epoch and every tenth step to files and, unless it is to be quiet, both to the
 /// console; and what the gates did, if options.record names a file.
 class TrainingLog : public Observer {

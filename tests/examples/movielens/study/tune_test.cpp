@@ -186,12 +186,15 @@ TEST_CASE("movielens tune --resume: more trials, and none twice", "[movielens][t
   CHECK(longer.err.ends_with(" has epochs 2, this search gives it 3\n"));
   CHECK(tuning.tune("parts", {"--resume", "--seed", "2"}).code == 2);
   const std::string others = (tuning.directory.path() / "others").string();
-  REQUIRE(run_program({"synthesize", others, "--users", "31", "--items", "40", "--ratings", "400"})
+  REQUIRE(run_program({"synthesize", others, "--users", "30", "--items", "40", "--ratings", "401"})
               .code == 0);
   const Outcome other_data = tuning.tune("parts", {"--resume", "--data", others});
   CHECK(other_data.code == 2);
-  CHECK_THAT(other_data.err, Catch::Contains(" has data \"synthetic, NOT MovieLens: 30 users") &&
-                                 Catch::Contains("this search gives it \"synthetic"));
+  CHECK_THAT(
+      other_data.err,
+      Catch::Contains(" has data \"synthetic, NOT MovieLens: 30 users, 40 items, 400 ratings") &&
+          Catch::Contains("this search gives it \"synthetic, NOT MovieLens: 30 users, 40 "
+                          "items, 401 ratings"));
   // Not even if they have the same name.
   std::string ratings = content_of(tuning.data() + "/ratings.csv");
   const std::size_t stars = ratings.find(".0,");

@@ -86,6 +86,18 @@ TEST_CASE("movielens train --resume: killed at any moment, it ends with the same
   CHECK(hits >= 4);
 }
 
+TEST_CASE("movielens train --record: no file of something else is lost", "[movielens][record]") {
+  const SmallTraining training;
+  const auto ratings = training.out("data") / "ratings.csv";  // in the folder that is read
+  const std::string before = content_of(ratings);
+  const Outcome outcome = training.train("out", {"--record=" + ratings.string()});
+  CHECK(outcome.code == 2);
+  CHECK_THAT(outcome.err, Catch::Contains("--record is ") &&
+                              Catch::Contains("is no record of a training and would be lost"));
+  CHECK(content_of(ratings) == before);
+  CHECK_FALSE(std::filesystem::exists(training.out("out")));
+}
+
 TEST_CASE("movielens train --record: a line for each gate of every N-th step",
           "[movielens][record]") {
   const SmallTraining training;
@@ -151,7 +163,7 @@ TEST_CASE("movielens train --resume --record: another file has the steps from th
     std::this_thread::sleep_for(std::chrono::milliseconds(1));
   REQUIRE(child.end(SIGTERM) == 130);
   const std::string begun = content_of(first);
-  std::ofstream(second) << "what another training has left\n";
+  std::ofstream(second) << R"({"step":1,"of":"another training"})" << '\n';
   REQUIRE(training.train("out", with(second)).code == 0);
   CHECK(content_of(first) == begun);
   const std::string rest = content_of(second);
