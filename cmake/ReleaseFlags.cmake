@@ -4,8 +4,8 @@
 #   g++ 12     -march=x86-64-v3   95-105    -march=native   70-80
 #   clang 14   -march=x86-64-v3       55    -march=native  95-100
 # So: x86-64-v3 for g++ where the processor has it, native everywhere else. On Intel's processors with
-# AVX-512 native is the faster one with g++, too (docs/performance.md); but trainings have the same
-# bits on all processors this way.
+# AVX-512 native is the faster one with g++, too (docs/performance.md); but this way figures of one
+# processor can be compared with those of another.
 
 include(CheckCXXCompilerFlag)
 include(CheckCXXSourceRuns)
