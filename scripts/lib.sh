@@ -144,16 +144,13 @@ require() {
   exit 2
 }
 
-# build PRESET [TARGET]: installs, configures the first time and when the presets changed, builds.
+# build PRESET [TARGET]: installs, configures (a second or two once it has been done), builds.
 build() {
   local preset=$1 compiler=gcc
   case $preset in clang*) compiler=clang ;; esac
   case $preset in *san*) compiler="$compiler $compiler-san" ;; esac
   require $compiler cmake ninja eigen json cli11 zlib icu catch2 benchmark
-  if ! [ "build/$preset/CMakeCache.txt" -nt CMakePresets.json ]; then
-    if has_command ninja; then export CMAKE_GENERATOR=Ninja; fi
-    cmake --preset "$preset" >/dev/null
-    touch "build/$preset/CMakeCache.txt"
-  fi
+  if ! [ -e "build/$preset/CMakeCache.txt" ] && has_command ninja; then export CMAKE_GENERATOR=Ninja; fi
+  cmake --preset "$preset" >/dev/null
   cmake --build --preset "$preset" -j "$(cores)" ${2:+--target "$2"}
 }
