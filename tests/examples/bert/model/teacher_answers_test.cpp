@@ -5,7 +5,6 @@
 #include <vector>
 
 #include <comet/core/gradients.hpp>
-#include <comet/core/parameters.hpp>
 #include <comet/core/random.hpp>
 
 #include <bert/model/network.hpp>
@@ -77,11 +76,7 @@ TEST_CASE("an answer has the same bits, whoever asked first") {
                      .positions = 64,
                      .types = 2,
                      .labels = 2});
-  const RandomKey key(3);
-  std::uint64_t place = 0;
-  for_each_parameter(large, [&](const ParameterName&, Parameter<float>& parameter) {
-    key.fold(place++).fill_uniform(parameter, -0.3, 0.3);
-  });
+  programs::bert::draw_weights(large, RandomKey(3));
   const auto teacher = std::make_shared<const Bert<float>>(large);
   const std::vector<Encoded> sentences = sentences_of(*teacher, 41);
   const std::vector<std::int32_t> rows = {41, 2, 69}, others = {5, 69, 30, 12};
