@@ -71,9 +71,10 @@ class StoredAffine {
       if constexpr (std::is_same_v<W, S>) {
         affine_forward(weight, bias_, activation_, x, y);
       } else {
-        using Operand =
-            std::conditional_t<std::is_same_v<W, Bfloat16>, Bfloat16Operand<S>, IntegerOperand<S>>;
-        stored_product<Operand, S>(weight, x, y);
+        if constexpr (std::is_same_v<W, Bfloat16>)
+          stored_product<Bfloat16Operand<S>, S>(weight, x, y);
+        else
+          integer_product<S>(weight, x, y);
         if (scale_.size() > 0) y.array().colwise() *= scale_.col(0).array();
         add_bias_and_activate<S>(bias_, activation_, y, no_gradient);
       }

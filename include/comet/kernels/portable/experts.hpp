@@ -98,8 +98,8 @@ void affine(const S* w, const S* bias, bool relu, Index d, Index m, const S* x, 
 /// \brief Products of eight and sixteen bits that can be summed in 32: more of the largest do not
 /// fit.
 inline constexpr Index integer_depth = 512;
-/// \brief The largest number of sixteen bits.
-inline constexpr int largest_rounded = 32767;
+/// \brief The largest number of sixteen bits both of whose bytes are at most 127.
+inline constexpr int largest_rounded = 32639;
 
 /// \brief x as multiples of a unit, which is its largest element / largest_rounded. All 0 if the
 /// unit is too small or too large to be told from 0 or infinity.

@@ -443,7 +443,7 @@ void affine(const S* w, const S* bias, bool relu, Index d, Index m, const S* x, 
   }
 }
 inline constexpr Index integer_depth = 512;
-inline constexpr int largest_rounded = 32767;
+inline constexpr int largest_rounded = 32639;
 template <class S>
 void round_to_sixteen(const S* x, Index size, S unit, std::int16_t* rounded) {
   const S inverse = unit > S(0) ? S(1) / unit : S(0);
