@@ -40,11 +40,10 @@ void phases(benchmark::State& state) {
   const Index batch = state.range(0);
   const double pairs = double(k * batch);
   const double weights = double(n * d * m);
-  const std::array<Phase, 6> all = {{
+  const std::array<Phase, 5> all = {{
       {"plan", 0, 0},
       {"experts", double(d * m) * pairs, weights},
       {"combine", 0, double(m) * (double(batch) + pairs)},
-      {"spread", 0, double(m) * (double(batch) + 2 * pairs)},
       {"experts_backward", 2 * double(d * m) * pairs, 3 * weights},
       {"adam", 0, 8 * weights},
   }};
@@ -55,7 +54,7 @@ void phases(benchmark::State& state) {
   comet::Pass pass(bank);
   comet::Adam adam(bank, {.learning_rate = 1e-6});
   comet::DispatchPlan plan;
-  comet::Columns<S> columns, outputs, doutputs;
+  comet::Columns<S> columns, outputs;
   comet::AlignedVector<S> dweights;
   const comet::Matrix<S> x = comet::Matrix<S>::Random(d, batch);
   const comet::Matrix<S> dy = comet::Matrix<S>::Random(m, batch);
@@ -72,8 +71,11 @@ void phases(benchmark::State& state) {
     columns.leave_in(x, plan);
     timed([&] { bank.forward(plan, columns, outputs, comet::RandomKey(2), pass); });
     timed([&] { comet::combine<S>(outputs, plan, routing, y); });
-    timed([&] { comet::spread<S>(dy, plan, routing, outputs, doutputs, dweights); });
-    timed([&] { bank.backward(plan, columns, outputs, doutputs, dx, pass); });
+    timed([&] {
+      const comet::MixtureDerivatives<S> mixture(dy, plan, std::span(&routing, 1),
+                                                 std::span(&dweights, 1));
+      bank.backward(plan, columns, outputs, mixture, dx, pass);
+    });
     timed([&] { adam.step(bank, pass); });
   }
   // Beside the gradients, which the first step made.

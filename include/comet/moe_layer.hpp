@@ -58,7 +58,7 @@ namespace comet {
 ///   layer.forward(x, y, key.fold(2).fold(step), pass);
 /// \endcode
 /// \par Cost     experts: their cost() per active pair, twice that backward; scratch: m scalars
-///               per active pair, twice that in training, and d per column that a thread is at
+///               per active pair, and d, in training d + m, per column that a thread is at
 /// \par Threads  const; one Pass per calling thread, whose pool spreads a call over its threads
 /// \tparam G     a RoutingGate; to train, a TrainableGate or a gate without parameters
 /// \tparam E     a PredictingExpert; to train, a TrainableExpert
@@ -237,9 +237,8 @@ class MoeLayer<G, E>::Workspace {
   std::vector<AlignedVector<S>> dweights_;  // T, one per entry
   Pass<ExpertBank<E>> bank_;
   DispatchPlan plan_;
-  Columns<S> columns_;   // d x columns, in the samples
-  Columns<S> outputs_;   // m x columns
-  Columns<S> doutputs_;  // m x columns
+  Columns<S> columns_;  // d x columns, in the samples
+  Columns<S> outputs_;  // m x columns; after backward() the derivatives by them
   // The forward() that backward() may follow.
   const MoeLayer* filled_by_ = nullptr;
   std::uint64_t fingerprint_ = 0;
@@ -305,9 +304,8 @@ void MoeLayer<G, E>::backward(const Samples<S>& samples, const ConstMatrixView<S
   ws.bank_.borrow(rest.next(bank_.experts()));
 
   ws.columns_.leave_in(samples.features, ws.plan_);
-  spread(dy, ws.plan_, std::span<const Routing<S>>(ws.routings_), ws.outputs_, ws.doutputs_,
-         std::span(ws.dweights_), pass.pool);
-  bank_.backward(ws.plan_, ws.columns_, ws.outputs_, ws.doutputs_, dx, ws.bank_);
+  const MixtureDerivatives<S> mixture(dy, ws.plan_, ws.routings_, ws.dweights_);
+  bank_.backward(ws.plan_, ws.columns_, ws.outputs_, mixture, dx, ws.bank_);
   if constexpr (TrainableGate<G>)
     for (std::size_t t = 0; t < gates_.size(); ++t) {
       ws.gates_[t].borrow(rest.next(gates_[t]));

@@ -387,28 +387,37 @@ TEST_CASE("a bank's tensors are those of its experts") {
 
 namespace {
 
-/// The way back by columns of their own, and straight to the samples with columns left there: the
-/// gradients by the samples and the parameters.
+/// Derivatives by columns and outputs have columns of their own; those by columns go straight to
+/// the samples; those by outputs, too, are made where they are wanted.
+enum class Way { gathered, by_samples, by_mixtures };
+
+/// What each way back gives: the gradients by the samples, the parameters and the weights.
 template <class E>
-std::vector<std::vector<typename E::Scalar>> both_ways_back(const ExpertBank<E>& bank,
-                                                            Batch<typename E::Scalar>& batch,
-                                                            ThreadPool* pool) {
+std::vector<std::vector<typename E::Scalar>> all_ways_back(const ExpertBank<E>& bank,
+                                                           Batch<typename E::Scalar>& batch,
+                                                           ThreadPool* pool) {
   using S = typename E::Scalar;
   const Matrix<S> dy = random_matrix<S>(bank.output_dim(), batch.x.cols(), 6);
   std::vector<std::vector<S>> results;
-  for (const bool straight : {false, true}) {
+  for (const Way way : {Way::gathered, Way::by_samples, Way::by_mixtures}) {
     Pass pass(bank, pool);
     Columns<S> columns;
-    if (straight) {
-      columns.leave_in(batch.x, batch.plan);
-    } else {
+    if (way == Way::gathered) {
       gather(batch.x, batch.plan, columns);
+    } else {
+      columns.leave_in(batch.x, batch.plan);
     }
     Matrix<S> dx = random_matrix<S>(batch.x.rows(), batch.x.cols(), 8);  // added to
     for (int twice = 0; twice < 2; ++twice) {
       bank.forward(batch.plan, columns, batch.outputs, RandomKey(5), pass);
+      if (way == Way::by_mixtures) {
+        const MixtureDerivatives<S> mixture(dy, batch.plan, std::span(&batch.routing, 1),
+                                            std::span(&batch.dweights, 1));
+        bank.backward(batch.plan, columns, batch.outputs, mixture, dx, pass);
+        continue;
+      }
       spread(dy, batch.plan, batch.routing, batch.outputs, batch.doutputs, batch.dweights);
-      if (straight) {
+      if (way == Way::by_samples) {
         bank.backward(batch.plan, columns, batch.outputs, batch.doutputs, dx, pass);
       } else {
         bank.backward(batch.plan, columns, batch.outputs, batch.doutputs, batch.dcolumns, pass);
@@ -418,6 +427,7 @@ std::vector<std::vector<typename E::Scalar>> both_ways_back(const ExpertBank<E>&
     results.emplace_back(dx.data(), dx.data() + dx.size());
     const auto gradients = test::gradients_of(bank, pass);
     results.back().insert(results.back().end(), gradients.begin(), gradients.end());
+    results.back().insert(results.back().end(), batch.dweights.begin(), batch.dweights.end());
   }
   return results;
 }
@@ -425,7 +435,8 @@ std::vector<std::vector<typename E::Scalar>> both_ways_back(const ExpertBank<E>&
 }  // namespace
 
 TEST_CASE(
-    "derivatives by the samples are those that gather_back adds up, on any number of threads") {
+    "derivatives by the samples are those of spread() and gather_back(), on any number of "
+    "threads") {
   const ExpertBank bank(mlp_experts<float>({8, 64, 1, 130, 21}, 40, 30, 0.4));
   const auto evaluations = std::make_shared<test::Evaluations>();
   std::vector<CountingExpert<double>> counting;
@@ -436,12 +447,14 @@ TEST_CASE(
       CAPTURE(int(load), threads);
       ThreadPool pool(threads);
       Batch<float> batch(load, 5, 700, 40);
-      const auto results = both_ways_back(bank, batch, &pool);
+      const auto results = all_ways_back(bank, batch, &pool);
       CHECK(test::same_bits(results[0], results[1]));
+      CHECK(test::same_bits(results[0], results[2]));
       Batch<double> padded(load, 5, 300, 2, whole.column_multiple());
       for (Index b = 0; b < 300; ++b) padded.x(0, b) = double(b + 1);
-      const auto others = both_ways_back(whole, padded, &pool);
+      const auto others = all_ways_back(whole, padded, &pool);
       CHECK(test::same_bits(others[0], others[1]));
+      CHECK(test::same_bits(others[0], others[2]));
     }
 }
 
@@ -459,4 +472,19 @@ TEST_CASE("a gradient by the samples that does not fit is refused") {
                     "comet::ExpertBank::backward: dx.rows() is 4, expected input_dim = 3");
   CHECK_THROWS_WITH(
       back(wide), "comet::ExpertBank::backward: dx.cols() is 21, expected plan.num_samples() = 20");
+  const Matrix<double> dy = Matrix<double>::Ones(5, 20);
+  const MixtureDerivatives<double> mixture(dy, batch.plan, std::span(&batch.routing, 1),
+                                           std::span(&batch.dweights, 1));
+  CHECK_THROWS_WITH(
+      bank.backward(batch.plan, batch.columns, batch.outputs, mixture, no_gradient, pass),
+      "comet::ExpertBank::backward: dy.rows() is 5, expected output_dim = 2");
+  Batch<double> other(Load::full, 3, 20, 3);
+  const Matrix<double> narrow = Matrix<double>::Ones(2, 20);
+  const MixtureDerivatives<double> elsewhere(narrow, other.plan, std::span(&other.routing, 1),
+                                             std::span(&other.dweights, 1));
+  CHECK_THROWS_WITH(
+      bank.backward(batch.plan, batch.columns, batch.outputs, elsewhere, no_gradient, pass),
+      "comet::ExpertBank::backward: columns of the mixture's plan is 60, expected "
+      "plan.num_columns() = " +
+          std::to_string(batch.plan.num_columns()));
 }

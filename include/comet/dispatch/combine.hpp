@@ -24,12 +24,10 @@ namespace comet {
 
 namespace detail {
 
-/// What both directions ask of their arguments; y is named as the caller names it.
+/// What both directions ask of mixtures y, named as the caller names them.
 template <class S, class Y>
-void check_mixture(std::string_view where, const Columns<S>& outputs, const DispatchPlan& plan,
+void check_mixture(std::string_view where, const DispatchPlan& plan,
                    std::span<const Routing<S>> routings, std::string_view name, const Y& y) {
-  const auto columns = outputs.matrix();
-  check_equal(where, "outputs.cols()", columns.cols(), "plan.num_columns()", plan.num_columns());
   check_equal(where, "routings.size()", Index(routings.size()), "plan.num_tasks()",
               plan.num_tasks());
   for (std::size_t t = 0; t < routings.size(); ++t) {
@@ -38,10 +36,16 @@ void check_mixture(std::string_view where, const Columns<S>& outputs, const Disp
     check_equal(where, "routing.num_entries()", routings[t].num_entries(),
                 "that of the plan's routing", Index(plan.entry_columns(Index(t)).size()));
   }
-  const std::string text(name);
-  check_equal(where, text + ".rows()", y.rows(), "outputs.rows()", columns.rows());
-  check_equal(where, text + ".cols()", y.cols(), "plan.num_tasks() * plan.num_samples()",
-              plan.num_tasks() * plan.num_samples());
+  check_equal(where, std::string(name) + ".cols()", y.cols(),
+              "plan.num_tasks() * plan.num_samples()", plan.num_tasks() * plan.num_samples());
+}
+
+/// What they ask of the experts' outputs.
+template <class S, class Y>
+void check_outputs(std::string_view where, const Columns<S>& outputs, const DispatchPlan& plan,
+                   std::string_view name, const Y& y) {
+  check_equal(where, "outputs.cols()", outputs.cols(), "plan.num_columns()", plan.num_columns());
+  check_equal(where, std::string(name) + ".rows()", y.rows(), "outputs.rows()", outputs.rows());
 }
 
 }  // namespace detail
@@ -56,7 +60,8 @@ template <class S>
 void combine(const Columns<S>& outputs, const DispatchPlan& plan,
              std::span<const Routing<S>> routings, MatrixView<std::type_identity_t<S>> y,
              ThreadPool* pool = nullptr) {
-  detail::check_mixture<S>("combine", outputs, plan, routings, "y", y);
+  detail::check_outputs("combine", outputs, plan, "y", y);
+  detail::check_mixture<S>("combine", plan, routings, "y", y);
   const auto all = outputs.matrix();
   const Index num_samples = plan.num_samples();
   pool = detail::worth_threads(pool, double(all.size()) * 8);
@@ -92,11 +97,74 @@ void combine(const Columns<S>& outputs, const DispatchPlan& plan, const Routing<
   combine<S>(outputs, plan, std::span(&routing, 1), std::move(y), pool);
 }
 
-/// \brief Stage 4, backwards: derivatives by the outputs of experts and by the weights.
+/// \brief Stage 4, backwards, a column at a time:
 ///
 ///     doutput(:, c) = sum_t g_t(i, b) dy_t(:, b),   dg_t(i, b) = dy_t(:, b) . output(:, c)
 ///
-/// for the column c of every pair (expert i, sample b).
+/// for the column c of a pair (expert i, sample b). What it is made of has to stay.
+template <class S>
+class MixtureDerivatives {
+ public:
+  /// \param dy        m x (T B)
+  /// \param routings  one per task, those that the plan was built from
+  /// \param dweights  per task one number per entry of the routing, set to 0 here: what they are
+  ///                  where the weight is 0, for such a pair was not evaluated
+  /// \throws std::invalid_argument if a shape does not fit
+  MixtureDerivatives(const ConstMatrixView<std::type_identity_t<S>>& dy, const DispatchPlan& plan,
+                     std::span<const Routing<S>> routings, std::span<AlignedVector<S>> dweights)
+      : dy_(dy.data(), dy.rows(), dy.cols(), Eigen::OuterStride<>(dy.outerStride())),
+        plan_(&plan),
+        routings_(routings),
+        dweights_(dweights) {
+    detail::check_mixture<S>("spread", plan, routings, "dy", dy);
+    detail::check_equal("spread", "dweights.size()", Index(dweights.size()), "routings.size()",
+                        Index(routings.size()));
+    for (std::size_t t = 0; t < routings.size(); ++t)
+      dweights[t].assign(std::size_t(routings[t].num_entries()), S(0));
+  }
+
+  /// Numbers of an output: m.
+  [[nodiscard]] Index rows() const { return dy_.rows(); }
+  /// The plan.
+  [[nodiscard]] const DispatchPlan& plan() const { return *plan_; }
+
+  /// \brief Writes the derivatives by the output of a column, 0 for padding, and by its weights.
+  /// Threads may take different columns.
+  /// \param expert            that of the column
+  /// \param output, doutput   m numbers each
+  void take(Index expert, Index column, const S* output, S* doutput) const {
+    Eigen::Map<Vector<S>> derivative(doutput, rows());
+    const SampleId sample = plan_->column_samples()[std::size_t(column)];
+    bool found = false;
+    for (std::size_t t = 0; sample >= 0 && t < routings_.size(); ++t) {
+      const auto experts = routings_[t].experts(sample);
+      const auto at = std::lower_bound(experts.begin(), experts.end(), ExpertId(expert));
+      if (at == experts.end() || *at != expert) continue;
+      const auto entry =
+          std::size_t(routings_[t].offsets()[std::size_t(sample)] + (at - experts.begin()));
+      const S weight = routings_[t].weights()[entry];
+      if (weight == S(0)) continue;
+      const auto dy = dy_.col(Index(t) * plan_->num_samples() + sample);
+      if (found) {
+        derivative += weight * dy;
+      } else {
+        derivative = weight * dy;
+      }
+      found = true;
+      dweights_[t][entry] = dy.dot(Eigen::Map<const Vector<S>>(output, rows()));
+    }
+    if (!found) derivative.setZero();
+  }
+
+ private:
+  Eigen::Map<const Matrix<S>, 0, Eigen::OuterStride<>> dy_;
+  const DispatchPlan* plan_;
+  std::span<const Routing<S>> routings_;
+  std::span<AlignedVector<S>> dweights_;
+};
+
+/// \brief Stage 4, backwards, of all columns: derivatives by the outputs of experts and by the
+/// weights, as MixtureDerivatives tells them.
 /// \param dy        m x (T B)
 /// \param doutputs  m x columns, overwritten; 0 for padding
 /// \param dweights  per task one number per entry of the routing, overwritten; 0 where the weight
@@ -106,39 +174,14 @@ template <class S>
 void spread(const ConstMatrixView<std::type_identity_t<S>>& dy, const DispatchPlan& plan,
             std::span<const Routing<S>> routings, const Columns<S>& outputs, Columns<S>& doutputs,
             std::span<AlignedVector<S>> dweights, ThreadPool* pool = nullptr) {
-  detail::check_mixture<S>("spread", outputs, plan, routings, "dy", dy);
-  detail::check_equal("spread", "dweights.size()", Index(dweights.size()), "routings.size()",
-                      Index(routings.size()));
+  detail::check_outputs("spread", outputs, plan, "dy", dy);
+  const MixtureDerivatives<S> mixture(dy, plan, routings, dweights);
   const auto all = outputs.matrix();
   auto by_output = doutputs.shape(all.rows(), plan);
-  const Index num_samples = plan.num_samples();
-  for (std::size_t t = 0; t < routings.size(); ++t)
-    dweights[t].resize(std::size_t(routings[t].num_entries()));
   pool = detail::worth_threads(pool, double(all.size()) * 16);
-  detail::for_each_sample(pool, num_samples, [&](Index b) {
-    for (std::size_t t = 0; t < routings.size(); ++t) {
-      const auto entry_columns = plan.entry_columns(Index(t));
-      const auto dy_sample = dy.col(Index(t) * num_samples + b);
-      const auto weights = routings[t].weights();
-      for (auto i = std::size_t(routings[t].offsets()[std::size_t(b)]);
-           i < std::size_t(routings[t].offsets()[std::size_t(b) + 1]); ++i) {
-        const std::int32_t column = entry_columns[i];
-        dweights[t][i] = S(0);
-        if (column == DispatchPlan::no_column) continue;
-        auto doutput = by_output.col(column);
-        if (plan.is_first_task(Index(t), b, column)) {
-          doutput = weights[i] * dy_sample;
-        } else {
-          doutput += weights[i] * dy_sample;
-        }
-        dweights[t][i] = dy_sample.dot(all.col(column));
-      }
-    }
+  detail::for_each_sample(pool, all.cols(), [&](Index column) {
+    mixture.take(plan.expert(column), column, all.col(column).data(), by_output.col(column).data());
   });
-  if (plan.num_pairs() == plan.num_columns()) return;
-  const auto samples = plan.column_samples();
-  for (std::size_t c = 0; c < samples.size(); ++c)
-    if (samples[c] < 0) by_output.col(Index(c)).setZero();
 }
 /// \brief The same for one task.
 template <class S>

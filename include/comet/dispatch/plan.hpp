@@ -49,9 +49,6 @@ class DispatchPlan {
     count_pairs(routings, num_experts);
     place_columns(column_multiple);
     scatter_pairs(routings, num_experts);
-    sample_entries_.resize(routings.size());
-    for (std::size_t t = 0; t < routings.size(); ++t)
-      sample_entries_[t].assign(routings[t].offsets().begin(), routings[t].offsets().end());
   }
   /// \brief The same for one task.
   template <class S>
@@ -81,7 +78,6 @@ class DispatchPlan {
     detail::check_equal(where, "samples.size()", Index(samples.size()), "sum of the counts", pairs);
     num_samples_ = num_samples;
     entry_columns_.clear();
-    sample_entries_.clear();
     place_columns(column_multiple);
     scatter_samples(where, samples);
   }
@@ -121,15 +117,10 @@ class DispatchPlan {
     const auto end = std::size_t(sample_begin_[std::size_t(sample) + 1]);
     return std::span(sample_columns_).subspan(begin, end - begin);
   }
-  /// Whether no task before this one uses a column of the sample.
-  [[nodiscard]] bool is_first_task(Index task, Index sample, std::int32_t column) const {
-    for (std::size_t t = 0; t < std::size_t(task); ++t) {
-      const auto b = std::size_t(sample);
-      const auto begin = entry_columns_[t].begin() + sample_entries_[t][b];
-      const auto end = entry_columns_[t].begin() + sample_entries_[t][b + 1];
-      if (std::find(begin, end, column) != end) return false;
-    }
-    return true;
+  /// The expert of a column, padding included. \par Cost  O(log n)
+  [[nodiscard]] Index expert(Index column) const {
+    return std::upper_bound(first_column_.begin(), first_column_.end(), column) -
+           first_column_.begin() - 1;
   }
   /// Column of every entry of a task's routing; no_column where the weight is 0.
   [[nodiscard]] std::span<const std::int32_t> entry_columns(Index task) const {
@@ -242,7 +233,6 @@ class DispatchPlan {
   std::vector<std::int32_t> sample_begin_;                // B + 1
   std::vector<std::int32_t> sample_columns_;              // pairs, sample by sample
   std::vector<std::vector<std::int32_t>> entry_columns_;  // per task, one per entry
-  std::vector<std::vector<Index>> sample_entries_;        // per task, B + 1: a sample's entries
   std::vector<SampleId> last_sample_;                     // n, scratch
   std::vector<Index> cursor_;                             // n or B, scratch
   std::vector<Index> heads_;                              // T, scratch

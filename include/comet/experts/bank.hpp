@@ -14,6 +14,7 @@
 #include <comet/dispatch/plan.hpp>
 #include <comet/experts/blocks.hpp>
 #include <comet/experts/caches.hpp>
+#include <comet/experts/output_derivatives.hpp>
 #include <comet/experts/padding.hpp>
 #include <comet/experts/rooms.hpp>
 
@@ -116,26 +117,30 @@ class ExpertBank {
   void backward(const DispatchPlan& plan, const Columns<S>& columns, const Columns<S>& outputs,
                 Columns<S>& doutputs, Columns<S>& dcolumns, Pass<ExpertBank>& pass) const {
     dcolumns.fit(input_dim(), plan);
-    detail::InputDerivatives<S> to(dcolumns);
-    backward(plan, columns, outputs, doutputs, to, pass);
+    backward(plan, columns, OutputDerivatives(outputs, doutputs), InputDerivatives(dcolumns), pass);
   }
   /// \brief The same, with the derivatives by the columns added to those by the samples, as by
   /// gather_back() and to the same bits: they take no memory of their own.
   /// \param dx  d x B, added to; no_gradient saves their cost
   void backward(const DispatchPlan& plan, const Columns<S>& columns, const Columns<S>& outputs,
                 Columns<S>& doutputs, MatrixView<S> dx, Pass<ExpertBank>& pass) const {
-    if (dx.size() == 0) return backward(plan, columns, outputs, doutputs, pass);
-    constexpr const char* where = "ExpertBank::backward";
-    detail::check_equal(where, "dx.rows()", dx.rows(), "input_dim", input_dim());
-    detail::check_equal(where, "dx.cols()", dx.cols(), "plan.num_samples()", plan.num_samples());
-    detail::InputDerivatives<S> to(dx, pass.workspace.derivatives_);
-    backward(plan, columns, outputs, doutputs, to, pass);
+    backward(plan, columns, OutputDerivatives(outputs, doutputs),
+             InputDerivatives(dx, pass.workspace.derivatives_), pass);
   }
   /// \brief The same without the gradient by the columns, which saves its cost.
   void backward(const DispatchPlan& plan, const Columns<S>& columns, const Columns<S>& outputs,
                 Columns<S>& doutputs, Pass<ExpertBank>& pass) const {
-    detail::InputDerivatives<S> nowhere;
-    backward(plan, columns, outputs, doutputs, nowhere, pass);
+    backward(plan, columns, outputs, doutputs, no_gradient, pass);
+  }
+  /// \brief The same, with the derivatives by the outputs made where they are wanted, as by
+  /// spread() and to the same bits: they take no memory of their own but that of the outputs.
+  /// \param outputs  as in forward(); what is left in the experts' columns is theirs
+  /// \param mixture  derivatives by what was combined of such a plan
+  void backward(const DispatchPlan& plan, const Columns<S>& columns, Columns<S>& outputs,
+                const MixtureDerivatives<S>& mixture, MatrixView<S> dx,
+                Pass<ExpertBank>& pass) const {
+    backward(plan, columns, OutputDerivatives(outputs, mixture, pass.workspace.outputs_),
+             InputDerivatives(dx, pass.workspace.derivatives_), pass);
   }
 
   /// Calls f("experts", experts).
@@ -156,11 +161,7 @@ class ExpertBank {
   };
 
   [[nodiscard]] ThreadPool* threads_for(const DispatchPlan& plan, ThreadPool* pool) const {
-    double cost = 0;
-    for (Index e = 0; e < size(); ++e)
-      if (const Index count = plan.padded_count(first_ + e); count > 0)
-        cost += double(count) * double(experts_[std::size_t(e)].cost());
-    return detail::worth_threads(pool, cost);
+    return detail::worth_threads(pool, detail::total_cost(experts_, plan, first_));
   }
 
   void check_plan(const char* where, const DispatchPlan& plan) const;
@@ -168,13 +169,13 @@ class ExpertBank {
   void run(const char* where, bool trains, const DispatchPlan& plan, const Columns<S>& columns,
            Columns<S>& outputs, Pass<ExpertBank>& pass, Call call) const;
   using InputDerivatives = detail::InputDerivatives<S>;
-  void backward(const DispatchPlan& plan, const Columns<S>& columns, const Columns<S>& outputs,
-                Columns<S>& doutputs, InputDerivatives& to, Pass<ExpertBank>& pass) const;
-  void backward_blocks(const DispatchPlan& plan, const Columns<S>& columns,
-                       const Columns<S>& outputs, Columns<S>& doutputs, InputDerivatives& to,
-                       Pass<ExpertBank>& pass) const;
-  void accumulate(const DispatchPlan& plan, const Columns<S>& columns, const Columns<S>& outputs,
-                  Columns<S>& doutputs, InputDerivatives& to, Pass<ExpertBank>& pass) const;
+  using OutputDerivatives = detail::OutputDerivatives<S>;
+  void backward(const DispatchPlan& plan, const Columns<S>& columns, OutputDerivatives from,
+                InputDerivatives to, Pass<ExpertBank>& pass) const;
+  void backward_blocks(const DispatchPlan& plan, const Columns<S>& columns, OutputDerivatives& from,
+                       InputDerivatives& to, Pass<ExpertBank>& pass) const;
+  void accumulate(const DispatchPlan& plan, const Columns<S>& columns, OutputDerivatives& from,
+                  InputDerivatives& to, Pass<ExpertBank>& pass) const;
 
   std::vector<E> experts_;
   Index first_;
@@ -212,7 +213,7 @@ class ExpertBank<E>::Workspace {
   std::vector<detail::Block> blocks_;
   std::vector<Index> first_columns_;  // per expert and one more: the plan's
   detail::Caches<S> caches_;
-  detail::Rooms<S> inputs_;                 // of a worker's task
+  detail::Rooms<S> inputs_, outputs_;       // of a worker's task
   detail::DerivativeRooms<S> derivatives_;  // by them
   std::vector<GradientView<S>> gradients_;  // per expert
   std::vector<detail::Slice> slices_;
@@ -265,32 +266,31 @@ void ExpertBank<E>::run(const char* where, bool trains, const DispatchPlan& plan
 
 template <class E>
 void ExpertBank<E>::backward(const DispatchPlan& plan, const Columns<S>& columns,
-                             const Columns<S>& outputs, Columns<S>& doutputs, InputDerivatives& to,
+                             OutputDerivatives from, InputDerivatives to,
                              Pass<ExpertBank>& pass) const {
   constexpr const char* where = "ExpertBank::backward";
   auto& ws = pass.workspace;
   ws.check_filled(*this, plan);
   detail::check_columns(where, "columns", columns, "input_dim", input_dim(), plan);
-  detail::check_columns(where, "outputs", outputs, "output_dim", output_dim(), plan);
-  detail::check_columns(where, "doutputs", doutputs, "output_dim", output_dim(), plan);
+  from.check(where, output_dim(), plan);
+  to.check(where, input_dim(), plan);
   ws.filled_by_ = nullptr;
   ws.gradients_.clear();
   GradientView<S> rest = pass.gradients(*this);
   for (const E& expert : experts_) ws.gradients_.push_back(rest.next(expert));
-  if constexpr (SplitBackwardExpert<E>) backward_blocks(plan, columns, outputs, doutputs, to, pass);
-  accumulate(plan, columns, outputs, doutputs, to, pass);
+  if constexpr (SplitBackwardExpert<E>) backward_blocks(plan, columns, from, to, pass);
+  accumulate(plan, columns, from, to, pass);
 }
 
 /// Every block by itself: back through the expert to its input.
 template <class E>
 void ExpertBank<E>::backward_blocks(const DispatchPlan& plan, const Columns<S>& columns,
-                                    const Columns<S>& outputs, Columns<S>& doutputs,
-                                    InputDerivatives& to, Pass<ExpertBank>& pass) const {
+                                    OutputDerivatives& from, InputDerivatives& to,
+                                    Pass<ExpertBank>& pass) const {
   auto& ws = pass.workspace;
-  const auto y = outputs.matrix();
-  auto dy = doutputs.matrix();
   ThreadPool* pool = threads_for(plan, pass.pool);
   const Index widest = detail::widest(ws.blocks_), workers = detail::num_workers(pool);
+  from.start(widest, workers, block_columns);
   to.start(input_dim(), widest, Index(ws.blocks_.size()), workers, block_columns);
   if (!columns.is_gathered()) ws.inputs_.shape(input_dim(), widest, workers, block_columns);
   detail::sort_by_expert(ws.blocks_);
@@ -298,16 +298,15 @@ void ExpertBank<E>::backward_blocks(const DispatchPlan& plan, const Columns<S>& 
     const detail::Block& block = ws.blocks_[std::size_t(i)];
     const Index number = block.expert - first_;
     const E& expert = experts_[std::size_t(number)];
-    const Index column = plan.first_column(block.expert) + block.first;
-    S* const room = ws.inputs_.data(worker);
     const ConstMatrixView<S> x =
         detail::reads_input_back<E> || columns.is_gathered()
-            ? ConstMatrixView<S>(columns.of(plan, block.expert, block.first, block.width, room))
+            ? ConstMatrixView<S>(
+                  columns.of(plan, block.expert, block.first, block.width, ws.inputs_.data(worker)))
             : ConstMatrixView<S>(ws.inputs_.of(worker, block.width));
-    to.take(plan, {block.expert, block.first, block.width}, i, worker, [&](MatrixView<S> dx) {
-      expert.backward_columns(x, y.middleCols(column, block.width),
-                              ws.caches_.of_columns(expert, number, block.first, block.width),
-                              dy.middleCols(column, block.width), dx);
+    const ConstMatrixView<S> y = from.outputs(plan, block, worker);
+    to.take(plan, block, i, worker, [&](MatrixView<S> dx) {
+      expert.backward_columns(x, y, ws.caches_.of_columns(expert, number, block.first, block.width),
+                              from.derivatives(plan, block), dx);
     });
   });
 }
@@ -315,33 +314,33 @@ void ExpertBank<E>::backward_blocks(const DispatchPlan& plan, const Columns<S>& 
 /// The parameters: per expert over all of its columns, in their order.
 template <class E>
 void ExpertBank<E>::accumulate(const DispatchPlan& plan, const Columns<S>& columns,
-                               [[maybe_unused]] const Columns<S>& outputs, Columns<S>& doutputs,
-                               [[maybe_unused]] InputDerivatives& to,
+                               OutputDerivatives& from, [[maybe_unused]] InputDerivatives& to,
                                Pass<ExpertBank>& pass) const {
   auto& ws = pass.workspace;
-  auto dy = doutputs.matrix();
   ThreadPool* pool = threads_for(plan, pass.pool);
   const Index workers = detail::num_workers(pool);
   const Index most = detail::cut_slices(experts_, plan, first_, ws.slices_);
   const Index ahead = detail::columns_ahead(plan, most, column_multiple());
   if (!columns.is_gathered()) ws.inputs_.shape(input_dim(), most, workers, ahead);
-  if constexpr (!SplitBackwardExpert<E>)
+  if constexpr (!SplitBackwardExpert<E>) {
+    from.start(most, workers, ahead);
     to.start(input_dim(), most, Index(ws.slices_.size()), workers, ahead);
+  }
   parallel_for(pool, Index(ws.slices_.size()), [&](Index i, Index worker) {
     const auto [number, slice] = ws.slices_[std::size_t(i)];
     const E& expert = experts_[std::size_t(number)];
-    const Index column = plan.first_column(first_ + number), count = plan.count(first_ + number);
+    const detail::Block all{std::int32_t(first_ + number), 0, plan.count(first_ + number)};
     const ConstMatrixView<S> x(
-        columns.of(plan, first_ + number, 0, count, ws.inputs_.data(worker),
+        columns.of(plan, all.expert, 0, all.width, ws.inputs_.data(worker),
                    !columns.is_gathered() && ws.inputs_.give_to(worker, number)));
-    auto cache = ws.caches_.of_columns(expert, number, 0, count);
+    auto cache = ws.caches_.of_columns(expert, number, 0, all.width);
     const GradientView<S> gradients = ws.gradients_[std::size_t(number)];
     if constexpr (SplitBackwardExpert<E>) {
-      expert.accumulate_gradients(x, cache, dy.middleCols(column, count), slice, gradients);
+      expert.accumulate_gradients(x, cache, from.derivatives(plan, all), slice, gradients);
     } else {
-      to.take(plan, {first_ + number, 0, count}, i, worker, [&](MatrixView<S> dx) {
-        expert.backward(x, outputs.matrix().middleCols(column, count), cache,
-                        dy.middleCols(column, count), dx, gradients);
+      const ConstMatrixView<S> y = from.outputs(plan, all, worker);
+      to.take(plan, all, i, worker, [&](MatrixView<S> dx) {
+        expert.backward(x, y, cache, from.derivatives(plan, all), dx, gradients);
       });
     }
   });

@@ -11,7 +11,7 @@
 
 namespace comet::detail {
 
-/// A run of columns of one expert: a task for a thread.
+/// A run of columns of one expert: mostly a task for a thread.
 struct Block {
   std::int32_t expert;  ///< as the plan counts them
   Index first;          ///< of the expert's columns
@@ -59,6 +59,17 @@ inline Index columns_ahead(const DispatchPlan& plan, Index columns, Index multip
   constexpr Index few = 256;
   const Index all = (plan.num_samples() + multiple - 1) / multiple * multiple;
   return std::clamp(std::max(few, 2 * columns), columns, std::max(columns, all));
+}
+
+/// Multiply-adds of all experts' columns. Experts without any are not looked at: with one sample,
+/// most are not in the processor's caches.
+template <class E>
+double total_cost(const std::vector<E>& experts, const DispatchPlan& plan, Index first_expert) {
+  double cost = 0;
+  for (Index number = 0; number < Index(experts.size()); ++number)
+    if (const Index count = plan.padded_count(first_expert + number); count > 0)
+      cost += double(count) * double(experts[std::size_t(number)].cost());
+  return cost;
 }
 
 /// A part of the parameter gradients of an expert: a task for a thread.

@@ -11,6 +11,7 @@
 #include <comet/core/types.hpp>
 #include <comet/dispatch/columns.hpp>
 #include <comet/dispatch/plan.hpp>
+#include <comet/experts/blocks.hpp>
 
 /// \file
 /// \brief What a thread has of its own while it runs experts, so that a batch's inputs and the
@@ -60,13 +61,6 @@ class Rooms {
 /// \brief Memory for the derivatives by the inputs of the tasks that are at work.
 template <class S>
 struct DerivativeRooms {
-  /// The columns that a room holds the derivatives of.
-  struct Place {
-    Index expert;
-    Index first;
-    Index width;
-  };
-
   void start(Index rows, Index columns, Index num_tasks, Index num_workers, Index most_columns) {
     const Index rooms = order.start(num_tasks, num_workers);
     values.shape(rows, columns, rooms, most_columns);
@@ -75,7 +69,7 @@ struct DerivativeRooms {
 
   OrderedResults::Memory order;
   Rooms<S> values;
-  std::vector<Place> places;
+  std::vector<Block> places;  // whose derivatives they hold
 };
 
 /// \brief Where the derivatives by the inputs of experts go: nowhere, to columns of their own, or
@@ -83,13 +77,16 @@ struct DerivativeRooms {
 template <class S>
 class InputDerivatives {
  public:
-  using Place = typename DerivativeRooms<S>::Place;
-
-  InputDerivatives() = default;
   explicit InputDerivatives(Columns<S>& columns) : columns_(&columns) {}
-  /// \param rooms  to be started for the tasks to come
+  /// \param samples  empty where they are not wanted    \param rooms  for the tasks to come
   InputDerivatives(MatrixView<S>& samples, DerivativeRooms<S>& rooms)
-      : samples_(&samples), rooms_(&rooms), in_order_(rooms.order) {}
+      : samples_(samples.size() > 0 ? &samples : nullptr), rooms_(&rooms), in_order_(rooms.order) {}
+
+  void check(const char* where, Index input_dim, const DispatchPlan& plan) const {
+    if (samples_ == nullptr) return;
+    check_equal(where, "dx.rows()", samples_->rows(), "input_dim", input_dim);
+    check_equal(where, "dx.cols()", samples_->cols(), "plan.num_samples()", plan.num_samples());
+  }
 
   /// To be called before the tasks. \param rows, columns  of the largest \param most_columns  as
   /// Rooms::shape()
@@ -100,7 +97,7 @@ class InputDerivatives {
   /// \brief Calls back(dx), which adds the derivatives by some columns to dx, or gets no_gradient.
   /// \param task, worker  of the ThreadPool; tasks have the experts in ascending order
   template <class F>
-  void take(const DispatchPlan& plan, const Place& place, Index task, Index worker, F&& back) {
+  void take(const DispatchPlan& plan, const Block& place, Index task, Index worker, F&& back) {
     if (columns_ != nullptr) {
       zeros_to(
           columns_->matrix().middleCols(plan.first_column(place.expert) + place.first, place.width),
@@ -125,7 +122,7 @@ class InputDerivatives {
     back(dx);
   }
   void add(const DispatchPlan& plan, Index room) {
-    const Place& place = rooms_->places[std::size_t(room)];
+    const Block& place = rooms_->places[std::size_t(room)];
     const auto dx = rooms_->values.of(room, place.width);
     const auto samples = plan.samples(place.expert);
     const Index width = std::min(place.width, Index(samples.size()) - place.first);
