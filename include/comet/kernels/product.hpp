@@ -18,15 +18,20 @@
 /// do not depend on its batch. And nothing is allocated.
 ///
 /// Both kernels keep a tile of 12 sums in registers, enough to hide the latency of multiply-add on
-/// two units, with a load less than one per multiply-add.
+/// two units, with a load less than one per multiply-add; inner products of 24 where there are 32
+/// registers.
 
 namespace comet::detail {
+
+/// Outputs of a tile of inner products.
+template <class S>
+inline constexpr int tile_units = sizeof(Packet<S>) == 64 ? 8 : 4;
 
 /// sum(u, c) += w(0.., u) * x(0.., c), a register of each.
 template <int Units, int Columns, class S, class Load>
 EIGEN_ALWAYS_INLINE void inner_step(const S* w, Index w_stride, const S* x, Index x_stride,
                                     Load load,
-                                    Packet<S> (&sum)[std::size_t(Units)][std::size_t(Columns)]) {
+                                    Packet<S> (&sum)[std::size_t(Columns)][std::size_t(Units)]) {
   Packet<S> x_part[std::size_t(Columns)];
   COMET_UNROLL
   for (int c = 0; c < Columns; ++c) x_part[c] = load(x + c * x_stride);
@@ -34,7 +39,7 @@ EIGEN_ALWAYS_INLINE void inner_step(const S* w, Index w_stride, const S* x, Inde
   for (int u = 0; u < Units; ++u) {
     const Packet<S> w_part = load(w + u * w_stride);
     COMET_UNROLL
-    for (int c = 0; c < Columns; ++c) sum[u][c] = simd::pmadd(w_part, x_part[c], sum[u][c]);
+    for (int c = 0; c < Columns; ++c) sum[c][u] = simd::pmadd(w_part, x_part[c], sum[c][u]);
   }
 }
 
@@ -43,11 +48,11 @@ EIGEN_ALWAYS_INLINE void inner_step(const S* w, Index w_stride, const S* x, Inde
 template <int Units, int Columns, class S>
 COMET_INLINE_TILE void inner_tile(const S* w, Index w_stride, const S* x, Index x_stride,
                                   Index size, S* y, Index y_stride) {
-  Packet<S> sum[std::size_t(Units)][std::size_t(Columns)];
+  Packet<S> sum[std::size_t(Columns)][std::size_t(Units)];
   COMET_UNROLL
-  for (int u = 0; u < Units; ++u) {
+  for (int c = 0; c < Columns; ++c) {
     COMET_UNROLL
-    for (int c = 0; c < Columns; ++c) sum[u][c] = simd::pset1<Packet<S>>(S(0));
+    for (int u = 0; u < Units; ++u) sum[c][u] = simd::pset1<Packet<S>>(S(0));
   }
   const auto step = [&](Index from) {
     inner_step<Units, Columns>(
@@ -69,12 +74,10 @@ COMET_INLINE_TILE void inner_tile(const S* w, Index w_stride, const S* x, Index 
   for (int c = 0; c < Columns; ++c) {
     if constexpr (Units == 1) {
       S sums[4];
-      sum_lanes(sum[0][c], sum[0][c], sum[0][c], sum[0][c], sums);
+      sum_lanes(sum[c][0], sum[c][0], sum[c][0], sum[c][0], sums);
       y[c * y_stride] = sums[0];
     } else {
-      COMET_UNROLL
-      for (int u = 0; u < Units; u += 4)
-        sum_lanes(sum[u][c], sum[u + 1][c], sum[u + 2][c], sum[u + 3][c], y + u + c * y_stride);
+      sum_lanes(sum[c], y + c * y_stride);
     }
   }
 }
@@ -117,6 +120,7 @@ void distant_units(const S* w, Index w_stride, Index apart, const S* x, Index x_
 /// x should fit the second-level cache: callers cut it into strips.
 template <class W, class X, class Y>
 void transposed_product(const W& w, const X& x, Y&& y) {
+  using S = typename W::Scalar;
   constexpr Index few_columns = 8;
   const Index m = w.cols();
   const Index stride = w.outerStride();
@@ -134,12 +138,13 @@ void transposed_product(const W& w, const X& x, Y&& y) {
     distant(std::integral_constant<int, 4>{});
   }
   const auto units = [&](auto count) {
-    const Index ahead = (std::min(count() + Index(4), m - u) - count()) * stride;
+    const Index ahead = std::min(Index(tile_units<S>), m - u - count()) * stride;
     inner_tiles<count()>(w.data() + u * stride, stride, ahead, x.data(), x.outerStride(), w.rows(),
                          x.cols(), y.data() + u, y.outerStride());
     u += count();
   };
-  while (m - u >= 4) units(std::integral_constant<int, 4>{});
+  while (m - u >= tile_units<S>) units(std::integral_constant<int, tile_units<S>>{});
+  if (m - u >= 4) units(std::integral_constant<int, 4>{});
   while (u < m) units(std::integral_constant<int, 1>{});
 }
 
