@@ -183,14 +183,14 @@ void outer_tile(const S* a, Index depth, const Strided<S>& b, bool accumulate, S
   }
 }
 
-/// A part of `a`, its rows in panels of two registers, each panel contiguous and padded with zeros.
-/// It is read from the second-level cache once per tile of columns, and fits it with room to spare.
+/// A part of `a`, its rows in panels of two registers, or four of 32, each panel contiguous and
+/// padded with zeros. It is read from the second-level cache once per tile of columns, and fits it
+/// with room to spare.
 template <class S>
 class PackedPanels {
  public:
-  static constexpr Index panel_rows = 2 * lanes<S>;
   static constexpr Index most_depth = 64;
-  static constexpr Index most_rows = (1024 / Index(sizeof(S))) / panel_rows * panel_rows;
+  static constexpr Index most_rows = 1024 / Index(sizeof(S));
 
   /// Reads columns from top to bottom, as memory likes it.
   void pack(const S* a, Index a_stride, Index rows, Index depth) {
@@ -198,12 +198,17 @@ class PackedPanels {
     depth_ = depth;
     for (Index k = 0; k < depth; ++k) {
       const S* column = a + k * a_stride;
-      S* target = values_ + k * panel_rows;
-      Index row = 0;
-      for (; row + panel_rows <= rows; row += panel_rows, target += depth * panel_rows)
-        std::copy_n(column + row, panel_rows, target);
-      if (row < rows)
-        std::fill_n(std::copy_n(column + row, rows - row, target), panel_rows - (rows - row), S(0));
+      S* target = values_;
+      for_each_panel(
+          [&](Index row, auto registers) {
+            constexpr Index height = registers() * lanes<S>;
+            std::copy_n(column + row, height, target + k * height);
+            target += depth * height;
+          },
+          [&](Index row, Index inside) {
+            S* last = std::copy_n(column + row, inside, target + k * low_height);
+            std::fill_n(last, low_height - inside, S(0));
+          });
     }
   }
 
@@ -213,23 +218,43 @@ class PackedPanels {
   template <int Columns>
   void multiply(const Strided<S>& b, bool accumulate, S* out, Index out_stride, Index ahead) const {
     const S* panel = values_;
-    Index row = 0;
-    for (; row + panel_rows <= rows_; row += panel_rows, panel += depth_ * panel_rows) {
-      for (Index c = Columns; c < Columns + ahead; ++c)
-        prefetch(out + row + c * out_stride, panel_rows);
-      outer_tile<2, Columns>(panel, depth_, b, accumulate, out + row, out_stride);
-    }
-    if (row == rows_) return;
-    S edge[std::size_t(panel_rows * Columns)] = {};
-    if (accumulate)
-      for (Index c = 0; c < Columns; ++c)
-        std::copy_n(out + row + c * out_stride, rows_ - row, edge + c * panel_rows);
-    outer_tile<2, Columns>(panel, depth_, b, accumulate, edge, panel_rows);
-    for (Index c = 0; c < Columns; ++c)
-      std::copy_n(edge + c * panel_rows, rows_ - row, out + row + c * out_stride);
+    for_each_panel(
+        [&](Index row, auto registers) {
+          constexpr Index height = registers() * lanes<S>;
+          for (Index c = Columns; c < Columns + ahead; ++c)
+            prefetch(out + row + c * out_stride, height);
+          outer_tile<registers(), Columns>(panel, depth_, b, accumulate, out + row, out_stride);
+          panel += depth_ * height;
+        },
+        [&](Index row, Index inside) {
+          S edge[std::size_t(low_height * Columns)] = {};
+          if (accumulate)
+            for (Index c = 0; c < Columns; ++c)
+              std::copy_n(out + row + c * out_stride, inside, edge + c * low_height);
+          outer_tile<low, Columns>(panel, depth_, b, accumulate, edge, low_height);
+          for (Index c = 0; c < Columns; ++c)
+            std::copy_n(edge + c * low_height, inside, out + row + c * out_stride);
+        });
   }
 
  private:
+  static constexpr int low = 2, high = sizeof(Packet<S>) == 64 ? 4 : low;  // panels, in registers
+  static constexpr Index low_height = low * lanes<S>;
+
+  /// Calls full(row, registers) for panels from the top, high ones first, then maybe
+  /// partial(row, rows inside a low one).
+  template <class Full, class Partial>
+  EIGEN_ALWAYS_INLINE void for_each_panel(Full full, Partial partial) const {
+    Index row = 0;
+    const auto panels = [&](auto registers) {
+      constexpr Index height = registers() * lanes<S>;
+      for (; row + height <= rows_; row += height) full(row, registers);
+    };
+    panels(std::integral_constant<int, high>{});
+    if constexpr (high > low) panels(std::integral_constant<int, low>{});
+    if (row < rows_) partial(row, rows_ - row);
+  }
+
   alignas(64) S values_[std::size_t(most_rows * most_depth)];
   Index rows_ = 0;
   Index depth_ = 0;
