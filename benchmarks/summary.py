@@ -33,7 +33,7 @@ def main():
                   f"{run['share']:.2f} |")
 
     runs = medians(results / "phases.json").values()
-    phases = ("plan", "experts", "combine", "spread", "experts_backward", "adam")
+    phases = ("plan", "experts", "combine", "experts_backward", "adam")
     print("\n| a layer's training step, us (bound) | " + " | ".join(
         run["run_name"].split("/")[7].replace(":", "=") for run in runs) + " |\n|---|" + "--:|" * len(runs))
     for phase in phases:
