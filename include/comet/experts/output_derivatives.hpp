@@ -47,10 +47,9 @@ class OutputDerivatives {
     if (mixture_ == nullptr) return outputs_->matrix().middleCols(column, block.width);
     auto room = rooms_->of(worker, block.width);
     auto both = doutputs_->matrix().middleCols(column, block.width);
-    for (Index c = 0; c < block.width; ++c) {
-      room.col(c) = both.col(c);
+    std::copy_n(both.data(), both.size(), room.data());
+    for (Index c = 0; c < block.width; ++c)
       mixture_->take(block.expert, column + c, room.col(c).data(), both.col(c).data());
-    }
     return room;
   }
   /// Those of some of an expert's columns.
