@@ -202,7 +202,8 @@ class PackedPanels {
       for_each_panel(
           [&](Index row, auto registers) {
             constexpr Index height = registers() * lanes<S>;
-            std::copy_n(column + row, height, target + k * height);
+            for (Index r = 0; r < height; r += lanes<S>)  // g++ would call a copy
+              simd::pstoreu(target + k * height + r, simd::ploadu<Packet<S>>(column + row + r));
             target += depth * height;
           },
           [&](Index row, Index inside) {
