@@ -72,9 +72,8 @@ void phases(benchmark::State& state) {
     timed([&] { bank.forward(plan, columns, outputs, comet::RandomKey(2), pass); });
     timed([&] { comet::combine<S>(outputs, plan, routing, y); });
     timed([&] {
-      const comet::MixtureDerivatives<S> mixture(dy, plan, std::span(&routing, 1),
-                                                 std::span(&dweights, 1));
-      bank.backward(plan, columns, outputs, mixture, dx, pass);
+      bank.backward(plan, columns, outputs, comet::MixtureDerivatives(dy, plan, routing, dweights),
+                    dx, pass);
     });
     timed([&] { adam.step(bank, pass); });
   }

@@ -411,8 +411,7 @@ std::vector<std::vector<typename E::Scalar>> all_ways_back(const ExpertBank<E>& 
     for (int twice = 0; twice < 2; ++twice) {
       bank.forward(batch.plan, columns, batch.outputs, RandomKey(5), pass);
       if (way == Way::by_mixtures) {
-        const MixtureDerivatives<S> mixture(dy, batch.plan, std::span(&batch.routing, 1),
-                                            std::span(&batch.dweights, 1));
+        const MixtureDerivatives mixture(dy, batch.plan, batch.routing, batch.dweights);
         bank.backward(batch.plan, columns, batch.outputs, mixture, dx, pass);
         continue;
       }
@@ -473,15 +472,13 @@ TEST_CASE("a gradient by the samples that does not fit is refused") {
   CHECK_THROWS_WITH(
       back(wide), "comet::ExpertBank::backward: dx.cols() is 21, expected plan.num_samples() = 20");
   const Matrix<double> dy = Matrix<double>::Ones(5, 20);
-  const MixtureDerivatives<double> mixture(dy, batch.plan, std::span(&batch.routing, 1),
-                                           std::span(&batch.dweights, 1));
+  const MixtureDerivatives mixture(dy, batch.plan, batch.routing, batch.dweights);
   CHECK_THROWS_WITH(
       bank.backward(batch.plan, batch.columns, batch.outputs, mixture, no_gradient, pass),
       "comet::ExpertBank::backward: dy.rows() is 5, expected output_dim = 2");
   Batch<double> other(Load::full, 3, 20, 3);
   const Matrix<double> narrow = Matrix<double>::Ones(2, 20);
-  const MixtureDerivatives<double> elsewhere(narrow, other.plan, std::span(&other.routing, 1),
-                                             std::span(&other.dweights, 1));
+  const MixtureDerivatives elsewhere(narrow, other.plan, other.routing, other.dweights);
   CHECK_THROWS_WITH(
       bank.backward(batch.plan, batch.columns, batch.outputs, elsewhere, no_gradient, pass),
       "comet::ExpertBank::backward: columns of the mixture's plan is 60, expected "

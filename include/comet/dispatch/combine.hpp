@@ -123,6 +123,11 @@ class MixtureDerivatives {
       dweights[t].assign(std::size_t(routings[t].num_entries()), S(0));
   }
 
+  /// \brief The same for one task.
+  MixtureDerivatives(const ConstMatrixView<std::type_identity_t<S>>& dy, const DispatchPlan& plan,
+                     const Routing<S>& routing, AlignedVector<S>& dweights)
+      : MixtureDerivatives(dy, plan, std::span(&routing, 1), std::span(&dweights, 1)) {}
+
   /// Numbers of an output: m.
   [[nodiscard]] Index rows() const { return dy_.rows(); }
   /// The plan.

@@ -43,11 +43,11 @@ struct Bfloat16Operand {
   template <int Units, int Columns>
   static void tile(const Weight* w, Index w_stride, const S* x, Index x_stride, Index size,
                    S* sums) {
-    Packet<S> sum[std::size_t(Units)][std::size_t(Columns)];
+    Packet<S> sum[std::size_t(Columns)][std::size_t(Units)];
     COMET_UNROLL
-    for (int u = 0; u < Units; ++u) {
+    for (int c = 0; c < Columns; ++c) {
       COMET_UNROLL
-      for (int c = 0; c < Columns; ++c) sum[u][c] = simd::pset1<Packet<S>>(S(0));
+      for (int u = 0; u < Units; ++u) sum[c][u] = simd::pset1<Packet<S>>(S(0));
     }
     Index l = 0;
     for (; l + block <= size; l += block)
@@ -62,18 +62,14 @@ struct Bfloat16Operand {
       step<Units, Columns>(padded_words, x + l, x_stride, sum);
     }
     COMET_UNROLL
-    for (int c = 0; c < Columns; ++c) {
-      COMET_UNROLL
-      for (int u = 0; u < Units; u += 4)
-        sum_lanes(sum[u][c], sum[u + 1][c], sum[u + 2][c], sum[u + 3][c], sums + c * Units + u);
-    }
+    for (int c = 0; c < Columns; ++c) sum_lanes(sum[c], sums + c * Units);
   }
 
  private:
   /// Adds a block. \param words  of a unit
   template <int Units, int Columns, class Load>
   static EIGEN_ALWAYS_INLINE void step(Load words, const S* x, Index x_stride,
-                                       Packet<S> (&sum)[std::size_t(Units)][std::size_t(Columns)]) {
+                                       Packet<S> (&sum)[std::size_t(Columns)][std::size_t(Units)]) {
     Packet<S> even[std::size_t(Columns)], odd[std::size_t(Columns)];
     COMET_UNROLL
     for (int c = 0; c < Columns; ++c) {
@@ -86,8 +82,8 @@ struct Bfloat16Operand {
       const Packet<S> first = packet(both << 16), second = packet(both & 0xffff0000U);
       COMET_UNROLL
       for (int c = 0; c < Columns; ++c) {
-        sum[u][c] = simd::pmadd(first, even[c], sum[u][c]);
-        sum[u][c] = simd::pmadd(second, odd[c], sum[u][c]);
+        sum[c][u] = simd::pmadd(first, even[c], sum[c][u]);
+        sum[c][u] = simd::pmadd(second, odd[c], sum[c][u]);
       }
     }
   }

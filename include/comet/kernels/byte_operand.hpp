@@ -39,15 +39,12 @@ namespace comet::detail {
 /// factor of these instructions has no sign: it is the weight, 128 too large, and what is too much
 /// is 128 times the sum of the sample.
 template <class S>
-struct ByteOperand {
-  using Weight = std::int8_t;
-  using Element = std::int16_t;
+struct ByteOperand : IntegerOperand<S> {
+  using typename IntegerOperand<S>::Weight, typename IntegerOperand<S>::Element;
+  using IntegerOperand<S>::depth;
   static constexpr Index block = 32;
-  static constexpr Index depth = IntegerOperand<S>::depth;
   static constexpr Index stride = depth + block;  // behind the elements is their sum
 
-  static S unit(const S* x, Index size) { return IntegerOperand<S>::unit(x, size); }
-  static S add(S sum, S unit, S out) { return IntegerOperand<S>::add(sum, unit, out); }
   /// Of each block the lower bytes, then the upper ones.
   static void prepare(const S* x, Index size, S unit, Element* out) {
     Element rounded[std::size_t(depth)];
@@ -117,7 +114,7 @@ struct ByteOperand {
   /// Bytes of a stream of weights that are asked for before they are needed.
   static constexpr Index ahead = 512;
 
-  /// Or g++ 12 copies every sum twice a block.
+  /// keep_in_register() where there are 32 of them. Else g++ 12 copies every sum twice a block.
   COMET_BYTE_PRODUCTS static EIGEN_ALWAYS_INLINE void stay_in_register(__m256i& sum) {
     __asm__("" : "+v"(sum));
   }
