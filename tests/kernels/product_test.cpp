@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
 #include <comet/kernels/product.hpp>
+#include <comet/kernels/transposed_product.hpp>
 
 #include <support/catch.hpp>
 #include <support/golden.hpp>
@@ -28,7 +29,7 @@ TEMPLATE_TEST_CASE("products are the formula at every size", "", COMET_TEST_SCAL
   const double tolerance = std::is_same_v<S, double> ? 1e-13 : 2e-5;
   for (const Index rows : {1, 2, 3, 7, 8, 9, 16, 17, 24, 25, 31, 50})
     for (const Index depth : {0, 1, 5, 8, 127, 128, 129, 300})
-      for (const Index columns : {0, 1, 2, 3, 4, 5, 7, 8, 9, 13, 26}) {
+      for (const Index columns : {0, 1, 2, 3, 4, 5, 7, 8, 9, 13, 16, 17, 26}) {
         CAPTURE(rows, depth, columns);
         const Matrix<S> a = random_matrix<S>(rows, depth, 1);
         const Matrix<S> b = random_matrix<S>(depth, columns, 2);
@@ -58,7 +59,7 @@ TEMPLATE_TEST_CASE("products are the formula at every size", "", COMET_TEST_SCAL
 TEMPLATE_TEST_CASE("a column's bits do not depend on its neighbours", "", COMET_TEST_SCALARS) {
   using S = TestType;
   for (const Index size : {1, 5, 19, 64})
-    for (const Index out : {1, 3, 6, 33}) {
+    for (const Index out : {1, 3, 6, 33, 130}) {
       const Matrix<S> w = random_matrix<S>(size, out, 1), x = random_matrix<S>(size, 40, 2);
       Matrix<S> together(out, 40), alone(out, 1);
       detail::transposed_product(w, x, together);

@@ -18,7 +18,7 @@
 #include <comet/kernels/portable/experts.hpp>
 #include <comet/kernels/portable/soft_tree.hpp>
 #include <comet/kernels/portable/text.hpp>
-#include <comet/kernels/product.hpp>
+#include <comet/kernels/transposed_product.hpp>
 
 /// \file
 /// \brief The parts that emitted headers share, as text. Numbers are never written by a stream,
@@ -64,7 +64,8 @@ DotOrder dot_order() {
   raise("emit_cpp", "this build sums inner products in an order that is not known here");
 }
 
-/// How this build computes the sums of products (kernels/product.hpp), see portable::dot_units().
+/// How this build computes the sums of products (kernels/transposed_product.hpp), see
+/// portable::dot_units().
 struct ProductOrder {
   bool fused;
   bool crossed;

@@ -12,6 +12,7 @@
 #include <comet/kernels/activation.hpp>
 #include <comet/kernels/product.hpp>
 #include <comet/kernels/simd.hpp>
+#include <comet/kernels/transposed_product.hpp>
 
 /// \file
 /// \brief Affine maps with activation on blocks of columns: behind layers and experts.

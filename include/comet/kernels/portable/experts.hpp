@@ -8,8 +8,8 @@
 #include <comet/kernels/portable/arithmetic.hpp>
 
 /// \file
-/// \brief Frozen experts in plain loops, for emitted headers: the bits of kernels/product.hpp and
-/// kernels/stored_product.hpp.
+/// \brief Frozen experts in plain loops, for emitted headers: the bits of
+/// kernels/transposed_product.hpp and kernels/stored_product.hpp.
 
 namespace comet::portable {
 
