@@ -657,6 +657,78 @@ TEST_CASE("a backward() belongs to the layer and to the samples of its forward()
   CHECK_NOTHROW(layer.backward(elsewhere, dy, pass));
 }
 
+TEST_CASE("features that change places are other samples") {
+  const MoeLayer layer(TopKGate<float>({.input_dim = 16, .num_experts = 4, .k = 2}, RandomKey(0)),
+                       dense_experts<float>(4, {.input_dim = 16, .output_dim = 2}));
+  const Matrix<float> x = random_matrix<float>(16, 5, 1), dy = random_matrix<float>(2, 5, 2);
+  Matrix<float> y(2, 5), swapped = x, rotated(16, 5), one_hot = Matrix<float>::Identity(16, 5);
+  std::swap(swapped(3, 1), swapped(7, 1));
+  rotated << x.bottomRows(12), x.topRows(4);
+  Pass pass(layer);
+  layer.forward(x, y, RandomKey(1), pass);
+  const std::vector<Matrix<float>> others = {
+      -x, x.colwise().reverse(), x.rowwise().reverse(), swapped, rotated, x + x};
+  for (const Matrix<float>& other : others)
+    CHECK_THROWS_WITH(layer.backward(other, dy, pass), Catch::Contains("x has changed"));
+  layer.forward(one_hot, y, RandomKey(1), pass);
+  CHECK_THROWS_WITH(layer.backward(one_hot.rowwise().reverse(), dy, pass),
+                    Catch::Contains("x has changed"));
+  CHECK_NOTHROW(layer.backward(one_hot, dy, pass));
+}
+
+TEST_CASE("a pass whose layer has been changed is refused, not written beyond") {
+  const auto layer_of = [](Index n, Index hidden) {
+    return MoeLayer(TopKGate<double>({.input_dim = 3, .num_experts = n, .k = 2}, RandomKey(0)),
+                    make_experts<MlpExpert<double>>(
+                        n, {.input_dim = 3, .hidden_dim = hidden, .output_dim = 2}, RandomKey(1)));
+  };
+  const Matrix<double> x = random_matrix<double>(3, 5, 1), dy = random_matrix<double>(2, 5, 2);
+  Matrix<double> y(2, 5);
+  auto layer = layer_of(4, 8);
+  const auto larger = layer_of(6, 8);
+  Pass pass(layer);
+  layer.forward(x, y, RandomKey(1), pass);
+  layer.backward(x, dy, pass);
+  larger.forward(x, y, RandomKey(1), pass);
+  CHECK_THROWS_WITH(larger.backward(x, dy, pass),
+                    Catch::Contains("comet::Pass::gradients: the gradients are of another model, "
+                                    "from experts.4."));
+  layer.forward(x, y, RandomKey(1), pass);
+  layer = layer_of(4, 64);  // it is where it was
+  CHECK_THROWS_AS(layer.backward(x, dy, pass), std::invalid_argument);
+  Pass fresh(layer);
+  layer = layer_of(4, 8);
+  layer.forward(x, y, RandomKey(1), fresh);
+  layer = layer_of(4, 64);
+  CHECK_THROWS_WITH(layer.backward(x, dy, fresh),
+                    Catch::Contains("comet::ExpertBank::backward: caches of the experts"));
+  layer.experts()[1] =
+      MlpExpert<double>({.input_dim = 64, .hidden_dim = 8, .output_dim = 2}, RandomKey(2));
+  CHECK_THROWS_WITH(layer.predict(x, y, fresh),
+                    "comet::ExpertBank::predict: expert.input_dim() is 64, expected that of the "
+                    "first expert = 3");
+}
+
+TEST_CASE("backward() runs on the threads that its pass has then") {
+  const MoeLayer layer(TopKGate<double>({.input_dim = 64, .num_experts = 4, .k = 2}, RandomKey(0)),
+                       dense_experts<double>(4, {.input_dim = 64, .output_dim = 64}));
+  const Matrix<double> x = random_matrix<double>(64, 200, 1),
+                       dy = random_matrix<double>(64, 200, 2);
+  Matrix<double> y(64, 200);
+  Pass alone(layer), pass(layer);
+  layer.forward(x, y, RandomKey(1), alone);
+  layer.backward(x, dy, alone);
+  {
+    ThreadPool gone(3);
+    pass.pool = &gone;
+    layer.forward(x, y, RandomKey(1), pass);
+  }
+  ThreadPool pool(2);
+  pass.pool = &pool;
+  layer.backward(x, dy, pass);
+  CHECK(test::gradients_of(layer, pass) == test::gradients_of(layer, alone));
+}
+
 TEST_CASE("a layer checks what a gate of the user's returns") {
   Routing<double> routing;
   routing.clear();

@@ -111,7 +111,7 @@ class MoeLayer {
   [[nodiscard]] std::vector<G>& gates() noexcept { return gates_; }
   /// The experts, n of them.
   [[nodiscard]] const std::vector<E>& experts() const noexcept { return bank_.experts(); }
-  /// The experts, n of them.
+  /// The experts, n of them: each may be replaced by one of the same sizes.
   [[nodiscard]] std::vector<E>& experts() noexcept { return bank_.experts(); }
 
   /// \brief y = the mixtures of all tasks, without dropout or noise.
@@ -213,6 +213,9 @@ class MoeLayer<G, E>::Workspace {
     gates_.resize(tasks);
     routings_.resize(tasks);
     dweights_.resize(tasks);
+    run_in(pass);
+  }
+  void run_in(const Pass<MoeLayer>& pass) {
     for (auto& gate : gates_) gate.run_in(pass);
     bank_.run_in(pass);
   }
@@ -299,8 +302,9 @@ void MoeLayer<G, E>::backward(const Samples<S>& samples, const ConstMatrixView<S
   detail::check_layer_shapes(where, *this, samples, dy, "dy.rows()", "dy.cols()");
   ws.check_filled(*this, samples);
   detail::check_input_gradient(where, dx, samples.features);
-  ws.filled_by_ = nullptr;
   GradientView<S> rest = pass.gradients(*this);
+  ws.filled_by_ = nullptr;
+  ws.run_in(pass);
   ws.bank_.borrow(rest.next(bank_.experts()));
 
   ws.columns_.leave_in(samples.features, ws.plan_);

@@ -201,4 +201,17 @@ TEST_CASE("combine and spread refuse what does not belong together") {
       "plan.num_samples() = 14");
   CHECK_THROWS_WITH(spread(y, batch.plan, batch.view(), batch.outputs, doutputs, std::span(few)),
                     "comet::spread: dweights.size() is 1, expected routings.size() = 2");
+
+  // Such columns are not all in their matrix.
+  const Matrix<double> x = random_matrix<double>(m, 7, 1);
+  Columns<double> gathered, left;
+  gather(x, batch.plan, gathered);
+  left.leave_in(x, batch.plan);
+  for (const Columns<double>* columns : {&gathered, &left}) {
+    CHECK_THROWS_WITH(combine(*columns, batch.plan, batch.view(), y),
+                      "comet::combine: outputs are read from samples (gather, leave_in), expected "
+                      "columns of their own (shape)");
+    CHECK_THROWS_WITH(spread(y, batch.plan, batch.view(), *columns, doutputs, std::span(dweights)),
+                      Catch::Contains("comet::spread: outputs are read from samples"));
+  }
 }

@@ -189,4 +189,14 @@ TEST_CASE("a plan refuses pairs that are none") {
   CHECK_THROWS_WITH(plan.build(counts, beyond, 3),
                     "comet::DispatchPlan::build: a sample of expert 1 is 3, expected above 1 and "
                     "below num_samples = 3");
+  CHECK_THROWS_WITH(plan.build(Routing<double>(), -1),
+                    "comet::DispatchPlan::build: num_experts is -1, expected at least 1");
+
+  // What was refused has changed nothing.
+  const std::vector<SampleId> right{2, 0, 1};
+  plan.build(counts, right, 3);
+  CHECK_THROWS(plan.build(std::vector<Index>{1, 1, 1, 0}, twice, 1));
+  CHECK(plan.num_experts() == 2);
+  CHECK(plan.num_pairs() == 3);
+  CHECK(plan.num_samples() == 3);
 }

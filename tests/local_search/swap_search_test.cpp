@@ -311,6 +311,18 @@ TEST_CASE("on a layer, accepted changes are those of the layer's own loss, and r
   }
 }
 
+TEST_CASE("a search over gates of different permutations has no place to start from") {
+  using Gate = PermutedGate<TopKGate<double>>;
+  std::vector<Gate> gates(
+      2, Gate{TopKGate<double>({.input_dim = 3, .num_experts = 3, .k = 1}, RandomKey(0))});
+  gates[1].set_permutation(Permutation(std::vector<ExpertId>{1, 0, 2}));
+  PlainSearch search({.steps = 1}, PlainObjective{});
+  CHECK_THROWS_WITH(search.search(gates),
+                    "comet::SwapSearch::search: the gates have different permutations, expected "
+                    "one for all of them");
+  CHECK(gates[1].permutations()[0].as_span()[0] == 1);  // as it was
+}
+
 TEST_CASE("misuse of the swap search is named") {
   const auto make = [](SwapSearchOptions options) {
     return PlainSearch(options, PlainObjective{});

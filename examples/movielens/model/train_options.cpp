@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT
 #include <movielens/model/train_options.hpp>
 
+#include <stdexcept>
+
 namespace programs::movielens {
 namespace {
 
@@ -84,6 +86,8 @@ void check(const TrainOptions& options) {
   check(options.table);
   TrainOptions copy = options;
   table_of(copy).check();
+  if (task_weights(options).watched + task_weights(options).rating <= 0)
+    throw std::invalid_argument("--task-weights is 0,0, expected at least one of them > 0");
 }
 
 Json to_json(const TrainOptions& options) {

@@ -186,6 +186,7 @@ class Comparison {
     expect_once("--local-searches", options_.searches);
     expect_once("--seeds", options_.seeds);
     for (const std::int64_t seed : options_.seeds) {
+      expect_at_least("--seeds", seed, 0);
       for (const Row& row : rows_)
         if (!is_fitted(row.own.gate)) check(options_of(row.own, seed));
       if constexpr (requires { check_inputs(of_data(seed)); }) check_inputs(of_data(seed));

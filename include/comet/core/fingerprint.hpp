@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
-#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
@@ -11,29 +10,35 @@
 
 namespace comet::detail {
 
-/// A number that changes when a feature does, of a sample that is none of padding: tells a batch
-/// from another one.
+/// \brief A number that changes, but for one case in 2^32, when a feature does or moves, of a
+/// sample that is none of padding: tells a batch from another one.
+///
+/// Halves of a word, each with a number of its place, are multiplied with each other and summed:
+/// NH, the universal hash of UMAC (Black and others, 1999, section 4), for it is a step for a
+/// register of words.
 template <class S>
 std::uint64_t fingerprint(const Samples<S>& samples) {
-  constexpr std::size_t word_size = sizeof(std::uint64_t);
+  constexpr std::size_t block = 4 * sizeof(std::uint64_t);
+  typedef std::uint64_t Words __attribute__((vector_size(block)));  // NOLINT
+  constexpr std::uint64_t step = 0x9e3779b97f4a7c15ULL;             // of the golden ratio
   const std::size_t size = std::size_t(samples.dim()) * sizeof(S);
   std::uint64_t sum = 0;
   for (Index b = 0; b < samples.size(); ++b) {
     if (!samples.is_live(b)) continue;
     const auto* bytes = reinterpret_cast<const char*>(samples.features.col(b).data());
-    const auto word = [&](std::size_t at, std::size_t count) {
-      std::uint64_t value = 0;
-      std::memcpy(&value, bytes + at, count);
-      return value;
-    };
-    std::uint64_t even = 0, odd = 0;
-    std::size_t at = 0;
-    for (; at + 4 * word_size <= size; at += 4 * word_size) {
-      even += word(at, word_size) + word(at + 2 * word_size, word_size);
-      odd += word(at + word_size, word_size) + word(at + 3 * word_size, word_size);
+    Words places = {step, 2 * step, 3 * step, 4 * step}, sums = {};
+    for (std::size_t at = 0; at < size; at += block) {
+      Words words = {};
+      if (at + block <= size) {
+        std::memcpy(&words, bytes + at, block);
+      } else {
+        std::memcpy(&words, bytes + at, size - at);
+      }
+      words += places;
+      sums += (words & 0xffffffffU) * (words >> 32U);
+      places += 4 * step;
     }
-    for (; at < size; at += word_size) even += word(at, std::min(word_size, size - at));
-    sum += (even + odd) * std::uint64_t(2 * b + 1);
+    sum += (sums[0] + sums[1] + sums[2] + sums[3]) * std::uint64_t(2 * b + 1);
   }
   return sum;
 }

@@ -41,10 +41,12 @@ class Pass {
     borrowed_ = gradients;
   }
 
-  /// Where backward() adds to: the larger model's, or those of this pass, zeros at first.
+  /// \brief Where backward() adds to: the larger model's, or those of this pass, zeros at first.
+  /// \throws std::invalid_argument if they have been made for a part of other tensors
   [[nodiscard]] GradientView<S> gradients(const Part& part) {
     if (borrowed_) return *borrowed_;
     if (own_.size() == 0) own_ = Gradients<S>(part);
+    own_.view().validate("Pass::gradients", part);
     return own_.view();
   }
   /// Adds to these from now on, unchecked: for parts that run their own parts.

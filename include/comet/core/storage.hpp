@@ -10,7 +10,7 @@
 namespace comet {
 
 /// \brief How the weights of something that only predicts are kept. Arithmetic is in the scalar
-/// type of the part, whatever the storage.
+/// type of the part; with int8, inputs are rounded to 16 bits and sums are of integers.
 enum class Storage {
   full,  ///< As trained.
   bf16,  ///< The upper half of a float: half the memory, 8 bits of precision.

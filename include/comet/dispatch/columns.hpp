@@ -35,7 +35,7 @@ class Columns {
   }
   /// The same, unless it has this shape already: then contents stay.
   void fit(Index rows, const DispatchPlan& plan) {
-    if (!is_gathered_ || rows_ != rows || cols_ != plan.num_columns()) shape(rows, plan);
+    if (!has_all() || rows_ != rows || cols_ != plan.num_columns()) shape(rows, plan);
   }
   /// \brief Nothing is copied and no memory taken: columns stay in the samples x, which have to
   /// stay, until of() is asked for some.
@@ -48,6 +48,8 @@ class Columns {
 
   /// Whether the columns are here, those of experts that read the samples excepted.
   [[nodiscard]] bool is_gathered() const { return is_gathered_; }
+  /// Whether every column is in matrix(): none is read from samples.
+  [[nodiscard]] bool has_all() const { return is_gathered_ && source_ == nullptr; }
   /// Numbers in a column.
   [[nodiscard]] Index rows() const { return rows_; }
   /// Number of columns.
@@ -112,6 +114,15 @@ class Columns {
 };
 
 namespace detail {
+
+/// That columns are all in memory of their own.
+template <class S>
+void check_has_all(std::string_view where, std::string_view name, const Columns<S>& columns) {
+  if (!columns.has_all()) [[unlikely]]
+    raise(where, std::string(name) +
+                     " are read from samples (gather, leave_in), expected columns of their own "
+                     "(shape)");
+}
 
 /// That columns have as many rows as an expert's `dim` says, and are those of the plan.
 template <class S>

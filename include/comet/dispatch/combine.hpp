@@ -44,6 +44,7 @@ void check_mixture(std::string_view where, const DispatchPlan& plan,
 template <class S, class Y>
 void check_outputs(std::string_view where, const Columns<S>& outputs, const DispatchPlan& plan,
                    std::string_view name, const Y& y) {
+  check_has_all(where, "outputs", outputs);
   check_equal(where, "outputs.cols()", outputs.cols(), "plan.num_columns()", plan.num_columns());
   check_equal(where, std::string(name) + ".rows()", y.rows(), "outputs.rows()", outputs.rows());
 }

@@ -38,14 +38,14 @@ class DispatchPlan {
   void build(std::span<const Routing<S>> routings, Index num_experts, Index column_multiple = 1) {
     constexpr const char* where = "DispatchPlan::build";
     detail::check_at_least(where, "routings.size()", Index(routings.size()), 1);
+    detail::check_at_least(where, "num_experts", num_experts, 1);
     detail::check_at_least(where, "column_multiple", column_multiple, 1);
+    for (const auto& routing : routings)
+      routing.validate(where, num_experts, routings.front().num_samples());
     num_samples_ = routings.front().num_samples();
     entry_columns_.resize(routings.size());
-    for (std::size_t t = 0; t < routings.size(); ++t) {
-      routings[t].validate(where, num_experts, num_samples_);
+    for (std::size_t t = 0; t < routings.size(); ++t)
       entry_columns_[t].resize(std::size_t(routings[t].num_entries()));
-    }
-
     count_pairs(routings, num_experts);
     place_columns(column_multiple);
     scatter_pairs(routings, num_experts);
@@ -68,18 +68,12 @@ class DispatchPlan {
     constexpr const char* where = "DispatchPlan::build";
     detail::check_at_least(where, "num_samples", num_samples, 0);
     detail::check_at_least(where, "column_multiple", column_multiple, 1);
-    Index pairs = 0;
-    counts_.clear();
-    for (const Index count : counts) {
-      detail::check_at_least(where, "a count of pairs", count, 0);
-      counts_.push_back(std::int32_t(count));
-      pairs += count;
-    }
-    detail::check_equal(where, "samples.size()", Index(samples.size()), "sum of the counts", pairs);
+    check_pairs(where, counts, samples, num_samples);
+    counts_.assign(counts.begin(), counts.end());
     num_samples_ = num_samples;
     entry_columns_.clear();
     place_columns(column_multiple);
-    scatter_samples(where, samples);
+    scatter_samples(samples);
   }
 
   /// Number of experts n.
@@ -142,8 +136,31 @@ class DispatchPlan {
     first_column_.back() = columns;
   }
 
+  static void check_pairs(const char* where, std::span<const Index> counts,
+                          std::span<const SampleId> samples, Index num_samples) {
+    Index pairs = 0;
+    for (const Index count : counts) {
+      detail::check_at_least(where, "a count of pairs", count, 0);
+      detail::check_at_most(where, "a count of pairs", count, "num_samples", num_samples);
+      pairs += count;
+    }
+    detail::check_equal(where, "samples.size()", Index(samples.size()), "sum of the counts", pairs);
+    std::size_t pair = 0;
+    for (std::size_t e = 0; e < counts.size(); ++e) {
+      SampleId previous = -1;
+      for (Index i = 0; i < counts[e]; ++i) {
+        const SampleId sample = samples[pair++];
+        if (sample <= previous || sample >= num_samples) [[unlikely]]
+          detail::raise(where, "a sample of expert " + std::to_string(e), sample,
+                        "above " + std::to_string(previous) +
+                            " and below num_samples = " + std::to_string(num_samples));
+        previous = sample;
+      }
+    }
+  }
+
   // The columns' samples are given; a second counting sort gives the samples' columns.
-  void scatter_samples(const char* where, std::span<const SampleId> samples) {
+  void scatter_samples(std::span<const SampleId> samples) {
     column_samples_.assign(std::size_t(num_columns()), SampleId(-1));
     sample_begin_.assign(std::size_t(num_samples_) + 1, 0);
     const auto for_each_pair = [&](auto f) {
@@ -152,13 +169,7 @@ class DispatchPlan {
         for (Index i = 0; i < count(e); ++i) f(e, i, samples[pair++]);
     };
     for_each_pair([&](Index e, Index i, SampleId sample) {
-      const auto column = std::size_t(first_column(e) + i);
-      const SampleId previous = i == 0 ? SampleId(-1) : column_samples_[column - 1];
-      if (sample <= previous || sample >= num_samples_) [[unlikely]]
-        detail::raise(where, "a sample of expert " + std::to_string(e), sample,
-                      "above " + std::to_string(previous) +
-                          " and below num_samples = " + std::to_string(num_samples_));
-      column_samples_[column] = sample;
+      column_samples_[std::size_t(first_column(e) + i)] = sample;
       ++sample_begin_[std::size_t(sample) + 1];
     });
     for (std::size_t b = 1; b < sample_begin_.size(); ++b) sample_begin_[b] += sample_begin_[b - 1];

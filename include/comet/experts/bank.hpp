@@ -17,6 +17,7 @@
 #include <comet/experts/output_derivatives.hpp>
 #include <comet/experts/padding.hpp>
 #include <comet/experts/rooms.hpp>
+#include <comet/experts/sizes.hpp>
 
 namespace comet {
 
@@ -55,12 +56,7 @@ class ExpertBank {
     constexpr const char* where = "ExpertBank";
     detail::check_at_least(where, "experts.size()", size(), 1);
     detail::check_at_least(where, "first", first, 0);
-    for (const E& expert : experts_) {
-      detail::check_equal(where, "expert.input_dim()", expert.input_dim(),
-                          "that of the first expert", input_dim());
-      detail::check_equal(where, "expert.output_dim()", expert.output_dim(),
-                          "that of the first expert", output_dim());
-    }
+    detail::check_same_sizes(where, experts_);
   }
 
   /// Number of experts here.
@@ -75,7 +71,7 @@ class ExpertBank {
   [[nodiscard]] Index column_multiple() const { return detail::column_multiple(experts_.front()); }
   /// The experts.
   [[nodiscard]] const std::vector<E>& experts() const noexcept { return experts_; }
-  /// The experts.
+  /// The experts: each may be replaced by one of the same sizes.
   [[nodiscard]] std::vector<E>& experts() noexcept { return experts_; }
 
   /// \brief outputs = what the experts make of their columns, without dropout.
@@ -208,6 +204,7 @@ class ExpertBank<E>::Workspace {
     for (Index e = 0; e <= bank.size(); ++e)
       if (plan.first_column(bank.first_ + e) != first_columns_[std::size_t(e)])
         detail::raise(where, "the pass holds a forward() of another plan");
+    caches_.check(where, bank.experts_, plan, bank.first_);
   }
 
   std::vector<detail::Block> blocks_;
@@ -225,6 +222,7 @@ template <class E>
 void ExpertBank<E>::check_plan(const char* where, const DispatchPlan& plan) const {
   detail::check_at_least(where, "plan.num_experts()", plan.num_experts(), first_ + size());
   detail::check_padding(where, plan, first_, size(), column_multiple());
+  detail::check_same_sizes(where, experts_);
 }
 
 template <class E>

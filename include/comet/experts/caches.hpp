@@ -5,6 +5,7 @@
 #include <vector>
 
 #include <comet/core/buffer.hpp>
+#include <comet/core/check.hpp>
 #include <comet/core/types.hpp>
 #include <comet/dispatch/plan.hpp>
 
@@ -27,6 +28,16 @@ class Caches {
       total += plan.padded_count(first + Index(begin_.size()) - 1) * expert.cache_dim();
     }
     values_.shape(1, total);
+  }
+  /// That the experts still want the caches that they have been given.
+  template <class E>
+  void check(const char* where, const std::vector<E>& experts, const DispatchPlan& plan,
+             Index first) const {
+    Index total = 0;
+    for (Index e = 0; e < Index(experts.size()); ++e)
+      total += plan.padded_count(first + e) * Index(experts[std::size_t(e)].cache_dim());
+    check_equal(where, "caches of the experts, in numbers,", total, "those of the last forward()",
+                values_.matrix().size());
   }
   /// The cache of columns first .. first + width - 1 of an expert, counted from the first.
   template <class E>

@@ -18,7 +18,8 @@ namespace comet {
 /// weights in full, in half, or in eight bits. What DenseExpert and MlpExpert freeze to.
 ///
 /// With Storage::full its results are the bits of the expert that it was made from. With less, they
-/// are those of an expert with the rounded weights: inputs, sums and results keep S.
+/// are those of an expert with the rounded weights: inputs, sums and results keep S, but with
+/// Storage::int8 the inputs of a sample are rounded to 16 bits, in steps of its largest one.
 ///
 /// \par Cost  as the expert that it was made from; of few samples, where weights are read from
 /// afar,

@@ -24,6 +24,8 @@ class OutputDerivatives {
       : outputs_(&outputs), doutputs_(&outputs), mixture_(&mixture), rooms_(&rooms) {}
 
   void check(const char* where, Index output_dim, const DispatchPlan& plan) const {
+    check_has_all(where, "outputs", *outputs_);
+    check_has_all(where, "doutputs", *doutputs_);
     check_columns(where, "outputs", *outputs_, "output_dim", output_dim, plan);
     if (mixture_ == nullptr) {
       check_columns(where, "doutputs", *doutputs_, "output_dim", output_dim, plan);

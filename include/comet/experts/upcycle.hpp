@@ -38,11 +38,11 @@ template <class S>
   detail::check_at_least(where, "num_experts", n, 1);
   detail::check_at_least(where, "shared", shared, 0);
   detail::check_at_least(where, "own", own, 0);
-  detail::check_at_least(where, "shared + own", shared + own, 1);
   const auto units = Index(importance.size());
   detail::check_at_most(where, "shared", shared, "hidden_dim", units);
   detail::check_at_most(where, "own", own, "(hidden_dim - shared) / num_experts",
                         (units - shared) / n);
+  detail::check_at_least(where, "shared + own", shared + own, 1);
   detail::check_finite<S>(where, "importance",
                           Eigen::Map<const Vector<S>>(importance.data(), units));
   std::vector<Index> order(importance.size());

@@ -84,8 +84,10 @@ inline bool size_of_tensor(std::span<const Index> shape, std::uint64_t item, std
 template <class T>
 [[nodiscard]] Tensor make_tensor(std::string name, std::vector<Index> shape,
                                  std::span<const T> values) {
-  Index count = 1;
-  for (const Index size : shape) count *= size;
+  std::uint64_t bytes = 0;
+  if (!detail::size_of_tensor(shape, sizeof(T), bytes))
+    detail::raise("make_tensor", "shape", detail::shape_text(shape), "fewer than 2^64 bytes");
+  const auto count = Index(bytes / sizeof(T));
   detail::check_equal("make_tensor", "values.size()", Index(values.size()),
                       "the product of " + detail::shape_text(shape), count);
   return {std::move(name), detail::dtype_of<T>(), std::move(shape), std::as_bytes(values)};

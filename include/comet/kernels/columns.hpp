@@ -27,8 +27,10 @@ void add_in_runs(Index count, Sum&& sum, F&& add) {
   using S = typename std::remove_cvref_t<Sum>::Scalar;
   for (Index i = 0; i < std::min(run_length, count); ++i) add(sum, i);
   for (Index first = run_length; first < count; first += run_length) {
+    // Eigen is told the bound, too: g++ would warn of one number that is read as a register.
+    using Run = Eigen::Matrix<S, most_rows == 1 ? 1 : Eigen::Dynamic, 1, 0, int(most_rows), 1>;
     S values[std::size_t(most_rows)];
-    Eigen::Map<Vector<S>> run(values, sum.rows());
+    Eigen::Map<Run> run(values, sum.rows());
     run.setZero();
     for (Index i = first; i < std::min(first + run_length, count); ++i) add(run, i);
     sum += run;

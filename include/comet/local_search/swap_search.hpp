@@ -124,10 +124,16 @@ class SwapSearch {
   }
 
   /// \brief Searches now, from the permutation that the gates have.
+  /// \throws std::invalid_argument unless all of them have the same one
   template <class Gates>
   requires RelabelledGates<Gates> && PermutationObjective<Objective, Gates>
   void search(Gates& gates) {
     const Permutation& start = std::begin(gates)->permutations().front();
+    for (const auto& gate : gates)
+      for (const Permutation& each : gate.permutations())
+        if (!std::ranges::equal(each.as_span(), start.as_span()))
+          detail::raise("SwapSearch::search",
+                        "the gates have different permutations, expected one for all of them");
     current_.assign(start.as_span().begin(), start.as_span().end());
     budget_left_ = options_.budget;
     objective_.start(gates);

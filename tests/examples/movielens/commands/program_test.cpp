@@ -226,6 +226,7 @@ TEST_CASE("movielens: bad options end with 2 and one line", "[movielens][program
   refused({"--dropout", "1"}, "--dropout is 1, expected in [0, 1)");
   refused({"--entropy", "-1"}, "--entropy is -1, expected a number >= 0");
   refused({"--task-weights", "1,-1"}, "--task-weights is -1, expected a number >= 0");
+  refused({"--task-weights", "0,0"}, "--task-weights is 0,0, expected at least one of them > 0");
   refused({"--threads", "-1"}, "--threads is -1, expected from 0 to 1024");
   for (const std::vector<std::string>& more : {std::vector<std::string>{"--gate", "mixtral"},
                                                {"--k", "two"},
@@ -409,7 +410,7 @@ TEST_CASE("movielens compare: refuses what does not exist before it reads anythi
     INFO(outcome.err);
     CHECK(outcome.code == 2);
     CHECK(lines_in(outcome.err) == 1);
-    CHECK_THAT(outcome.err, !Catch::Contains("missing"));
+    CHECK_THAT(outcome.err, !Catch::Contains("missing") && Catch::Contains(wrong.front()));
     CHECK_FALSE(std::filesystem::exists(training.out()));
   }
 }
