@@ -93,9 +93,10 @@ template <class S>
 template <class Layer>
 [[nodiscard]] std::string summary(const Pass<Layer>& pass) {
   std::string text;
-  for (const auto& routing : pass.workspace.routings())
-    text += (text.empty() ? "" : "\n") +
-            to_string(summarize(routing, pass.workspace.plan().num_experts()));
+  for (const auto& routing : pass.workspace.routings()) {
+    if (!text.empty()) text += '\n';
+    text += to_string(summarize(routing, pass.workspace.plan().num_experts()));
+  }
   return text;
 }
 
