@@ -213,9 +213,6 @@ class MoeLayer<G, E>::Workspace {
     gates_.resize(tasks);
     routings_.resize(tasks);
     dweights_.resize(tasks);
-    run_in(pass);
-  }
-  void run_in(const Pass<MoeLayer>& pass) {
     for (auto& gate : gates_) gate.run_in(pass);
     bank_.run_in(pass);
   }
@@ -304,15 +301,14 @@ void MoeLayer<G, E>::backward(const Samples<S>& samples, const ConstMatrixView<S
   detail::check_input_gradient(where, dx, samples.features);
   GradientView<S> rest = pass.gradients(*this);
   ws.filled_by_ = nullptr;
-  ws.run_in(pass);
-  ws.bank_.borrow(rest.next(bank_.experts()));
+  ws.bank_.borrow(rest.next(bank_.experts()), pass);
 
   ws.columns_.leave_in(samples.features, ws.plan_);
   const MixtureDerivatives<S> mixture(dy, ws.plan_, ws.routings_, ws.dweights_);
   bank_.backward(ws.plan_, ws.columns_, ws.outputs_, mixture, dx, ws.bank_);
   if constexpr (TrainableGate<G>)
     for (std::size_t t = 0; t < gates_.size(); ++t) {
-      ws.gates_[t].borrow(rest.next(gates_[t]));
+      ws.gates_[t].borrow(rest.next(gates_[t]), pass);
       gates_[t].backward(samples, ws.routings_[t], std::span<const S>(ws.dweights_[t]), dx,
                          ws.gates_[t]);
     }

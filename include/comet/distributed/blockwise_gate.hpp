@@ -181,7 +181,7 @@ class BlockwiseGate {
       const Routing<S>& rows = ws.routings_[block];
       const auto entries = std::size_t(rows.num_entries());
       Pass<G>& inner = ws.passes_[block];
-      inner.borrow(ws.gradients_.view());
+      inner.borrow(ws.gradients_.view(), pass);
       const Samples<S> here = piece(samples, Index(block));
       if (dx.size() > 0) {
         gate_.backward(here, rows, dweights.subspan(entry, entries),

@@ -149,7 +149,7 @@ class DistributedBank {
                     "first");
     if (ws.filled_by_ != this) detail::raise(where, "the pass holds a forward() of another bank");
     ws.filled_by_ = nullptr;
-    if (bank_) ws.bank_.borrow(pass.gradients(*this));
+    if (bank_) ws.bank_.borrow(pass.gradients(*this), pass);
     const auto wishes = all_gather(*world_, std::uint8_t(wanted));
     bool any = false;
     for (const std::uint8_t each : wishes) any = any || each != 0;

@@ -307,7 +307,7 @@ void DistributedMoeLayer<C, G, E>::backward(const Samples<S>& samples, const Con
   detail::check_input_gradient(where, dx, samples.features);
   ws.filled_by_ = nullptr;
   GradientView<S> rest = pass.gradients(*this);
-  ws.bank_.borrow(rest.next(bank_));
+  ws.bank_.borrow(rest.next(bank_), pass);
 
   spread(dy, ws.plan_, std::span<const Routing<S>>(ws.routings_), ws.outputs_, ws.doutputs_,
          std::span(ws.dweights_), pass.pool);
@@ -319,7 +319,7 @@ void DistributedMoeLayer<C, G, E>::backward(const Samples<S>& samples, const Con
     Samples<S> numbered = samples;
     numbered.first = ws.place_.first;
     for (std::size_t t = 0; t < gates_.size(); ++t) {
-      ws.gates_[t].borrow(rest.next(gates_[t]));
+      ws.gates_[t].borrow(rest.next(gates_[t]), pass);
       gates_[t].backward(numbered, ws.routings_[t], std::span<const S>(ws.dweights_[t]), dx,
                          ws.gates_[t]);
     }

@@ -129,7 +129,7 @@ class MaskedExperts {
                            ws.num_samples_);
     if constexpr (TrainableGate<G>) {
       unmask(routing, dweights, ws);
-      ws.inner_.borrow(pass.gradients(*this));
+      ws.inner_.borrow(pass.gradients(*this), pass);
       gate_.backward(samples, ws.whole_, std::span<const S>(ws.dwhole_), std::move(dx), ws.inner_);
     }
   }

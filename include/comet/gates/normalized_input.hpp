@@ -224,7 +224,7 @@ void NormalizedInput<G>::backward(const Samples<S>& samples, const Routing<S>& r
   Workspace& ws = pass.workspace;
   detail::check_backward("NormalizedInput::backward", samples, routing, dweights, dx,
                          ws.num_samples_);
-  ws.inner_.borrow(pass.gradients(*this));
+  ws.inner_.borrow(pass.gradients(*this), pass);
   const auto features = ws.features_.matrix();
   const Samples<S> inner = samples.with_features(features);
   if (dx.size() == 0) return gate_.backward(inner, routing, dweights, no_gradient, ws.inner_);

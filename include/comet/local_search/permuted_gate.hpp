@@ -337,7 +337,7 @@ void PermutedGate<G>::backward(const Samples<S>& samples, const Routing<S>& rout
       ws.dslots_[i] = dweights[std::size_t(ws.entry_[i])];
   }
   if constexpr (TrainableGate<G>) {
-    ws.inner_.borrow(pass.gradients(*this));
+    ws.inner_.borrow(pass.gradients(*this), pass);
     gate_.backward(samples, ws.slots_, std::span<const S>(ws.dslots_), std::move(dx), ws.inner_);
   }
   if (!is_soft()) return;
