@@ -51,11 +51,12 @@ class Pass {
   }
   /// Adds to these from now on, unchecked: for parts that run their own parts.
   void borrow(GradientView<S> gradients) { borrowed_ = gradients; }
-  /// The same, running as a part of another: its threads may be others than in forward().
+  /// The same with the threads of an outer part, which may be others than in forward(). Ranks stay
+  /// those of forward().
   template <class Other>
   void borrow(GradientView<S> gradients, const Pass<Other>& outer) {
     borrow(gradients);
-    run_in(outer);
+    pool = outer.pool;
   }
   /// Runs as a part of another: with its threads, among its ranks.
   template <class Other>
