@@ -254,6 +254,12 @@ TEMPLATE_TEST_CASE("half precision is widened to what the model computes with", 
   CHECK_THROWS_WITH((void)file.values<float>("bias"), Catch::Contains("expected F32"));
 }
 
+TEST_CASE("a shape of more bytes than a number holds is refused") {
+  CHECK_THROWS_WITH(make_tensor<float>("x", {Index(1) << 62, 4}, {}),
+                    Catch::Contains("comet::make_tensor: shape is ") &&
+                        Catch::Contains("expected fewer than 2^64 bytes"));
+}
+
 TEST_CASE("a file that does not fit the model is refused and leaves it as it is") {
   const TemporaryDirectory directory;
   const auto path = directory.path() / "model";
@@ -270,9 +276,6 @@ TEST_CASE("a file that does not fit the model is refused and leaves it as it is"
   fewer.pop_back();
   refused(fewer, "tensor \"" + tensors.back().name + "\" is missing");
   auto more = tensors;
-  CHECK_THROWS_WITH(make_tensor<float>("x", {Index(1) << 62, 4}, {}),
-                    Catch::Contains("comet::make_tensor: shape is ") &&
-                        Catch::Contains("expected fewer than 2^64 bytes"));
   more.push_back(make_tensor<float>("experts.3.weight", {0}, {}));
   refused(more, "tensor \"experts.3.weight\" is none of the model's");
   auto turned = tensors;
