@@ -18,9 +18,9 @@ namespace comet::detail {
 /// register of words.
 template <class S>
 std::uint64_t fingerprint(const Samples<S>& samples) {
-  constexpr std::size_t block = 4 * sizeof(std::uint64_t);
-  typedef std::uint64_t Words __attribute__((vector_size(block)));  // NOLINT
-  constexpr std::uint64_t step = 0x9e3779b97f4a7c15ULL;             // of the golden ratio
+  using Words = VectorOf<std::uint64_t, 4>;
+  constexpr std::size_t block = sizeof(Words);
+  constexpr std::uint64_t step = 0x9e3779b97f4a7c15ULL;  // of the golden ratio
   const std::size_t size = std::size_t(samples.dim()) * sizeof(S);
   std::uint64_t sum = 0;
   for (Index b = 0; b < samples.size(); ++b) {

@@ -3,6 +3,7 @@
 
 #include <Eigen/Core>
 #include <concepts>
+#include <cstddef>
 #include <cstdint>
 #include <type_traits>
 #include <utility>
@@ -36,6 +37,15 @@ template <class S>
 using Vector = Eigen::Matrix<S, Eigen::Dynamic, 1, Eigen::ColMajor>;  ///< A column of any size.
 
 namespace detail {
+
+template <class T, Index size>
+struct VectorType {
+  typedef T type __attribute__((vector_size(std::size_t(size) * sizeof(T))));  // NOLINT
+};
+
+/// So many numbers in a register, in the compiler's words: for what Eigen has no packets of.
+template <class T, Index size>
+using VectorOf = typename VectorType<T, size>::type;
 
 template <class T>
 concept EigenDense =

@@ -37,15 +37,6 @@ using Packet = typename simd::packet_traits<S>::type;
 template <class S>
 inline constexpr Index lanes = simd::packet_traits<S>::size;
 
-template <class T, Index size>
-struct VectorType {
-  typedef T type __attribute__((vector_size(std::size_t(size) * sizeof(T))));  // NOLINT
-};
-
-/// So many numbers in a register, in the compiler's words: for what Eigen has no packets of.
-template <class T, Index size>
-using VectorOf = typename VectorType<T, size>::type;
-
 /// Asks for values that will be read soon. Not by Eigen's function, whose calls g++ 12 drops.
 template <class S>
 EIGEN_ALWAYS_INLINE void prefetch([[maybe_unused]] const S* values, [[maybe_unused]] Index size) {
