@@ -15,6 +15,13 @@ target_compile_options(comet_dev INTERFACE
   $<$<CXX_COMPILER_ID:GNU>:-Wno-array-bounds -Wno-stringop-overflow -Wno-maybe-uninitialized
                                   -Wno-restrict>)
 
+# What tests cost is compiling them. Of a release with g++, -O1 takes 1.4 times as long as -Og, and -O3
+# 1.5 times; and each saves seconds of running.
+set(COMET_BRIEF_COMPILATION)
+if(CMAKE_BUILD_TYPE STREQUAL "Release")
+  set(COMET_BRIEF_COMPILATION $<IF:$<CXX_COMPILER_ID:GNU>,-Og,-O1>)
+endif()
+
 if(PROJECT_IS_TOP_LEVEL)
   set(CMAKE_CXX_EXTENSIONS OFF)
   set(CMAKE_EXPORT_COMPILE_COMMANDS ON)
