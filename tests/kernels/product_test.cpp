@@ -23,13 +23,13 @@ Matrix<double> plain_product(const A& a, const B& b) {
 
 }  // namespace
 
-// Sizes around the registers' widths, the tiles' and the depth that is packed at once.
+// Sizes around the registers' widths, the tiles', and what is packed at once.
 TEMPLATE_TEST_CASE("products are the formula at every size", "", COMET_TEST_SCALARS) {
   using S = TestType;
   const double tolerance = std::is_same_v<S, double> ? 1e-13 : 2e-5;
-  for (const Index rows : {1, 2, 3, 7, 8, 9, 16, 17, 24, 25, 31, 50})
+  for (const Index rows : {1, 2, 3, 7, 8, 9, 16, 17, 24, 25, 31, 50, 200})
     for (const Index depth : {0, 1, 5, 8, 127, 128, 129, 300})
-      for (const Index columns : {0, 1, 2, 3, 4, 5, 7, 8, 9, 13, 16, 17, 26}) {
+      for (const Index columns : {0, 1, 2, 3, 4, 5, 7, 8, 9, 13, 16, 17, 26, 53}) {
         CAPTURE(rows, depth, columns);
         const Matrix<S> a = random_matrix<S>(rows, depth, 1);
         const Matrix<S> b = random_matrix<S>(depth, columns, 2);
