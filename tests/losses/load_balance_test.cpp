@@ -119,6 +119,9 @@ TEST_CASE("balance losses of nothing are 0, and bad arguments are named") {
   huge(0, 0) = 3e200;
   Matrix<double> of_huge(3, 2);
   CHECK_THROWS_WITH(comet::importance(huge, of_huge), "comet::importance: the loss overflows");
+  huge.setConstant(1e308);
+  CHECK_THROWS_WITH(comet::load_balance(round_robin(3, 1, 2), huge, of_huge),
+                    "comet::load_balance: the loss overflows");
 }
 
 TEST_CASE("the losses of a long batch keep the digits of a short one, in float") {

@@ -47,8 +47,10 @@ S load_balance(const Routing<S>& routing,
   std::vector<double> counts;
   const S loss = detail::load_balance<S>(routing.experts(), routing.weights(), probabilities,
                                          gradient, counts);
-  if (!std::isfinite(loss)) [[unlikely]]
+  if (!std::isfinite(loss)) [[unlikely]] {
     detail::check_finite<S>(where, "probabilities", probabilities);
+    detail::raise_not_finite(where, "the loss", "overflows");
+  }
   return loss;
 }
 
