@@ -306,7 +306,7 @@ void MoeLayer<G, E>::backward(const Samples<S>& samples, const ConstMatrixView<S
   ws.bank_.borrow(rest.next(bank_.experts()), pass);
 
   ws.columns_.leave_in(samples.features, ws.plan_);
-  const MixtureDerivatives<S> mixture(dy, ws.plan_, ws.routings_, ws.dweights_);
+  const MixtureDerivatives<S> mixture(dy, ws.plan_, ws.routings_, ws.dweights_, where);
   bank_.backward(ws.plan_, ws.columns_, ws.outputs_, mixture, dx, ws.bank_);
   if constexpr (TrainableGate<G>)
     for (std::size_t t = 0; t < gates_.size(); ++t) {
