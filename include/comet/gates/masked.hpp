@@ -155,16 +155,16 @@ class MaskedExperts {
   /// \brief The gate's state if it has any; the mask is a setting. \see Stateful
   template <class F>
   void visit_state(F&& f) {
-    if constexpr (Stateful<G>) gate_.visit_state(f);
+    if constexpr (detail::has_state<G>()) gate_.visit_state(f);
   }
   /// \brief The same of a gate that is not to be changed.
   template <class F>
   void visit_state(F&& f) const {
-    if constexpr (Stateful<G>) gate_.visit_state(f);
+    if constexpr (detail::has_state<G>()) gate_.visit_state(f);
   }
   /// \brief Takes over what was written through visit_state().
   void restored() {
-    if constexpr (Stateful<G>) gate_.restored();
+    if constexpr (detail::has_state<G>()) gate_.restored();
   }
 
  private:

@@ -170,16 +170,16 @@ class NormalizedInput {
   }
   /// \brief The gate's state. \see Stateful
   template <class F>
-  void visit_state(F&& f) requires Stateful<G> {
+  void visit_state(F&& f) requires(detail::has_state<G>()) {
     gate_.visit_state(f);
   }
   /// \brief The gate's state. \see Stateful
   template <class F>
-  void visit_state(F&& f) const requires Stateful<G> {
+  void visit_state(F&& f) const requires(detail::has_state<G>()) {
     gate_.visit_state(f);
   }
   /// \brief Takes over what was written through visit_state().
-  void restored() requires Stateful<G> { gate_.restored(); }
+  void restored() requires(detail::has_state<G>()) { gate_.restored(); }
 
  private:
   [[nodiscard]] S scale(Index d) const {

@@ -207,19 +207,19 @@ class PermutedGate {
   /// -1 from the second permutation on where one serves all selectors. \see Stateful
   template <class F>
   void visit_state(F&& f) {
-    if constexpr (Stateful<G>) gate_.visit_state(f);
+    if constexpr (detail::has_state<G>()) gate_.visit_state(f);
     f("permutations", labels_.numbers());
   }
   /// The same.
   template <class F>
   void visit_state(F&& f) const {
-    if constexpr (Stateful<G>) gate_.visit_state(f);
+    if constexpr (detail::has_state<G>()) gate_.visit_state(f);
     f("permutations", labels_.numbers());
   }
   /// \brief Takes over what was written through visit_state(); ends a soft phase.
   /// \throws std::invalid_argument if it is no list of permutations
   void restored() {
-    if constexpr (Stateful<G>) gate_.restored();
+    if constexpr (detail::has_state<G>()) gate_.restored();
     labels_.restored();
     harden();
   }
