@@ -142,6 +142,11 @@ class MaskedExperts {
   /// \brief As the gate does. \see AnnealableGate
   void anneal(const GateAnnealing& settings) requires AnnealableGate<G> { gate_.anneal(settings); }
   /// \brief As the gate does. \see LoadedGate
+  void end_of_step(std::span<const Index> load) requires requires(G& gate) {
+    gate.end_of_step(load);
+  }
+  { gate_.end_of_step(load); }
+  /// \brief The same for a gate that needs the pass of the step's forward() as well.
   void end_of_step(std::span<const Index> load,
                    const Pass<MaskedExperts>& pass) requires LoadedGate<G> {
     comet::end_of_step(gate_, load, pass.workspace.inner_);
