@@ -14,6 +14,7 @@
 #include <comet/core/routing.hpp>
 #include <comet/core/samples.hpp>
 #include <comet/gates/capabilities.hpp>
+#include <comet/gates/explanation.hpp>
 #include <comet/local_search/detail/relabelling.hpp>
 #include <comet/local_search/detail/soft_mixing.hpp>
 
@@ -179,8 +180,8 @@ class PermutedGate {
   }
   /// \brief As the gate does, for the experts that the permutations lead to. \see ExplainableGate
   /// \throws std::invalid_argument while the permutation is soft
-  [[nodiscard]] auto explain(const ConstMatrixView<S>& x, std::span<const Permutation> then,
-                             const ExplainNames& names) const requires ExplainableGate<G> {
+  [[nodiscard]] auto explain(const ConstMatrixView<S>& x, std::span<const Permutation> then = {},
+                             const ExplainNames& names = {}) const requires ExplainableGate<G> {
     refuse_soft("explain");
     return gate_.explain(x, labels_.composed(then), names);
   }
