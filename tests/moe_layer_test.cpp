@@ -580,6 +580,9 @@ TEST_CASE("a layer refuses arguments of the wrong shape, and a backward() withou
       "comet::MoeLayer::backward: the pass holds no forward(), or a backward() has used it; call "
       "forward() first";
 
+  CHECK_THROWS_WITH(pass.workspace.routing(),
+                    "comet::MoeLayer::Workspace::routing: the pass holds no batch; call forward() "
+                    "or predict() first");
   CHECK_THROWS_WITH(layer.predict(Matrix<double>::Zero(4, 5), y, pass),
                     "comet::MoeLayer::predict: x.rows() is 4, expected input_dim = 3");
   Matrix<double> wrong_rows(3, 10), wrong_cols(2, 5);
@@ -590,6 +593,10 @@ TEST_CASE("a layer refuses arguments of the wrong shape, and a backward() withou
   CHECK_THROWS_WITH(layer.backward(x, dy, dx, pass), no_forward);
   layer.predict(x, y, pass);
   CHECK_THROWS_WITH(layer.backward(x, dy, dx, pass), no_forward);
+  for (const Index task : {-1, 2})
+    CHECK_THROWS_WITH(pass.workspace.routing(task),
+                      "comet::MoeLayer::Workspace::routing: task is " + std::to_string(task) +
+                          ", expected at least 0 and below num_tasks = 2");
 
   layer.forward(x, y, RandomKey(0), pass);
   CHECK_THROWS_WITH(

@@ -193,8 +193,10 @@ class MoeLayer {
 template <class G, class E>
 class MoeLayer<G, E>::Workspace {
  public:
-  /// Weights of the last batch, of one task.
+  /// \brief Weights of the last batch, of one task.
+  /// \throws std::invalid_argument if there is no such task, or no batch yet
   [[nodiscard]] const Routing<S>& routing(Index task = 0) const {
+    detail::check_task("MoeLayer::Workspace::routing", task, Index(routings_.size()));
     return routings_[std::size_t(task)];
   }
   /// Weights of the last batch, one routing per task.
@@ -304,7 +306,7 @@ void MoeLayer<G, E>::backward(const Samples<S>& samples, const ConstMatrixView<S
   ws.bank_.borrow(rest.next(bank_.experts()), pass);
 
   ws.columns_.leave_in(samples.features, ws.plan_);
-  const MixtureDerivatives<S> mixture(dy, ws.plan_, ws.routings_, ws.dweights_);
+  const MixtureDerivatives<S> mixture(dy, ws.plan_, ws.routings_, ws.dweights_, where);
   bank_.backward(ws.plan_, ws.columns_, ws.outputs_, mixture, dx, ws.bank_);
   if constexpr (TrainableGate<G>)
     for (std::size_t t = 0; t < gates_.size(); ++t) {

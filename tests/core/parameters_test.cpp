@@ -67,13 +67,26 @@ std::vector<std::string> names_of(M& model) {
 
 struct Counter {
   void visit_state(auto&& f) { f("count", std::span<double>(&count, 1)); }
+  void visit_state(auto&& f) const { f("count", std::span<const double>(&count, 1)); }
   void restored() {}
   double count = 0;
+};
+
+struct NeverRead {  // where it is const
+  void visit_state(auto&& f) { f("count", std::span<double>(&count, 1)); }
+  void restored() {}
+  double count = 0;
+};
+
+struct NeverRestored {
+  void visit_state(auto&& /*f*/) const {}
 };
 
 static_assert(comet::Parametric<Part> && comet::Parametric<Model> && comet::Parametric<Nested>);
 static_assert(!comet::Parametric<Fixed>);
 static_assert(comet::Stateful<Counter> && !comet::Stateful<Part>);
+static_assert(!comet::Stateful<NeverRead> && !comet::Stateful<NeverRestored>);
+static_assert(comet::detail::has_state<Counter>() && !comet::detail::has_state<Part>());
 
 }  // namespace
 

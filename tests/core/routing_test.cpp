@@ -110,6 +110,12 @@ TEST_CASE("validate names what breaks the invariants") {
   CHECK_THROWS_WITH(one_row(-1, 2).validate("Here", 4, 2),
                     "comet::Here: an expert of routing sample 1 is -1, expected above -1 and below "
                     "num_experts = 4");
+  CHECK_THROWS_WITH(good.dense(3),
+                    "comet::Routing::dense: an expert is 3, expected at least 0 and below "
+                    "num_experts = 3");
+  CHECK_THROWS_WITH(one_row(-1, 2).dense(3),
+                    "comet::Routing::dense: an expert is -1, expected at least 0 and below "
+                    "num_experts = 3");
 }
 
 TEST_CASE("a routing is a regular value") {

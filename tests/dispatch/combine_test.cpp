@@ -201,6 +201,13 @@ TEST_CASE("combine and spread refuse what does not belong together") {
       "plan.num_samples() = 14");
   CHECK_THROWS_WITH(spread(y, batch.plan, batch.view(), batch.outputs, doutputs, std::span(few)),
                     "comet::spread: dweights.size() is 1, expected routings.size() = 2");
+  CHECK_THROWS_WITH(
+      MixtureDerivatives<double>(wrong_cols, batch.plan, batch.view(), std::span(dweights)),
+      "comet::MixtureDerivatives: dy.cols() is 7, expected plan.num_tasks() * "
+      "plan.num_samples() = 14");
+  CHECK_THROWS_WITH(
+      MixtureDerivatives<double>(y, batch.plan, batch.view(), std::span(few), "OwnLayer::backward"),
+      "comet::OwnLayer::backward: dweights.size() is 1, expected routings.size() = 2");
 
   // Such columns are not all in their matrix.
   const Matrix<double> x = random_matrix<double>(m, 7, 1);

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: MIT
+#include <algorithm>
 #include <cstdint>
 #include <span>
 #include <string>
@@ -230,4 +231,33 @@ TEST_CASE("what cannot be done in blocks is refused") {
   for (int block = 0; block < 3; ++block) sum.add(gradients.view());
   CHECK_THROWS_WITH(sum.add_to(gradients.view()),
                     "comet::TreeSum::add_to: the number of blocks is 3, expected a power of two");
+}
+
+TEST_CASE("a pass that other blocks have used is refused, or made to fit") {
+  const BlockwiseGate narrow(gate(), 4);
+  const BlockwiseGate wide(Gate({.input_dim = d, .num_experts = 50 * n, .k = 3}, key), 4);
+  const Matrix<S> x = test::random_matrix<S>(d, 8, 1);
+  Routing<S> routing;
+  Pass pass(narrow);
+  const auto run = [&](const auto& blocks, auto& in) {
+    blocks.forward(x, routing, key, in);
+    const std::vector<S> dweights(std::size_t(routing.num_entries()), S(0.5));
+    blocks.backward(x, routing, dweights, no_gradient, in);
+  };
+  run(narrow, pass);
+  CHECK_THROWS_WITH(
+      run(wide, pass),
+      Catch::StartsWith("comet::Pass::gradients: the gradients are of another model"));
+  const BlockwiseGate pairs(gate(), 2);
+  narrow.forward(x, routing, key, pass);
+  CHECK_THROWS_WITH(pairs.backward(x, routing, std::vector<S>(std::size_t(routing.num_entries())),
+                                   no_gradient, pass),
+                    "comet::BlockwiseGate::backward: the pass holds no forward(); call it first");
+  // Gradients of a larger model, which are those of the other gate.
+  Gradients<S> expected(wide), actual(wide);
+  Pass own(wide, expected.view());
+  run(wide, own);
+  pass.borrow(actual.view());
+  run(wide, pass);
+  CHECK(std::ranges::equal(actual.values(), expected.values()));
 }

@@ -186,10 +186,15 @@ TEST_CASE("a layer alone on one rank is a MoeLayer") {
   const auto whole = test::whole_step(task);
   DistributedMoeLayer layer(alone, task.gates(), task.experts({0, task.num_experts}));
   Pass pass(layer);
+  CHECK_THROWS_WITH(pass.workspace.routing(),
+                    "comet::DistributedMoeLayer::Workspace::routing: the pass holds no batch; call "
+                    "forward() or predict() first");
   StepResult<double> result;
   test::run_step(layer, task.batch(), task.key().fold(2), pass, result);
   CHECK(test::same_bits(result.y, whole.y));
   CHECK(test::same_bits(result.dx, whole.dx));
+  CHECK_THROWS_WITH(pass.workspace.routing(layer.num_tasks()),
+                    Catch::StartsWith("comet::DistributedMoeLayer::Workspace::routing: task is"));
   CHECK(pass.workspace.first_sample() == 0);
   CHECK(pass.workspace.expert_plan().num_pairs() == pass.workspace.plan().num_pairs());
   CHECK_THROWS_WITH(layer.backward(task.batch().samples(), task.batch().dy, pass),

@@ -7,6 +7,7 @@
 #include <comet/gates/expert_choice.hpp>
 #include <comet/gates/hash.hpp>
 #include <comet/gates/masked.hpp>
+#include <comet/gates/replay.hpp>
 #include <comet/gates/softmax.hpp>
 #include <comet/gates/top_k.hpp>
 
@@ -90,6 +91,14 @@ TEST_CASE("what a masked gate hands on") {
   const std::vector<Index> load{0, 9, 0, 0, 0, 0};
   end_of_step(balanced, std::span(load), pass);
   CHECK(balanced.gate().selection_bias()[1] == -0.5);
+
+  // A gate that needs no pass.
+  MaskedExperts replayed(ReplayGate<double>({routing, routing}, 6), some);
+  end_of_step(replayed, std::span(load));
+  CHECK(replayed.gate().position() == 1);
+  AnyGate<double> any(replayed);
+  any.end_of_step(load);
+  CHECK(any.get_if<decltype(replayed)>()->gate().position() == 2);
 }
 
 TEST_CASE("a mask refuses what it cannot work with") {

@@ -64,8 +64,10 @@ TEST_CASE("a layer that has no form as a header is refused before anything is wr
                     "comet::emit_cpp: the storage is bf16, expected full or int8");
   CHECK(out.str().empty());
   std::ofstream closed("/nonexistent/header.hpp");
-  CHECK_THROWS_WITH(emit_cpp(freeze(layer(Activation::relu)), closed),
-                    "comet::emit_cpp: the stream cannot be written to: was its file opened?");
+  const char* not_opened = "comet::emit_cpp: the stream cannot be written to: was its file opened?";
+  CHECK_THROWS_WITH(emit_cpp(freeze(layer(Activation::relu)), closed), not_opened);
+  CHECK_THROWS_WITH(emit_cpp(freeze(layer(Activation::relu).gates().front()), closed), not_opened);
+  CHECK_THROWS_WITH(emit_cpp(HashGate<float>({0, 1}, 2), closed), not_opened);
 }
 
 TEST_CASE("numbers that cannot be told apart by decimals are written as they are") {

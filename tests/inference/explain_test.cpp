@@ -12,6 +12,7 @@
 
 #include <comet/gates/comet.hpp>
 #include <comet/gates/dselect_k.hpp>
+#include <comet/gates/normalized_input.hpp>
 #include <comet/gates/softmax.hpp>
 #include <comet/gates/top_k.hpp>
 #include <comet/inference/explain.hpp>
@@ -347,6 +348,22 @@ TEST_CASE("an explanation reads the same in every locale") {
   const std::string expected = write();
   const test::GroupingLocale grouping;
   CHECK(write() == expected);
+}
+
+TEMPLATE_TEST_CASE("gates explain themselves without a word on permutations and names", "",
+                   COMET_TEST_SCALARS) {
+  using S = TestType;
+  const RandomKey key(1);
+  const Matrix<S> x = test::random_matrix<S>(3, 1, 2);
+  const TopKGate<S> top_k({.input_dim = 3, .num_experts = 4, .k = 2}, key);
+  const auto explains = [&](const auto& gate) {
+    CHECK(gate.explain(x).experts.size() == test::routed(gate, x).experts(0).size());
+  };
+  explains(top_k);
+  explains(CometGate<S>({.input_dim = 3, .num_experts = 4}, key));
+  explains(DSelectKGate<S>({.input_dim = 3, .num_experts = 4}, key));
+  explains(PermutedGate(top_k));
+  explains(NormalizedInput(top_k));
 }
 
 TEST_CASE("what cannot be explained is refused") {

@@ -5,13 +5,18 @@
 #include <cmath>
 #include <cstdint>
 #include <limits>
+#include <string>
+#include <type_traits>
 #include <vector>
 
 #include <comet/core/concepts.hpp>
 #include <comet/experts/dense.hpp>
+#include <comet/gates/balanced_top_k.hpp>
 #include <comet/gates/comet.hpp>
 #include <comet/gates/dselect_k.hpp>
 #include <comet/gates/hash.hpp>
+#include <comet/gates/remoe.hpp>
+#include <comet/gates/sampled.hpp>
 #include <comet/gates/top_k.hpp>
 #include <comet/inference/freeze.hpp>
 #include <comet/local_search/permuted_gate.hpp>
@@ -193,4 +198,31 @@ TEST_CASE("frozen gates say what is wrong") {
                     "comet::freeze: permutations.size() is 3, expected num_selectors = 2");
   CHECK_THROWS_WITH(freeze(good, std::vector(1, Permutation::identity(3))),
                     "comet::freeze: permutation.size() is 3, expected num_experts = 4");
+}
+
+TEMPLATE_TEST_CASE("a frozen gate of one's own labels has an expert for every slot", "",
+                   COMET_TEST_SCALARS) {
+  using S = TestType;
+  const auto of_slots = [](const auto& frozen, std::size_t slots) {
+    using Gate = std::remove_cvref_t<decltype(frozen)>;
+    CHECK(frozen.labels().size() == slots);
+    CHECK_NOTHROW(Gate(frozen.tables(), std::vector<ExpertId>(slots, 3)));
+    for (const std::size_t size : {std::size_t(0), slots - 1, slots + 1})
+      CHECK_THROWS_WITH(Gate(frozen.tables(), std::vector<ExpertId>(size, 0)),
+                        "comet::FrozenGate: labels.size() is " + std::to_string(size) +
+                            ", expected number of slots = " + std::to_string(slots));
+    for (const ExpertId label : {-1, 4})
+      CHECK_THROWS_WITH(Gate(frozen.tables(), std::vector<ExpertId>(slots, label)),
+                        "comet::FrozenGate: a label is " + std::to_string(label) +
+                            ", expected at least 0 and below num_experts = 4");
+  };
+  const RandomKey key(1);
+  of_slots(freeze(CometGate<S>({.input_dim = 2, .num_experts = 4, .k = 3}, key)), 12);
+  const DSelectKGate<S> dselect_k({.input_dim = 2, .num_experts = 4, .k = 3}, key);
+  of_slots(freeze(dselect_k), 4);
+  of_slots(freeze(dselect_k, std::vector(3, Permutation::identity(4))), 12);
+  of_slots(freeze(TopKGate<S>({.input_dim = 2, .num_experts = 4, .k = 3}, key)), 4);
+  of_slots(freeze(BalancedTopKGate<S>({.input_dim = 2, .num_experts = 4, .k = 3}, key)), 4);
+  of_slots(freeze(SampledGate<S>({.input_dim = 2, .num_experts = 4, .k = 3}, key)), 4);
+  of_slots(freeze(ReMoeGate<S>({.input_dim = 2, .num_experts = 4, .k = 3}, key)), 4);
 }

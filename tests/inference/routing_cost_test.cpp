@@ -84,8 +84,12 @@ TEST_CASE("routing_cost: what every sample costs a gate that is no tree, by type
 TEST_CASE("routing_cost: a masked gate costs what the gate within does", "[inference][cost]") {
   const Matrix<double> x = random_matrix<double>(4, 5, 3);
   const SoftmaxGate<double> all({.input_dim = 4, .num_experts = 3}, RandomKey(1));
-  const AnyGate<double> masked(MaskedExperts(all, std::vector<ExpertId>{0, 2}));
+  const std::vector<ExpertId> some{0, 2};
+  const MaskedExperts masked(all, some);
   CHECK(routing_cost(masked, x) == routing_cost(all, x));
+  CHECK(routing_cost(AnyGate<double>(masked), x) == routing_cost(all, x));
+  CHECK(routing_cost(MaskedExperts(AnyGate<double>(all), some), x) == routing_cost(all, x));
+  CHECK(routing_cost(MaskedExperts(masked, some), x) == routing_cost(all, x));
 }
 
 TEST_CASE("routing_cost: refuses samples of another size and gates it does not know",

@@ -138,4 +138,10 @@ TEST_CASE("a dense layer refuses wrong sizes") {
   CHECK_THROWS_WITH(smooth.backward(x, y, dy, dx, smooth_pass), no_forward);
   smooth.forward(x.leftCols(3), short_y, RandomKey(0), smooth_pass);
   CHECK_THROWS_WITH(smooth.backward(x, y, dy, dx, smooth_pass), no_forward);
+  // Nor does that of another layer fit, whose pass this is.
+  const Dense<float> wider({.input_dim = 3, .output_dim = 5, .activation = Activation::gelu},
+                           RandomKey(0));
+  Matrix<float> wide_y(5, 4);
+  smooth.forward(x, y, RandomKey(0), smooth_pass);
+  CHECK_THROWS_WITH(wider.backward(x, wide_y, Matrix<float>(5, 4), dx, smooth_pass), no_forward);
 }

@@ -140,4 +140,12 @@ TEST_CASE("misuse of the objective is named") {
   CHECK_THROWS_WITH(
       objective.start(gates),
       "comet::MixtureObjective::start: gate.num_experts() is 7, expected experts.size() = 6");
+  gates.insert(gates.begin(),
+               PermutedGate(HashGate<double>({.num_experts = n, .num_ids = 10}, RandomKey(1))));
+  CHECK_THROWS_WITH(
+      objective.start(gates),
+      "comet::MixtureObjective::start: gate.num_experts() is 7, expected experts.size() = 6");
+  gates.clear();
+  CHECK_THROWS_WITH(objective.start(gates),
+                    "comet::MixtureObjective::start: gates.size() is 0, expected at least 1");
 }

@@ -321,6 +321,9 @@ TEST_CASE("a search over gates of different permutations has no place to start f
                     "comet::SwapSearch::search: the gates have different permutations, expected "
                     "one for all of them");
   CHECK(gates[1].permutations()[0].as_span()[0] == 1);  // as it was
+  gates.clear();
+  CHECK_THROWS_WITH(search.search(gates),
+                    "comet::SwapSearch::search: gates.size() is 0, expected at least 1");
 }
 
 TEST_CASE("misuse of the swap search is named") {

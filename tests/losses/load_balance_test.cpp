@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 #include <support/catch.hpp>
 
+#include <type_traits>
 #include <vector>
 
 #include <comet/experts/dense.hpp>
@@ -98,6 +99,33 @@ TEST_CASE("gradients of the balance losses agree with differences") {
         }) < 1e-9);
 }
 
+TEMPLATE_TEST_CASE("balance losses without a gradient are those with one, as doubles", "",
+                   COMET_TEST_SCALARS) {
+  using S = TestType;
+  const Matrix<S> p = test::random_matrix<S>(7, 9, 1, 0, 1);
+  Matrix<S> gradient(7, 9);
+  Routing<S> routing;
+  for (int b = 0; b < 9; ++b) {
+    routing.push(b % 4, S(0.5));
+    routing.push(b % 3 + 4, S(0.5));
+    routing.end_sample();
+  }
+  CHECK(comet::load_balance(routing, p, comet::no_gradient) ==
+        comet::load_balance(routing, p, gradient));
+  CHECK(comet::importance(p, comet::no_gradient) == comet::importance(p, gradient));
+  CHECK(comet::router_z(p, comet::no_gradient) == comet::router_z(p, gradient));
+  static_assert(std::is_same_v<decltype(comet::load_balance(routing, p, gradient)), double>);
+  static_assert(std::is_same_v<decltype(comet::importance(p, gradient)), double>);
+  static_assert(std::is_same_v<decltype(comet::router_z(p, gradient)), double>);
+  // What is no longer a number of the scalar is refused as before.
+  if constexpr (std::is_same_v<S, float>) {
+    const Matrix<S> huge = Matrix<S>::Constant(7, 9, S(1e30));
+    CHECK_THROWS_WITH(comet::router_z(huge, gradient), "comet::router_z: the loss overflows");
+    CHECK_THROWS_WITH(comet::router_z(huge, comet::no_gradient),
+                      "comet::router_z: the loss overflows");
+  }
+}
+
 TEST_CASE("balance losses of nothing are 0, and bad arguments are named") {
   Routing<double> none;
   Matrix<double> empty(3, 0);
@@ -119,6 +147,9 @@ TEST_CASE("balance losses of nothing are 0, and bad arguments are named") {
   huge(0, 0) = 3e200;
   Matrix<double> of_huge(3, 2);
   CHECK_THROWS_WITH(comet::importance(huge, of_huge), "comet::importance: the loss overflows");
+  huge.setConstant(1e308);
+  CHECK_THROWS_WITH(comet::load_balance(round_robin(3, 1, 2), huge, of_huge),
+                    "comet::load_balance: the loss overflows");
 }
 
 TEST_CASE("the losses of a long batch keep the digits of a short one, in float") {

@@ -55,7 +55,7 @@ struct Scalar {
     v = o.beta2 * v + (1 - o.beta2) * g * g;
     const double mean = m / (1 - std::pow(o.beta1, t));
     const double square = v / (1 - std::pow(o.beta2, t));
-    p *= 1 - o.learning_rate(t) * o.weight_decay;
+    p *= 1 - o.learning_rate(t) * o.weight_decay.value_or(0);
     p -= o.learning_rate(t) * mean / (std::sqrt(square) + o.epsilon);
   }
 };
@@ -182,7 +182,9 @@ TEST_CASE("AdamW is Adam with weight decay") {
   Model<float> model, other;
   AdamW adam_w(model);
   CHECK(adam_w.options().weight_decay == 0.01);
-  CHECK(AdamW(model, {.learning_rate = 0.1}).options().weight_decay == 0);
+  CHECK(AdamW(model, {.learning_rate = 3e-4}).options().weight_decay == 0.01);
+  CHECK(AdamW(model, {.weight_decay = 0}).options().weight_decay == 0);
+  CHECK(Adam(model, {.learning_rate = 3e-4}).options().weight_decay == 0);
   Adam adam(other, {.weight_decay = 0.01});
   static_assert(ModelOptimizer<AdamW<float>, Model<float>> && Stateful<AdamW<float>>);
   const auto step = [&] { adam_w.step(model, model.gradients); };

@@ -78,8 +78,7 @@ Reasons::Tasks Reasons::tasks_of(std::int32_t item) {
   (void)model_.predict(users, items, pass_);
   Tasks tasks;
   for (std::size_t t = 0; t < tasks.size(); ++t) {
-    const auto weights =
-        pass_.workspace.mixture().routing(Index(t)).dense(model_.mixture().num_experts());
+    const auto weights = pass_.workspace.routing(Index(t)).dense(model_.mixture().num_experts());
     tasks[t].weight.assign(weights.data(), weights.data() + weights.size());
     const Model::Gate& gate = model_.gates()[t];
     if (!gate.capabilities().explains) continue;

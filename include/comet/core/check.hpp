@@ -67,6 +67,20 @@ inline void check_at_most(std::string_view where, std::string_view name, Index v
     raise(where, name, value, "at most " + std::string(bound_name) + " = " + std::to_string(bound));
 }
 
+inline void check_index(std::string_view where, std::string_view name, Index value,
+                        std::string_view bound_name, Index bound) {
+  if (value < 0 || value >= bound) [[unlikely]]
+    raise(where, name, value,
+          "at least 0 and below " + std::string(bound_name) + " = " + std::to_string(bound));
+}
+
+/// A task whose routing a pass is asked for: it has one of each after its first batch.
+inline void check_task(std::string_view where, Index task, Index num_tasks) {
+  if (num_tasks == 0) [[unlikely]]
+    raise(where, "the pass holds no batch; call forward() or predict() first");
+  check_index(where, "task", task, "num_tasks", num_tasks);
+}
+
 inline void check_positive(std::string_view where, std::string_view name, double value) {
   if (!(value > 0 && std::isfinite(value))) [[unlikely]]
     raise(where, name, value, "a finite number > 0");

@@ -192,13 +192,30 @@ struct AnyStateVisitor {
 /// \brief Has state that training changes and that is no parameter: moments, counts, permutations.
 ///
 /// visit_state(f) calls f(name, values), values being a std::span of float, double, std::int32_t or
-/// std::int64_t, once per piece and in the same order every time. Whoever has written other numbers
+/// std::int64_t, once per piece and in the same order every time; of a part that is const it does
+/// so too, for whoever only reads. Whoever has written other numbers
 /// there calls restored(), which takes them over, or throws std::invalid_argument if they cannot be
 /// the state of such a part. io/safetensors.hpp saves and loads anything of this kind.
 template <class T>
-concept Stateful = requires(T part, detail::AnyStateVisitor f) {
+concept Stateful = requires(T& part, const T& read, detail::AnyStateVisitor f) {
   part.visit_state(f);
+  read.visit_state(f);
   part.restored();
 };
+
+namespace detail {
+
+/// Whether a part has state. One that has half of what is asked for does not compile, for its state
+/// would be left out of checkpoints without a word.
+template <class T>
+[[nodiscard]] constexpr bool has_state() {
+  static_assert(
+      Stateful<T> || !requires(T & part, AnyStateVisitor f) { part.visit_state(f); },
+      "comet: this part has visit_state(f), but not all of Stateful: it needs "
+      "visit_state(f), the same as const, and restored()");
+  return Stateful<T>;
+}
+
+}  // namespace detail
 
 }  // namespace comet

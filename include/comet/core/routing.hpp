@@ -82,11 +82,15 @@ class Routing {
   }
 
   /// \brief The same routing as an n x B matrix, for tests and small n.
+  /// \throws std::invalid_argument if an expert is not below n
   [[nodiscard]] Matrix<S> dense(Index num_experts) const {
     Matrix<S> result = Matrix<S>::Zero(num_experts, num_samples());
     for (Index b = 0; b < num_samples(); ++b)
-      for (Index i = offsets_[std::size_t(b)]; i < offsets_[std::size_t(b) + 1]; ++i)
-        result(experts_[std::size_t(i)], b) = weights_[std::size_t(i)];
+      for (Index i = offsets_[std::size_t(b)]; i < offsets_[std::size_t(b) + 1]; ++i) {
+        const ExpertId expert = experts_[std::size_t(i)];
+        detail::check_index("Routing::dense", "an expert", expert, "num_experts", num_experts);
+        result(expert, b) = weights_[std::size_t(i)];
+      }
     return result;
   }
 

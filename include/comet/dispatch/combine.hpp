@@ -110,15 +110,17 @@ class MixtureDerivatives {
   /// \param routings  one per task, those that the plan was built from
   /// \param dweights  per task one number per entry of the routing, set to 0 here: what they are
   ///                  where the weight is 0, for such a pair was not evaluated
+  /// \param where     in errors, whoever asks for them
   /// \throws std::invalid_argument if a shape does not fit
   MixtureDerivatives(const ConstMatrixView<std::type_identity_t<S>>& dy, const DispatchPlan& plan,
-                     std::span<const Routing<S>> routings, std::span<AlignedVector<S>> dweights)
+                     std::span<const Routing<S>> routings, std::span<AlignedVector<S>> dweights,
+                     std::string_view where = "MixtureDerivatives")
       : dy_(dy.data(), dy.rows(), dy.cols(), Eigen::OuterStride<>(dy.outerStride())),
         plan_(&plan),
         routings_(routings),
         dweights_(dweights) {
-    detail::check_mixture<S>("spread", plan, routings, "dy", dy);
-    detail::check_equal("spread", "dweights.size()", Index(dweights.size()), "routings.size()",
+    detail::check_mixture<S>(where, plan, routings, "dy", dy);
+    detail::check_equal(where, "dweights.size()", Index(dweights.size()), "routings.size()",
                         Index(routings.size()));
     for (std::size_t t = 0; t < routings.size(); ++t)
       dweights[t].assign(std::size_t(routings[t].num_entries()), S(0));
@@ -126,8 +128,9 @@ class MixtureDerivatives {
 
   /// \brief The same for one task.
   MixtureDerivatives(const ConstMatrixView<std::type_identity_t<S>>& dy, const DispatchPlan& plan,
-                     const Routing<S>& routing, AlignedVector<S>& dweights)
-      : MixtureDerivatives(dy, plan, std::span(&routing, 1), std::span(&dweights, 1)) {}
+                     const Routing<S>& routing, AlignedVector<S>& dweights,
+                     std::string_view where = "MixtureDerivatives")
+      : MixtureDerivatives(dy, plan, std::span(&routing, 1), std::span(&dweights, 1), where) {}
 
   /// Numbers of an output: m.
   [[nodiscard]] Index rows() const { return dy_.rows(); }
@@ -181,7 +184,7 @@ void spread(const ConstMatrixView<std::type_identity_t<S>>& dy, const DispatchPl
             std::span<const Routing<S>> routings, const Columns<S>& outputs, Columns<S>& doutputs,
             std::span<AlignedVector<S>> dweights, ThreadPool* pool = nullptr) {
   detail::check_outputs("spread", outputs, plan, "dy", dy);
-  const MixtureDerivatives<S> mixture(dy, plan, routings, dweights);
+  const MixtureDerivatives<S> mixture(dy, plan, routings, dweights, "spread");
   const auto all = outputs.matrix();
   auto by_output = doutputs.shape(all.rows(), plan);
   pool = detail::worth_threads(pool, double(all.size()) * 16);

@@ -168,13 +168,16 @@ class BlockwiseGate {
     ws.num_samples_ = samples.size();
   }
   /// \brief Adds the gradients of all blocks. \see TrainableGate
-  /// \throws std::invalid_argument if the pass holds no forward() of this batch
+  /// \throws std::invalid_argument if the pass holds no forward() of this batch, or gradients of
+  ///         another gate
   void backward(const Samples<S>& samples, const Routing<S>& routing, std::span<const S> dweights,
                 MatrixView<S> dx, Pass<BlockwiseGate>& pass) const {
     auto& ws = pass.workspace;
     detail::check_backward("BlockwiseGate::backward", samples, routing, dweights, dx,
-                           ws.num_samples_);
-    if (ws.gradients_.size() == 0) ws.gradients_ = Gradients<S>(*this);
+                           Index(ws.passes_.size()) == num_blocks_ ? ws.num_samples_ : -1);
+    const GradientView<S> gradients = pass.gradients(*this);
+    // Those of another gate, whose pass this was, would be written beyond their ends.
+    if (!ws.gradients_.view().fits(*this)) ws.gradients_ = Gradients<S>(*this);
     const Index size = samples.size() / num_blocks_;
     std::size_t entry = 0;
     for (std::size_t block = 0; block < ws.passes_.size(); ++block) {
@@ -192,7 +195,7 @@ class BlockwiseGate {
       ws.sum_.add(ws.gradients_.view());
       entry += entries;
     }
-    ws.sum_.add_to(pass.gradients(*this));
+    ws.sum_.add_to(gradients);
   }
   /// The gate's penalty on the batch of all ranks in the last forward().
   [[nodiscard]] S regularization(const Pass<BlockwiseGate>& pass) const {

@@ -193,8 +193,10 @@ class DistributedMoeLayer {
 template <Communicator C, class G, class E>
 class DistributedMoeLayer<C, G, E>::Workspace {
  public:
-  /// Weights of the last batch here, of one task.
+  /// \brief Weights of the last batch here, of one task.
+  /// \throws std::invalid_argument if there is no such task, or no batch yet
   [[nodiscard]] const Routing<S>& routing(Index task = 0) const {
+    detail::check_task("DistributedMoeLayer::Workspace::routing", task, Index(routings_.size()));
     return routings_[std::size_t(task)];
   }
   /// Weights of the last batch here, one routing per task.

@@ -78,10 +78,8 @@ void check_replicated_state(C& world, const Part& part,
                             std::string_view where = "check_replicated_state") {
   detail::Fingerprint print;
   const auto add = [&print](const auto& each) {
-    // A part that may be changed is what visit_state() is offered by: its numbers are only read.
-    using Bare = std::remove_cvref_t<decltype(each)>;
-    if constexpr (Stateful<Bare>)
-      const_cast<Bare&>(each).visit_state([&print](const ParameterName& name, auto values) {
+    if constexpr (detail::has_state<std::remove_cvref_t<decltype(each)>>())
+      each.visit_state([&print](const ParameterName& name, auto values) {
         const std::string text = name.str();
         print.add(text.data(), text.size());
         print.add(values.data(), values.size_bytes());

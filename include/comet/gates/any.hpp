@@ -317,11 +317,11 @@ class AnyGate {
     }
 
     void visit_state(const StateVisitor& f) override {
-      if constexpr (Stateful<G>)
+      if constexpr (detail::has_state<G>())
         gate.visit_state([&f](const ParameterName& name, auto values) { f(name, values); });
     }
     void restored() override {
-      if constexpr (Stateful<G>) gate.restored();
+      if constexpr (detail::has_state<G>()) gate.restored();
     }
 
     static constexpr const char* no_selectors = "has no selectors that could be told apart";

@@ -162,8 +162,8 @@ class CometGate {
 
   /// \brief Why a sample goes where it goes. \see comet::explain
   [[nodiscard]] Explanation<S> explain(const ConstMatrixView<S>& x,
-                                       std::span<const Permutation> permutations,
-                                       const ExplainNames& names) const;
+                                       std::span<const Permutation> permutations = {},
+                                       const ExplainNames& names = {}) const;
 
   /// Calls f(name, child) for the splits and the leaves.
   template <class F>

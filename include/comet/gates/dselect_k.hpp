@@ -156,8 +156,8 @@ class DSelectKGate {
 
   /// \brief Why a sample goes where it goes. \see comet::explain
   [[nodiscard]] Explanation<S> explain(const ConstMatrixView<S>& x,
-                                       std::span<const Permutation> permutations,
-                                       const ExplainNames& names) const;
+                                       std::span<const Permutation> permutations = {},
+                                       const ExplainNames& names = {}) const;
 
   /// Calls f(name, child) for the bits and the mixture.
   template <class F>

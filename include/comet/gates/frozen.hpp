@@ -75,6 +75,7 @@ struct CometTables {
   [[nodiscard]] Index input_dim() const noexcept { return leaves.input_dim(); }  ///< d
   [[nodiscard]] Index num_experts() const noexcept { return n; }                 ///< n
   [[nodiscard]] Index max_active() const noexcept { return n; }                  ///< Of a row.
+  [[nodiscard]] Index num_slots() const noexcept { return n * k; }               ///< Labels.
   /// One of the splits.
   [[nodiscard]] S split_logit(Index plane, const S* x) const { return splits.logit(plane, x); }
   /// One of the leaves.
@@ -112,9 +113,10 @@ struct DSelectKTables {
   Hyperplanes<S> mixture;  ///< Column j is selector j.
   portable::TreeShape shape{Index(1) << m};  ///< Of the codes' prefixes.
 
-  [[nodiscard]] Index input_dim() const noexcept { return bits.input_dim(); }  ///< d
-  [[nodiscard]] Index num_experts() const noexcept { return n; }               ///< n
-  [[nodiscard]] Index max_active() const noexcept { return n; }                ///< Of a row.
+  [[nodiscard]] Index input_dim() const noexcept { return bits.input_dim(); }       ///< d
+  [[nodiscard]] Index num_experts() const noexcept { return n; }                    ///< n
+  [[nodiscard]] Index max_active() const noexcept { return n; }                     ///< Of a row.
+  [[nodiscard]] Index num_slots() const noexcept { return has_slots ? n * k : n; }  ///< Labels.
   /// One of the bits.
   [[nodiscard]] S bit_logit(Index plane, const S* x) const { return bits.logit(plane, x); }
   /// One of the selectors.
@@ -153,6 +155,7 @@ struct TopKTables {
   [[nodiscard]] Index input_dim() const noexcept { return logits.input_dim(); }  ///< d
   [[nodiscard]] Index num_experts() const noexcept { return n; }                 ///< n
   [[nodiscard]] Index max_active() const noexcept { return k; }                  ///< Of a row.
+  [[nodiscard]] Index num_slots() const noexcept { return n; }                   ///< Labels.
   /// One of the logits.
   [[nodiscard]] S expert_logit(Index plane, const S* x) const { return logits.logit(plane, x); }
 
@@ -198,8 +201,16 @@ class FrozenGate {
   };
 
   /// \param labels  the expert of every slot
+  /// \throws std::invalid_argument if there are more or fewer labels than slots, or one is no
+  ///         expert
   FrozenGate(Tables tables, std::vector<ExpertId> labels)
-      : tables_(std::move(tables)), labels_(std::move(labels)) {}
+      : tables_(std::move(tables)), labels_(std::move(labels)) {
+    constexpr const char* where = "FrozenGate";
+    detail::check_equal(where, "labels.size()", Index(labels_.size()), "number of slots",
+                        tables_.num_slots());
+    for (const ExpertId label : labels_)
+      detail::check_index(where, "a label", label, "num_experts", num_experts());
+  }
 
   /// Number of input features d.
   [[nodiscard]] Index input_dim() const noexcept { return tables_.input_dim(); }

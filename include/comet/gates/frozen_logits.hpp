@@ -59,6 +59,7 @@ struct BalancedTopKTables {
   [[nodiscard]] Index input_dim() const noexcept { return logits.input_dim(); }  ///< d
   [[nodiscard]] Index num_experts() const noexcept { return n; }                 ///< n
   [[nodiscard]] Index max_active() const noexcept { return k; }                  ///< Of a row.
+  [[nodiscard]] Index num_slots() const noexcept { return n; }                   ///< Labels.
 
   /// \brief From logits h to a row: scores s of all n, the k largest of s + bias, their weights.
   /// \param order    n, scratch: its first k become the selected ones, ascending
@@ -117,6 +118,7 @@ struct SampledTables {
   [[nodiscard]] Index input_dim() const noexcept { return logits.input_dim(); }  ///< d
   [[nodiscard]] Index num_experts() const noexcept { return n; }                 ///< n
   [[nodiscard]] Index max_active() const noexcept { return k; }                  ///< Of a row.
+  [[nodiscard]] Index num_slots() const noexcept { return n; }                   ///< Labels.
   /// Of every expert that is taken.
   [[nodiscard]] S weight() const noexcept { return S(1) / S(k); }
 
@@ -155,6 +157,7 @@ struct ReMoeTables {
   [[nodiscard]] Index input_dim() const noexcept { return logits.input_dim(); }  ///< d
   [[nodiscard]] Index num_experts() const noexcept { return n; }                 ///< n
   [[nodiscard]] Index max_active() const noexcept { return n; }                  ///< Of a row.
+  [[nodiscard]] Index num_slots() const noexcept { return n; }                   ///< Labels.
 
   /// Memory for one sample.
   struct Scratch {

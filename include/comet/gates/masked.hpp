@@ -142,6 +142,11 @@ class MaskedExperts {
   /// \brief As the gate does. \see AnnealableGate
   void anneal(const GateAnnealing& settings) requires AnnealableGate<G> { gate_.anneal(settings); }
   /// \brief As the gate does. \see LoadedGate
+  void end_of_step(std::span<const Index> load) requires requires(G& gate) {
+    gate.end_of_step(load);
+  }
+  { gate_.end_of_step(load); }
+  /// \brief The same for a gate that needs the pass of the step's forward() as well.
   void end_of_step(std::span<const Index> load,
                    const Pass<MaskedExperts>& pass) requires LoadedGate<G> {
     comet::end_of_step(gate_, load, pass.workspace.inner_);
@@ -155,16 +160,16 @@ class MaskedExperts {
   /// \brief The gate's state if it has any; the mask is a setting. \see Stateful
   template <class F>
   void visit_state(F&& f) {
-    if constexpr (Stateful<G>) gate_.visit_state(f);
+    if constexpr (detail::has_state<G>()) gate_.visit_state(f);
   }
   /// \brief The same of a gate that is not to be changed.
   template <class F>
   void visit_state(F&& f) const {
-    if constexpr (Stateful<G>) gate_.visit_state(f);
+    if constexpr (detail::has_state<G>()) gate_.visit_state(f);
   }
   /// \brief Takes over what was written through visit_state().
   void restored() {
-    if constexpr (Stateful<G>) gate_.restored();
+    if constexpr (detail::has_state<G>()) gate_.restored();
   }
 
  private:

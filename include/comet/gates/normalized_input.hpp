@@ -19,6 +19,7 @@
 #include <comet/core/thread_pool.hpp>
 #include <comet/core/types.hpp>
 #include <comet/gates/capabilities.hpp>
+#include <comet/gates/explanation.hpp>
 #include <comet/kernels/layer_norm.hpp>
 
 namespace comet {
@@ -146,8 +147,9 @@ class NormalizedInput {
   }
   /// \brief As the gate does; it speaks of normalised features, and so does its distance.
   /// \see ExplainableGate
-  [[nodiscard]] auto explain(const ConstMatrixView<S>& x, std::span<const Permutation> permutations,
-                             const ExplainNames& names) const requires ExplainableGate<G> {
+  [[nodiscard]] auto explain(const ConstMatrixView<S>& x,
+                             std::span<const Permutation> permutations = {},
+                             const ExplainNames& names = {}) const requires ExplainableGate<G> {
     Matrix<S> features(x.rows(), x.cols());
     for (Index b = 0; b < x.cols(); ++b) normalize(x.col(b).data(), features.col(b));
     return gate_.explain(features, permutations, names);
@@ -170,16 +172,16 @@ class NormalizedInput {
   }
   /// \brief The gate's state. \see Stateful
   template <class F>
-  void visit_state(F&& f) requires Stateful<G> {
+  void visit_state(F&& f) requires(detail::has_state<G>()) {
     gate_.visit_state(f);
   }
   /// \brief The gate's state. \see Stateful
   template <class F>
-  void visit_state(F&& f) const requires Stateful<G> {
+  void visit_state(F&& f) const requires(detail::has_state<G>()) {
     gate_.visit_state(f);
   }
   /// \brief Takes over what was written through visit_state().
-  void restored() requires Stateful<G> { gate_.restored(); }
+  void restored() requires(detail::has_state<G>()) { gate_.restored(); }
 
  private:
   [[nodiscard]] S scale(Index d) const {

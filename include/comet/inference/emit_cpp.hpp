@@ -146,8 +146,8 @@ concept EmittableGate = requires(CppWriter<typename G::Scalar>& cpp, const G& ga
 ///
 /// \param frozen  what freeze() gives for a CometGate, TopKGate or DSelectKGate, permutations
 ///                included
-/// \throws std::invalid_argument if options.name is no namespace, or this build adds up inner
-///         products in an order that the header cannot repeat
+/// \throws std::invalid_argument if options.name is no namespace, out cannot be written to, or this
+///         build adds up inner products in an order that the header cannot repeat
 template <detail::EmittableGate G>
 void emit_cpp(const G& frozen, std::ostream& out, const EmitCppOptions& options = {}) {
   detail::emit(out, [&](std::ostream& text) {
@@ -159,24 +159,27 @@ void emit_cpp(const G& frozen, std::ostream& out, const EmitCppOptions& options 
 }
 
 /// \brief A Hash gate as a table: `route(id)` is the expert, -1 if there is no such id.
-/// \throws std::invalid_argument if the gate has no table
+/// \throws std::invalid_argument if the gate has no table, options.name is no namespace, or out
+///         cannot be written to
 template <class S>
 void emit_cpp(const HashGate<S>& gate, std::ostream& out, const EmitCppOptions& options = {}) {
   detail::check_at_least("emit_cpp", "the Hash gate's num_ids", gate.num_ids(), 1);
-  detail::CppWriter<S> cpp(out, options.name,
-                           "Routing of one id by a Hash gate: " + std::to_string(gate.num_ids()) +
-                               " ids, " + std::to_string(gate.num_experts()) + " experts");
-  cpp.constant("num_ids", gate.num_ids());
-  cpp.constant("num_experts", gate.num_experts());
-  cpp.array("std::int32_t", "expert_of_id", gate.table());
-  cpp << R"(
+  detail::emit(out, [&](std::ostream& text) {
+    detail::CppWriter<S> cpp(text, options.name,
+                             "Routing of one id by a Hash gate: " + std::to_string(gate.num_ids()) +
+                                 " ids, " + std::to_string(gate.num_experts()) + " experts");
+    cpp.constant("num_ids", gate.num_ids());
+    cpp.constant("num_experts", gate.num_experts());
+    cpp.array("std::int32_t", "expert_of_id", gate.table());
+    cpp << R"(
 /// \return the expert of an id, with weight 1; -1 if there is no such id
 inline std::int32_t route(std::int32_t id) {
   return id >= 0 && id < num_ids ? expert_of_id[id] : -1;
 }
 
 )";
-  cpp.end();
+    cpp.end();
+  });
 }
 
 }  // namespace comet

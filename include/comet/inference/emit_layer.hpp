@@ -194,10 +194,9 @@ void write_layer(const Layer& served, std::ostream& out, const EmitCppOptions& o
 /// integer sums, the same on any machine.
 ///
 /// \param served  frozen with Storage::full or Storage::int8, of COMET, Top-k or DSelect-k gates
-/// and
-///                experts with relu or identity
-/// \throws std::invalid_argument if experts or storage are others, options.name is no namespace, or
-///         this build sums in an order that the header cannot repeat
+///                and experts with relu or identity
+/// \throws std::invalid_argument if experts or storage are others, options.name is no namespace,
+///         out cannot be written to, or this build sums in an order that the header cannot repeat
 template <class Layer>
 requires requires(const Layer& layer) {
   layer.gates();

@@ -59,6 +59,11 @@ Index planes_of(const CometGate<S>& gate, const Samples<S>& samples) {
   return planes;
 }
 
+template <class G>
+inline constexpr bool is_masked = false;
+template <class G>
+inline constexpr bool is_masked<MaskedExperts<G>> = true;
+
 }  // namespace detail
 
 /// \brief Multiply-adds that a gate of the family spends on routing these samples: d for each plane
@@ -67,8 +72,8 @@ Index planes_of(const CometGate<S>& gate, const Samples<S>& samples) {
 /// COMET evaluates the splits and leaves that a sample reaches: k (2 n - 1) planes at the start and
 /// about k (log2 n + 1) once saturated, so that its cost depends on the samples. All others
 /// evaluate the same planes for every sample: DSelect-k k (ceil(log2 n) + 1), gates of logits n,
-/// those that look at ids or at nothing none. Masked samples cost nothing. A gate chosen at run
-/// time may be one of MaskedExperts: it costs what the gate within does.
+/// those that look at ids or at nothing none. Masked samples cost nothing. MaskedExperts, chosen at
+/// run time or not, cost what the gate within does.
 ///
 /// \param samples  d x B
 /// \return of the whole batch: divided by B it is the cost of a sample
@@ -89,6 +94,8 @@ template <RoutingGate G>
     if (cost) return *cost;
     detail::raise("routing_cost", "it is not known what " + detail::a_gate(gate.name()) +
                                       " evaluates: it is none of the family");
+  } else if constexpr (detail::is_masked<G>) {
+    return routing_cost(gate.gate(), samples);
   } else {
     static_assert(GateFamily<S>::template contains<G>,
                   "comet::routing_cost: it is not known what this gate evaluates");

@@ -106,7 +106,7 @@ void for_each_state(Part& part, const std::string& prefix, F& f) {
     for (auto& each : part) for_each_state(each, prefix + std::to_string(number++) + '.', f);
   } else {
     static_assert(Stateful<std::remove_const_t<Part>>,
-                  "comet: this part has no state: it needs visit_state(f) and "
+                  "comet: this part has no state: it needs visit_state(f), the same as const, and "
                   "restored(); see Stateful in core/parameters.hpp");
     part.visit_state(
         [&](const ParameterName& name, auto values) { f(prefix + name.str(), values); });

@@ -13,15 +13,16 @@
 /// said in losses/load_balance.hpp and losses/router_z.hpp; gates and losses both call these. Sums
 /// over samples are double: a float counts to 2^24 and no further. Over a batch that ranks share
 /// they are sums over all ranks: each rank gets the whole loss, and the gradient by what it holds.
+/// An empty gradient is not wanted.
 
 namespace comet::detail {
 
 /// n sum_i f_i P_i over the entries of a routing and p, n x B; overwrites gradient, n x B, and
 /// counts, of any size.
 template <class S>
-S load_balance(std::span<const ExpertId> experts, std::span<const S> weights,
-               const ConstMatrixView<S>& probabilities, MatrixView<S> gradient,
-               std::vector<double>& counts, const RankSum& ranks = {}) {
+double load_balance(std::span<const ExpertId> experts, std::span<const S> weights,
+                    const ConstMatrixView<S>& probabilities, MatrixView<S> gradient,
+                    std::vector<double>& counts, const RankSum& ranks = {}) {
   gradient.setZero();
   const auto n = std::size_t(probabilities.rows());
   counts.assign(n + 1, 0);
@@ -31,23 +32,29 @@ S load_balance(std::span<const ExpertId> experts, std::span<const S> weights,
   ranks(counts);
   double total = 0;
   for (std::size_t i = 0; i < n; ++i) total += counts[i];
-  if (total == 0) return S(0);
+  if (total == 0) return 0;
   const S scale = S(n) / (S(total) * S(counts[n]));
   for (Index b = 0; b < gradient.cols(); ++b)
     for (std::size_t i = 0; i < n; ++i) gradient(Index(i), b) = S(counts[i]) * scale;
+  Vector<S> column;  // of a gradient that is not wanted: all of them are the same
+  if (gradient.size() == 0 && probabilities.size() > 0) {
+    column.resize(Index(n));
+    for (std::size_t i = 0; i < n; ++i) column[Index(i)] = S(counts[i]) * scale;
+  }
   double loss = 0;
-  for (Index b = 0; b < gradient.cols(); ++b)
-    loss += double(gradient.col(b).dot(probabilities.col(b)));
-  return S(ranks(loss));
+  for (Index b = 0; b < probabilities.cols(); ++b)
+    loss += double(column.size() > 0 ? column.dot(probabilities.col(b))
+                                     : gradient.col(b).dot(probabilities.col(b)));
+  return ranks(loss);
 }
 
 /// Squared coefficient of variation of the sums over p's columns; overwrites gradient, n x B, and
 /// sums, of any size.
 template <class S>
-S importance(const ConstMatrixView<S>& probabilities, MatrixView<S> gradient,
-             std::vector<double>& sums, const RankSum& ranks = {}) {
+double importance(const ConstMatrixView<S>& probabilities, MatrixView<S> gradient,
+                  std::vector<double>& sums, const RankSum& ranks = {}) {
   gradient.setZero();
-  if (probabilities.rows() == 0) return S(0);
+  if (probabilities.rows() == 0) return 0;
   sums.assign(std::size_t(probabilities.rows()), 0);
   for (Index b = 0; b < probabilities.cols(); ++b)
     for (Index i = 0; i < probabilities.rows(); ++i)
@@ -57,7 +64,7 @@ S importance(const ConstMatrixView<S>& probabilities, MatrixView<S> gradient,
   double mean = 0;
   for (const double sum : sums) mean += sum;
   mean /= double(sums.size());
-  if (mean == 0) return S(0);
+  if (mean == 0) return 0;
   double variance = 0;
   for (const double sum : sums) variance += (sum - mean) * (sum - mean);
   variance /= double(sums.size());
@@ -65,22 +72,27 @@ S importance(const ConstMatrixView<S>& probabilities, MatrixView<S> gradient,
   for (double& sum : sums) sum = scale * (sum - mean - variance / mean);
   for (Index b = 0; b < gradient.cols(); ++b)
     for (Index i = 0; i < gradient.rows(); ++i) gradient(i, b) = S(sums[std::size_t(i)]);
-  return S(variance / (mean * mean));
+  return variance / (mean * mean);
 }
 
 /// Mean over columns of the squared log-sum-exp of the logits h, n x B; overwrites gradient, n x B.
 template <class S>
-S router_z(const ConstMatrixView<S>& logits, MatrixView<S> gradient, const RankSum& ranks = {}) {
+double router_z(const ConstMatrixView<S>& logits, MatrixView<S> gradient,
+                const RankSum& ranks = {}) {
   const double count = ranks(double(logits.rows() == 0 ? 0 : logits.cols()));
-  if (count == 0) return S(0);
+  if (count == 0) return 0;
   const S scale = S(1) / S(count);
+  const bool wanted = gradient.size() > 0;
+  Vector<S> column;  // of a gradient that is not wanted
+  if (!wanted && logits.size() > 0) column.resize(logits.rows());
   double sum = 0;
   for (Index b = 0; b < logits.cols(); ++b) {
-    const S z = softmax(logits.col(b).data(), logits.rows(), gradient.col(b).data());
-    gradient.col(b) *= S(2) * z * scale;
+    const S z = softmax(logits.col(b).data(), logits.rows(),
+                        wanted ? gradient.col(b).data() : column.data());
+    if (wanted) gradient.col(b) *= S(2) * z * scale;
     sum += double(z) * double(z);
   }
-  return S(ranks(sum) / count);
+  return ranks(sum) / count;
 }
 
 }  // namespace comet::detail

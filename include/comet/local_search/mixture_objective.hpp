@@ -82,11 +82,15 @@ class MixtureObjective {
   MixtureObjective(const std::vector<E>&&, const Samples<S>&, Loss, RankSum = {}) = delete;
 
   /// \brief Takes stock of the experts and of what the gates say about the held-out samples.
+  /// \throws std::invalid_argument if there is no gate, or one has another number of experts
   template <class Gates>
   void start(const Gates& gates) {
     constexpr const char* where = "MixtureObjective::start";
-    detail::check_equal(where, "gate.num_experts()", std::begin(gates)->num_experts(),
-                        "experts.size()", num_experts_);
+    detail::check_at_least(where, "gates.size()", std::distance(std::begin(gates), std::end(gates)),
+                           1);
+    for (const auto& gate : gates)
+      detail::check_equal(where, "gate.num_experts()", gate.num_experts(), "experts.size()",
+                          num_experts_);
     evaluate_(x_, outputs_);
     weights_.clear();
     for (const auto& gate : gates) {

@@ -14,6 +14,7 @@
 #include <comet/core/routing.hpp>
 #include <comet/core/samples.hpp>
 #include <comet/gates/capabilities.hpp>
+#include <comet/gates/explanation.hpp>
 #include <comet/local_search/detail/relabelling.hpp>
 #include <comet/local_search/detail/soft_mixing.hpp>
 
@@ -179,8 +180,8 @@ class PermutedGate {
   }
   /// \brief As the gate does, for the experts that the permutations lead to. \see ExplainableGate
   /// \throws std::invalid_argument while the permutation is soft
-  [[nodiscard]] auto explain(const ConstMatrixView<S>& x, std::span<const Permutation> then,
-                             const ExplainNames& names) const requires ExplainableGate<G> {
+  [[nodiscard]] auto explain(const ConstMatrixView<S>& x, std::span<const Permutation> then = {},
+                             const ExplainNames& names = {}) const requires ExplainableGate<G> {
     refuse_soft("explain");
     return gate_.explain(x, labels_.composed(then), names);
   }
@@ -207,19 +208,19 @@ class PermutedGate {
   /// -1 from the second permutation on where one serves all selectors. \see Stateful
   template <class F>
   void visit_state(F&& f) {
-    if constexpr (Stateful<G>) gate_.visit_state(f);
+    if constexpr (detail::has_state<G>()) gate_.visit_state(f);
     f("permutations", labels_.numbers());
   }
   /// The same.
   template <class F>
   void visit_state(F&& f) const {
-    if constexpr (Stateful<G>) gate_.visit_state(f);
+    if constexpr (detail::has_state<G>()) gate_.visit_state(f);
     f("permutations", labels_.numbers());
   }
   /// \brief Takes over what was written through visit_state(); ends a soft phase.
   /// \throws std::invalid_argument if it is no list of permutations
   void restored() {
-    if constexpr (Stateful<G>) gate_.restored();
+    if constexpr (detail::has_state<G>()) gate_.restored();
     labels_.restored();
     harden();
   }

@@ -124,10 +124,12 @@ class SwapSearch {
   }
 
   /// \brief Searches now, from the permutation that the gates have.
-  /// \throws std::invalid_argument unless all of them have the same one
+  /// \throws std::invalid_argument unless there is a gate, and all of them have the same one
   template <class Gates>
   requires RelabelledGates<Gates> && PermutationObjective<Objective, Gates>
   void search(Gates& gates) {
+    detail::check_at_least("SwapSearch::search", "gates.size()",
+                           std::distance(std::begin(gates), std::end(gates)), 1);
     const Permutation& start = std::begin(gates)->permutations().front();
     for (const auto& gate : gates)
       for (const Permutation& each : gate.permutations())

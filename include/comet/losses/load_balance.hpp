@@ -9,6 +9,7 @@
 #include <comet/core/routing.hpp>
 #include <comet/core/types.hpp>
 #include <comet/kernels/balance.hpp>
+#include <comet/losses/detail/same_shape.hpp>
 
 /// \file
 /// \brief Penalties on an uneven load, over the gate's probabilities for ALL experts, not only the
@@ -30,25 +31,25 @@ namespace comet {
 ///
 /// \param routing        of B samples: entries whose weight is not 0 count
 /// \param probabilities  p, n x B: the gate's softmax over all experts
-/// \param gradient       n x B, overwritten by dL/dp
-/// \return L; 0 if nothing is routed
+/// \param gradient       n x B, overwritten by dL/dp; or no_gradient
+/// \return L, summed in double; 0 if nothing is routed
 /// \throws std::invalid_argument if shapes differ
-/// \throws NotFinite if L is not finite
+/// \throws NotFinite if L, as a number of type S, is not finite
 template <class S>
-S load_balance(const Routing<S>& routing,
-               const ConstMatrixView<std::type_identity_t<S>>& probabilities,
-               MatrixView<std::type_identity_t<S>> gradient) {
+double load_balance(const Routing<S>& routing,
+                    const ConstMatrixView<std::type_identity_t<S>>& probabilities,
+                    MatrixView<std::type_identity_t<S>> gradient) {
   constexpr const char* where = "load_balance";
-  const Index n = probabilities.rows();
-  routing.validate(where, n, probabilities.cols());
-  detail::check_equal(where, "gradient.rows()", gradient.rows(), "probabilities.rows()", n);
-  detail::check_equal(where, "gradient.cols()", gradient.cols(), "probabilities.cols()",
-                      probabilities.cols());
+  routing.validate(where, probabilities.rows(), probabilities.cols());
+  if (gradient.size() > 0)
+    detail::check_same_shape(where, "gradient", gradient, "probabilities", probabilities);
   std::vector<double> counts;
-  const S loss = detail::load_balance<S>(routing.experts(), routing.weights(), probabilities,
-                                         gradient, counts);
-  if (!std::isfinite(loss)) [[unlikely]]
+  const double loss = detail::load_balance<S>(routing.experts(), routing.weights(), probabilities,
+                                              gradient, counts);
+  if (!std::isfinite(S(loss))) [[unlikely]] {
     detail::check_finite<S>(where, "probabilities", probabilities);
+    detail::raise_not_finite(where, "the loss", "overflows");
+  }
   return loss;
 }
 
@@ -61,22 +62,20 @@ S load_balance(const Routing<S>& routing,
 /// L is 0 for an even load, and so is its gradient: no square root is taken anywhere.
 ///
 /// \param probabilities  p, n x B, >= 0
-/// \param gradient       n x B, overwritten by dL/dp
-/// \return L; 0 if all probabilities are 0
+/// \param gradient       n x B, overwritten by dL/dp; or no_gradient
+/// \return L, summed in double; 0 if all probabilities are 0
 /// \throws std::invalid_argument if shapes differ
-/// \throws NotFinite if L is not finite
+/// \throws NotFinite if L, as a number of type S, is not finite
 template <class Probabilities>
-auto importance(const Eigen::DenseBase<Probabilities>& probabilities,
-                MatrixView<typename Probabilities::Scalar> gradient) {
+double importance(const Eigen::DenseBase<Probabilities>& probabilities,
+                  MatrixView<typename Probabilities::Scalar> gradient) {
   using S = typename Probabilities::Scalar;
   constexpr const char* where = "importance";
-  detail::check_equal(where, "gradient.rows()", gradient.rows(), "probabilities.rows()",
-                      probabilities.rows());
-  detail::check_equal(where, "gradient.cols()", gradient.cols(), "probabilities.cols()",
-                      probabilities.cols());
+  if (gradient.size() > 0)
+    detail::check_same_shape(where, "gradient", gradient, "probabilities", probabilities);
   std::vector<double> sums;
-  const S loss = detail::importance<S>(probabilities, gradient, sums);
-  if (!std::isfinite(loss)) [[unlikely]] {
+  const double loss = detail::importance<S>(probabilities, gradient, sums);
+  if (!std::isfinite(S(loss))) [[unlikely]] {
     detail::check_finite<S>(where, "probabilities", probabilities);
     detail::raise_not_finite(where, "the loss", "overflows");
   }

@@ -6,6 +6,7 @@
 #include <comet/core/check.hpp>
 #include <comet/core/types.hpp>
 #include <comet/kernels/balance.hpp>
+#include <comet/losses/detail/same_shape.hpp>
 
 namespace comet {
 
@@ -14,20 +15,19 @@ namespace comet {
 ///     L = 1/B sum_b z_b^2,   z_b = log sum_i exp(h(i, b)),   dL/dh(i, b) = 2 z_b / B softmax(h)_i
 ///
 /// \param logits    h, n x B: the gate's logits for all experts
-/// \param gradient  n x B, overwritten by dL/dh
-/// \return L; 0 if there are no logits
+/// \param gradient  n x B, overwritten by dL/dh; or no_gradient
+/// \return L, summed in double; 0 if there are no logits
 /// \throws std::invalid_argument if shapes differ
-/// \throws NotFinite if L is not finite
+/// \throws NotFinite if L, as a number of type S, is not finite
 /// \see TopKGateOptions::router_z, which adds it to a gate's regularization
 template <class Logits>
-auto router_z(const Eigen::DenseBase<Logits>& logits,
-              MatrixView<typename Logits::Scalar> gradient) {
+double router_z(const Eigen::DenseBase<Logits>& logits,
+                MatrixView<typename Logits::Scalar> gradient) {
   using S = typename Logits::Scalar;
   constexpr const char* where = "router_z";
-  detail::check_equal(where, "gradient.rows()", gradient.rows(), "logits.rows()", logits.rows());
-  detail::check_equal(where, "gradient.cols()", gradient.cols(), "logits.cols()", logits.cols());
-  const S loss = detail::router_z<S>(logits, gradient);
-  if (!std::isfinite(loss)) [[unlikely]] {
+  if (gradient.size() > 0) detail::check_same_shape(where, "gradient", gradient, "logits", logits);
+  const double loss = detail::router_z<S>(logits, gradient);
+  if (!std::isfinite(S(loss))) [[unlikely]] {
     detail::check_finite<S>(where, "logits", logits);
     detail::raise_not_finite(where, "the loss", "overflows");
   }

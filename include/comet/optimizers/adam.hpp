@@ -5,6 +5,7 @@
 #include <cmath>
 #include <cstdint>
 #include <limits>
+#include <optional>
 #include <span>
 #include <string>
 #include <utility>
@@ -31,8 +32,9 @@ struct AdamOptions {
   double beta2 = 0.999;           ///< decay of the mean squared gradient, in [0, 1)
   double epsilon = 1e-8;          ///< > 0, as a number of type S
   /// >= 0: a step shrinks parameters by the factor 1 - rate * weight_decay, apart from the
-  /// gradient. Of all tensors, unless a group says otherwise. \see AdamW
-  double weight_decay = 0;
+  /// gradient. None is 0 in an Adam and 0.01 in an AdamW. Of all tensors, unless a group says
+  /// otherwise.
+  std::optional<double> weight_decay = {};
   /// Leaves alone the columns (rows of an embedding) whose gradient is exactly 0. Much cheaper when
   /// a batch touches few of them, but not the same: their moments do not decay in between, and they
   /// stop where the dense form would coast on; nor do their weights.
@@ -76,11 +78,11 @@ class Adam {
       : options_(validated(std::move(options))),
         pool_(pool),
         sizes_(model),
-        tensors_(detail::tensor_settings("Adam", model, options_.groups, options_.weight_decay)),
+        tensors_(detail::tensor_settings("Adam", model, options_.groups, *options_.weight_decay)),
         mean_(std::size_t(sizes_.total()), S(0)),
         square_(std::size_t(sizes_.total()), S(0)) {}
 
-  /// The settings in use.
+  /// The settings in use: weight_decay is a number.
   [[nodiscard]] const AdamOptions& options() const noexcept { return options_; }
   /// Number of steps so far.
   [[nodiscard]] std::int64_t num_steps() const noexcept { return num_steps_; }
@@ -152,6 +154,7 @@ class Adam {
     detail::check_rate("Adam", "beta2", options.beta2);
     // In S, where a small one may be 0 and make 0 / 0 of a gradient of 0.
     detail::check_positive("Adam", "epsilon", double(S(options.epsilon)));
+    options.weight_decay = options.weight_decay.value_or(0);
     return options;
   }
 
@@ -253,11 +256,10 @@ template <class Model>
 Adam(const Model&, AdamOptions = {}, ThreadPool* = nullptr) -> Adam<typename Model::Scalar>;
 
 /// \brief Adam with decoupled weight decay, under the name that people look for: an Adam whose
-/// options without a word have weight_decay = 0.01.
+/// weight_decay is 0.01 where the options say none.
 ///
 /// \code
-///   AdamW optimizer(model, {.learning_rate = Schedule::warm_up(200).then_cosine(3e-4, 20'000),
-///                           .weight_decay = 0.01});
+///   AdamW optimizer(model, {.learning_rate = Schedule::warm_up(200).then_cosine(3e-4, 20'000)});
 /// \endcode
 /// Biases and embeddings decay too unless a group says otherwise. \see ParameterGroup
 template <class S>
@@ -267,9 +269,14 @@ class AdamW : public Adam<S> {
   AdamW() = default;
   /// As an Adam's.
   template <class Model>
-  explicit AdamW(const Model& model, AdamOptions options = {.weight_decay = 0.01},
-                 ThreadPool* pool = nullptr)
-      : Adam<S>(model, std::move(options), pool) {}
+  explicit AdamW(const Model& model, AdamOptions options = {}, ThreadPool* pool = nullptr)
+      : Adam<S>(model, decaying(std::move(options)), pool) {}
+
+ private:
+  static AdamOptions decaying(AdamOptions options) {
+    options.weight_decay = options.weight_decay.value_or(0.01);
+    return options;
+  }
 };
 
 template <class Model>

@@ -227,7 +227,7 @@ class TorchBridge {
     const auto of_parts = [&](const char* name, auto& parts) {
       Index number = 0;
       for (auto& part : parts) {
-        if constexpr (Stateful<std::remove_cvref_t<decltype(part)>>)
+        if constexpr (has_state<std::remove_cvref_t<decltype(part)>>())
           part.visit_state([&](const ParameterName& rest, auto values) {
             f(ParameterName(name, number, rest).str(), values);
           });
@@ -241,7 +241,7 @@ class TorchBridge {
   void restored() {
     const auto of_parts = [](auto& parts) {
       for (auto& part : parts)
-        if constexpr (Stateful<std::remove_cvref_t<decltype(part)>>) part.restored();
+        if constexpr (has_state<std::remove_cvref_t<decltype(part)>>()) part.restored();
     };
     of_parts(shared_->layer.experts());
     of_parts(shared_->layer.gates());

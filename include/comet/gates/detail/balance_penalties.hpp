@@ -55,7 +55,7 @@ class BalancePenalties {
     S total = 0;
     const auto add = [&](const char* name, double strength, auto& sum, auto&& penalty) {
       if (strength == 0) return;
-      const S value = penalty();
+      const S value = S(penalty());
       if (!std::isfinite(value)) [[unlikely]]
         raise_not_finite(where, std::string("the penalty ") + name, "overflows");
       total += S(strength) * value;

@@ -83,7 +83,7 @@ void backward_columns(std::string_view where, const Layer& layer, Index block,
   // A layer that keeps nothing needs no forward().
   auto cache = layer.cache_dim() > 0 ? pass.workspace.cache.matrix()
                                      : pass.workspace.cache.shape(0, x.cols());
-  if (cache.cols() != x.cols())
+  if (cache.rows() != layer.cache_dim() || cache.cols() != x.cols())
     raise(where, "the pass holds no forward() of this batch; call it first");
   ThreadPool* pool = column_threads(layer, x.cols(), pass);
   auto dz = pass.workspace.dy.shape(layer.output_dim(), x.cols());

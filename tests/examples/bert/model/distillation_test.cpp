@@ -94,7 +94,7 @@ Adam<S> optimizer_of(const Json& c, const Bert<S>& model, const Schedule& rate) 
                          .beta1 = o.at("beta1"),
                          .beta2 = o.at("beta2"),
                          .epsilon = o.at("epsilon"),
-                         .weight_decay = o.at("weight_decay"),
+                         .weight_decay = o.at("weight_decay").get<double>(),
                          .groups = programs::bert::undecayed()});
 }
 
