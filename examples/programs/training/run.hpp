@@ -155,8 +155,7 @@ TrainingResult with_local_search(Task& task, const CommonOptions& o, Use use) {
 /// \param paths  gives the way of a few rows through its gates, a list of programs::decision_path
 /// \throws Interrupted if an orderly end was asked for
 /// \throws Diverged if a number is not finite any more: the logs stay, there is no checkpoint,
-/// which
-///         would only diverge again, and nothing of what a training leaves at its end
+///         which would only diverge again, and nothing of what a training leaves at its end
 template <TrainingTask Task, class Save, class Paths>
 RunResult run_training(Task& task, const CommonOptions& o, const TrainerOptions& options,
                        const RunDescription& description, comet::ThreadPool& pool,

@@ -61,7 +61,7 @@ void broadcast(C& world, std::span<T> values, Index root) {
 enum class SumOrder {
   ranks,  ///< ((rank 0 + rank 1) + rank 2) + ...: that of one process which goes through the pieces
   tree,   ///< (rank 0 + rank 1) + (rank 2 + rank 3), ...: the same whether a power of two of pieces
-          ///< lies in that many ranks or, summed by sum_in_tree(), in fewer
+          ///< lies in that many ranks or, summed by a TreeSum, in fewer
 };
 
 namespace detail {

@@ -47,7 +47,7 @@ void gather_for_travel(const ConstMatrixView<std::type_identity_t<S>>& x, const 
 ///   transport.agree(world, plan, shares, first_sample, num_samples, column_multiple);
 ///   transport.send(world, columns, arrived);              // d x columns of transport.plan()
 ///   bank.forward(transport.plan(), arrived, made, key, bank_pass);
-///   transport.send_back(world, made, outputs);            // m x columns of plan
+///   transport.send_back(world, made, outputs, m, plan);   // m x columns of plan
 /// \endcode
 /// \par Cost  bytes that leave a rank: 8 for each expert that lives elsewhere, 4 for each pair of
 ///            such an expert, and the columns; see docs/distributed.md

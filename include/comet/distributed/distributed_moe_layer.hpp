@@ -50,7 +50,7 @@ namespace comet {
 ///   run_ranks(4, [&](ThreadCommunicator& world) {
 ///     DistributedMoeLayer layer(world, CometGate<float>(options, key.fold(0)),
 ///                               make_experts<Expert>(share_of(64, world), of_experts,
-///                               key.fold(1)));
+///                                                    key.fold(1)));
 ///     Pass pass(layer);
 ///     layer.forward(x, y, key.fold(2).fold(step), pass);   // x: the samples of this rank
 ///     ...

@@ -26,7 +26,7 @@ struct DenseExpertOptions {
 ///
 /// Kept units are scaled by 1 / (1 - dropout) in training, so that inference needs no factor.
 /// \tparam S  float or double
-/// \see MoeLayer, Expert
+/// \see MoeLayer, TrainableExpert
 template <class S>
 class DenseExpert {
  public:

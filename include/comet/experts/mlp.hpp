@@ -33,7 +33,7 @@ struct MlpExpertOptions {
 /// \par Cost  h (d + m) multiply-adds per sample, backward twice that; in training 2 h scalars per
 ///            sample: the hidden units and their derivatives; 3 h with gelu and silu
 /// \tparam S  float or double
-/// \see MoeLayer, Expert, DenseExpert
+/// \see MoeLayer, TrainableExpert, DenseExpert
 template <class S>
 class MlpExpert {
  public:

@@ -179,7 +179,7 @@ void write_layer(const Layer& served, std::ostream& out, const EmitCppOptions& o
 /// predict(), for programs that have no place for a library.
 ///
 /// In namespace options.name the header has `Scalar`, `input_dim`, `output_dim`, `num_tasks`,
-/// `num_experts` and
+/// `num_experts` and the function
 ///
 ///     int predict(const Scalar* x, Scalar* y);
 ///
@@ -194,8 +194,7 @@ void write_layer(const Layer& served, std::ostream& out, const EmitCppOptions& o
 /// integer sums, the same on any machine.
 ///
 /// \param served  frozen with Storage::full or Storage::int8, of COMET, Top-k or DSelect-k gates
-/// and
-///                experts with relu or identity
+///                and experts with relu or identity
 /// \throws std::invalid_argument if experts or storage are others, options.name is no namespace, or
 ///         this build sums in an order that the header cannot repeat
 template <class Layer>

@@ -101,10 +101,12 @@ EIGEN_ALWAYS_INLINE void add_bias_and_activate(const Matrix<S>& bias, Activation
 
 /// y = activation(weight^T x + bias) for a block of columns; a column's bits do not depend on the
 /// others.
-/// \param weight  in x out    \param bias  out x 1
-/// \param x  in x width       \param y  out x width
-/// \param slope  out x width, overwritten by the derivative of an activation that keeps it; or
-///               no_gradient
+/// \param weight  in x out
+/// \param bias    out x 1
+/// \param x       in x width
+/// \param y       out x width
+/// \param slope   out x width, overwritten by the derivative of an activation that keeps it; or
+///                no_gradient
 template <class S, class X, class Y>
 void affine_forward(const Matrix<S>& weight, const Matrix<S>& bias, Activation activation,
                     const X& x, Y&& y, std::type_identity_t<MatrixView<S>> slope = no_gradient) {
@@ -127,8 +129,9 @@ void affine_forward(const Matrix<S>& weight, const Matrix<S>& bias, Activation a
 /// Output units per slice of a weight gradient: a task for a thread.
 inline constexpr Index units_per_slice = 128;
 
-/// gradient(:, units) += x dz^T and bias gradient, for a slice of the output units. \see
-/// add_in_runs \param num_units  at most units_per_slice
+/// gradient(:, units) += x dz^T and bias gradient, for a slice of the output units.
+/// \param num_units  at most units_per_slice
+/// \see add_in_runs
 template <class X, class DZ, class WeightGradient, class BiasGradient>
 void affine_accumulate(const X& x, const DZ& dz, Index first_unit, Index num_units,
                        WeightGradient&& weight_gradient, BiasGradient&& bias_gradient) {

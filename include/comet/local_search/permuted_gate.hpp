@@ -118,7 +118,7 @@ class PermutedGate {
   void add_soft_gradient(Index j, MatrixView<double> gradient,
                          const Pass<PermutedGate>& pass) const;
 
-  /// \brief Routes by the permutation. \see Gate
+  /// \brief Routes by the permutation. \see RoutingGate
   void route(const Samples<S>& samples, Routing<S>& routing, Pass<PermutedGate>& pass) const {
     Workspace& ws = start(pass);
     if (!labels_.is_shared()) {

@@ -29,8 +29,7 @@ struct CalibrationBin {
 /// \param labels         same size, 0 or 1
 /// \param bins           number of parts, >= 1; sizes differ by at most one, none is empty
 /// \throws std::invalid_argument if sizes differ, a probability is not in [0, 1], a label is
-/// neither
-///         0 nor 1, or bins < 1
+///         neither 0 nor 1, or bins < 1
 /// \par Cost     O(B log B) for B cases; one allocation of B numbers
 /// \par Threads  no shared state
 template <std::floating_point S, class Label>

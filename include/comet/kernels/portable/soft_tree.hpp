@@ -76,8 +76,8 @@ bool hand_down(const List* at, List* below, Index trees) {
 /// side, left subtrees first: leaves come out in ascending order. What nothing reaches is left out.
 ///
 /// \param tree  has trees(); shape(); split(node, level, at), which sets the shares of who is live
-/// there;
-///              leaf(node, level, at); cuts(node, level): whether a subtree is left out anyway
+///              there; leaf(node, level, at); cuts(node, level): whether a subtree is left out
+///              anyway
 template <int lanes, class S, class Tree>
 void walk(Tree& tree, LiveList<lanes, S>* at, Index node = 0, Index level = 0) {
   if (tree.shape().is_leaf(node)) {
