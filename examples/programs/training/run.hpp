@@ -63,7 +63,8 @@ struct RunDescription {
                                                     const RunDescription& description);
 
 /// \brief Checks that ranks are about to do the same: options, data, and what they find in
-/// options.out. \throws std::invalid_argument on every rank, naming the first that differs
+/// options.out.
+/// \throws std::invalid_argument on every rank, naming the first that differs
 void expect_same_run(Ranks* ranks, const CommonOptions& options, const RunDescription& description);
 
 namespace detail {
@@ -77,7 +78,8 @@ void refuse_over_ranks(const CommonOptions& options, bool gates_depend_on_batch,
                                          const RunDescription& description);
 
 /// \brief Keeps other trainings out of a directory for as long as the lock is held. It is on
-/// metrics.jsonl, which every training writes. \throws FileError if one is under way there
+/// metrics.jsonl, which every training writes.
+/// \throws FileError if one is under way there
 [[nodiscard]] FileLock hold_directory(const std::filesystem::path& directory);
 
 /// Makes the directory of a training and removes what an earlier one left there: all its results,

@@ -40,8 +40,9 @@ class BlockSums {
               static_cast<BlockSums*>(context)->take(sums);
             }};
   }
-  /// \brief To be called when all blocks have run. \return false if none of them has asked for a
-  /// sum that was not known; otherwise they have to run again
+  /// \brief To be called when all blocks have run.
+  /// \return false if none of them has asked for a sum that was not known; otherwise they have to
+  ///         run again
   bool found_another(Index num_blocks, const RankSum& ranks) {
     if (of_blocks_.empty()) return false;
     const auto size = Index(of_blocks_.size()) / num_blocks;

@@ -169,8 +169,9 @@ void thin_product(bool accumulate, S* out, Index out_stride, Index rows, Index c
 }
 
 /// out = a b, or out += a b.
-/// \param a  r x k    \param b  k x c, or the transpose of a c x k matrix    \param out  r x c;
-/// columns of matrices are contiguous
+/// \param a    r x k
+/// \param b    k x c, or the transpose of a c x k matrix
+/// \param out  r x c; columns of matrices are contiguous
 template <bool accumulate, class Out, class A, class B>
 void product(Out&& out, const A& a, const B& b) {
   using S = typename A::Scalar;

@@ -70,8 +70,8 @@ requires std::floating_point<Label> || std::integral<Label>
 }
 
 /// \brief How far promises are from what came: |predicted - observed| over the bins, weighted by
-/// their samples (Guo et al., ICML 2017, Eq. (3), with bins of equal size). \return from 0 to 1; 0
-/// without bins
+/// their samples (Guo et al., ICML 2017, Eq. (3), with bins of equal size).
+/// \return from 0 to 1; 0 without bins
 [[nodiscard]] inline double calibration_error(std::span<const CalibrationBin> bins) {
   double sum = 0, samples = 0;
   for (const CalibrationBin& bin : bins) {

@@ -25,7 +25,8 @@ namespace comet::detail {
 inline constexpr Index num_explained_parts = 3;
 
 /// \throws std::invalid_argument if x is not one sample of the gate's or a number of names does not
-/// fit  \throws NotFinite if x is not finite
+///         fit
+/// \throws NotFinite if x is not finite
 template <class G>
 void check_explainable(const G& gate, const ConstMatrixView<typename G::Scalar>& x,
                        const ExplainNames& names) {

@@ -53,8 +53,9 @@ class LogitBatch {
   /// Remembers that backward() may follow. \param num_samples  of the batch, padding included
   void end_forward(Index num_samples) { num_samples_ = num_samples; }
 
-  /// Adds the gradients. \param by_logits  by_logits(column, sample, add) calls add(expert,
-  /// derivative by its logit) for one sample
+  /// Adds the gradients.
+  /// \param by_logits  by_logits(column, sample, add) calls add(expert, derivative by its logit)
+  ///                   for one sample
   template <class ByLogits>
   void backward(const Samples<S>& samples, const Hyperplanes<S>& planes, GradientView<S> gradients,
                 MatrixView<S> dx, ThreadPool* pool, ByLogits by_logits) {

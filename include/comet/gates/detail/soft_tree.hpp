@@ -131,8 +131,8 @@ class SoftTreeTile {
            std::size_t(leaf.entry);
   }
 
-  /// Writes the rows to where `routing` has room for them. \param add  add(weight, leaf) starts an
-  /// entry's weight or adds to it
+  /// Writes the rows to where `routing` has room for them.
+  /// \param add  add(weight, leaf) starts an entry's weight or adds to it
   template <class Add>
   void fill(Routing<S>& routing, Add add) const {
     for (const Leaf& leaf : leaves_) {
