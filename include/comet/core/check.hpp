@@ -91,20 +91,6 @@ void check_input_gradient(std::string_view where, const DX& dx, const X& x) {
   check_equal(where, "dx.cols()", dx.cols(), "x.cols()", x.cols());
 }
 
-/// What every gate's backward() asks of its arguments. `num_samples` is that of the forward() in
-/// the workspace, negative if there is none.
-template <class Samples, class Routing, class Weights, class DX>
-void check_backward(std::string_view where, const Samples& samples, const Routing& routing,
-                    const Weights& dweights, const DX& dx, Index num_samples) {
-  if (num_samples < 0) [[unlikely]]
-    raise(where, "the pass holds no forward(); call it first");
-  check_equal(where, "x.cols()", samples.size(), "samples of the last forward()", num_samples);
-  check_equal(where, "routing.num_samples()", routing.num_samples(), "x.cols()", samples.size());
-  check_equal(where, "dweights.size()", Index(dweights.size()), "routing.num_entries()",
-              routing.num_entries());
-  check_input_gradient(where, dx, samples.features);
-}
-
 [[noreturn, gnu::cold, gnu::noinline]] inline void raise_not_finite(std::string_view where,
                                                                     std::string_view tensor,
                                                                     std::string_view what) {

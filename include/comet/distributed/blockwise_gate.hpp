@@ -173,8 +173,7 @@ class BlockwiseGate {
   void backward(const Samples<S>& samples, const Routing<S>& routing, std::span<const S> dweights,
                 MatrixView<S> dx, Pass<BlockwiseGate>& pass) const {
     auto& ws = pass.workspace;
-    detail::check_backward("BlockwiseGate::backward", samples, routing, dweights, dx,
-                           ws.num_samples_);
+    samples.validate_backward("BlockwiseGate::backward", routing, dweights, dx, ws.num_samples_);
     if (ws.gradients_.size() == 0) ws.gradients_ = Gradients<S>(*this);
     const Index size = samples.size() / num_blocks_;
     std::size_t entry = 0;

@@ -254,8 +254,8 @@ class AnyGate {
         inner(pass).borrow(gradients);
         gate.backward(samples, routing, dweights, dx, inner(pass));
       } else {
-        detail::check_backward("AnyGate::backward", samples, routing, dweights, dx,
-                               pass.workspace.num_samples_);
+        samples.validate_backward("AnyGate::backward", routing, dweights, dx,
+                                  pass.workspace.num_samples_);
       }
     }
     S regularization(const Pass<AnyGate>& pass) const override {

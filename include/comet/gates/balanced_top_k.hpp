@@ -227,8 +227,8 @@ void BalancedTopKGate<S>::backward(const Samples<S>& samples, const Routing<S>& 
                                    std::span<const S> dweights, MatrixView<S> dx,
                                    Pass<BalancedTopKGate>& pass) const {
   auto& ws = pass.workspace;
-  detail::check_backward("BalancedTopKGate::backward", samples, routing, dweights, dx,
-                         ws.batch_.num_samples());
+  samples.validate_backward("BalancedTopKGate::backward", routing, dweights, dx,
+                            ws.batch_.num_samples());
   const auto scores = ws.scores_.matrix();
   const bool shares = options_.scores == GateScores::softmax;
   const auto by_logits = [&](Index column, Index b, auto add) {

@@ -222,8 +222,7 @@ void NormalizedInput<G>::backward(const Samples<S>& samples, const Routing<S>& r
                                   std::span<const S> dweights, MatrixView<S> dx,
                                   Pass<NormalizedInput>& pass) const requires TrainableGate<G> {
   Workspace& ws = pass.workspace;
-  detail::check_backward("NormalizedInput::backward", samples, routing, dweights, dx,
-                         ws.num_samples_);
+  samples.validate_backward("NormalizedInput::backward", routing, dweights, dx, ws.num_samples_);
   ws.inner_.borrow(pass.gradients(*this), pass);
   const auto features = ws.features_.matrix();
   const Samples<S> inner = samples.with_features(features);

@@ -327,7 +327,7 @@ void TopKGate<S>::backward(const Samples<S>& samples, const Routing<S>& routing,
                            std::span<const S> dweights, MatrixView<S> dx,
                            Pass<TopKGate>& pass) const {
   auto& ws = pass.workspace;
-  detail::check_backward("TopKGate::backward", samples, routing, dweights, dx, ws.num_samples_);
+  samples.validate_backward("TopKGate::backward", routing, dweights, dx, ws.num_samples_);
   const auto noise = ws.noise_.matrix();
   const auto noise_scale = ws.noise_scale_.matrix();
   ws.logit_gradients_.start(1);

@@ -327,7 +327,7 @@ void PermutedGate<G>::backward(const Samples<S>& samples, const Routing<S>& rout
                                Pass<PermutedGate>& pass) const {
   constexpr const char* where = "PermutedGate::backward";
   Workspace& ws = pass.workspace;
-  detail::check_backward(where, samples, routing, dweights, dx, ws.num_samples_);
+  samples.validate_backward(where, routing, dweights, dx, ws.num_samples_);
   if (ws.version_ != version_) detail::raise(where, "the permutation has changed since forward()");
   ws.dslots_.resize(std::size_t(ws.slots_.num_entries()));
   if (is_soft()) {
