@@ -11,7 +11,7 @@
 
 #include <comet/core/buffer.hpp>
 #include <comet/core/check.hpp>
-#include <comet/core/share.hpp>
+#include <comet/core/index_range.hpp>
 #include <comet/core/thread_pool.hpp>
 #include <comet/core/types.hpp>
 #include <comet/dispatch/columns.hpp>
@@ -64,8 +64,8 @@ class ColumnTransport {
   /// \param column_multiple  of the experts, see ExpertBank::column_multiple()
   /// \throws std::invalid_argument if the plan is padded, or of other experts
   template <Communicator C>
-  void agree(C& world, const DispatchPlan& plan, std::span<const Share> shares, Index first_sample,
-             Index num_samples, Index column_multiple) {
+  void agree(C& world, const DispatchPlan& plan, std::span<const IndexRange> shares,
+             Index first_sample, Index num_samples, Index column_multiple) {
     constexpr const char* where = "ColumnTransport::agree";
     detail::check_equal(where, "plan.num_columns()", plan.num_columns(), "plan.num_pairs()",
                         plan.num_pairs());
@@ -159,7 +159,7 @@ class ColumnTransport {
   }
 
   template <Communicator C>
-  void exchange_counts(C& world, const DispatchPlan& plan, std::span<const Share> shares) {
+  void exchange_counts(C& world, const DispatchPlan& plan, std::span<const IndexRange> shares) {
     const auto ranks = std::size_t(world.size());
     const Index here = shares[std::size_t(world.rank())].size();
     counts_.clear();
@@ -191,7 +191,7 @@ class ColumnTransport {
   }
 
   /// From the order of the wire, by rank, to that of a plan, by expert.
-  void make_plan(Share share, Index num_samples, Index column_multiple) {
+  void make_plan(IndexRange share, Index num_samples, Index column_multiple) {
     const auto ranks = incoming_.size(), here = std::size_t(share.size());
     starts_.resize(ranks * here);  // on the wire, per rank and expert
     Index wire = 0;
