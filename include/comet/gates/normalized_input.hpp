@@ -37,7 +37,7 @@ struct NormalizedInputOptions {
 /// stays as it is.
 ///
 /// \code
-///   MoeLayer layer(NormalizedInput(CometGate<float>(options, key)), experts);
+///   MoeLayer layer(NormalizedInput{gate}, experts);  // NormalizedInput(gate) declares a function
 /// \endcode
 /// \par Cost     the gate's, plus about 8 d operations per sample, 16 d backward
 /// \par Threads  const; those of the pass share the work. Bits depend neither on the batch, unless
