@@ -11,6 +11,7 @@
 #include <comet/core/types.hpp>
 #include <comet/experts/frozen.hpp>
 #include <comet/kernels/affine.hpp>
+#include <comet/kernels/dropout.hpp>
 
 namespace comet {
 

@@ -19,6 +19,7 @@
 #include <comet/core/types.hpp>
 #include <comet/gates/detail/logit_batch.hpp>
 #include <comet/gates/detail/options.hpp>
+#include <comet/gates/detail/tiles.hpp>
 #include <comet/gates/frozen_logits.hpp>
 #include <comet/gates/hyperplanes.hpp>
 

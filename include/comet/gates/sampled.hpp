@@ -22,6 +22,7 @@
 #include <comet/gates/detail/logit_batch.hpp>
 #include <comet/gates/detail/options.hpp>
 #include <comet/gates/detail/spread_penalty.hpp>
+#include <comet/gates/detail/tiles.hpp>
 #include <comet/gates/explanation.hpp>
 #include <comet/gates/frozen_logits.hpp>
 #include <comet/gates/hyperplanes.hpp>

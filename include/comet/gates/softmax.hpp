@@ -18,9 +18,9 @@
 #include <comet/core/types.hpp>
 #include <comet/gates/detail/explain_linear.hpp>
 #include <comet/gates/detail/live_tiles.hpp>
-#include <comet/gates/detail/logit_gradients.hpp>
 #include <comet/gates/detail/options.hpp>
 #include <comet/gates/detail/spread_penalty.hpp>
+#include <comet/gates/detail/tiles.hpp>
 #include <comet/gates/explanation.hpp>
 #include <comet/gates/frozen.hpp>
 #include <comet/gates/hyperplanes.hpp>

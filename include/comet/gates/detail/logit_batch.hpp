@@ -14,6 +14,7 @@
 #include <comet/core/types.hpp>
 #include <comet/gates/detail/live_tiles.hpp>
 #include <comet/gates/detail/logit_gradients.hpp>
+#include <comet/gates/detail/tiles.hpp>
 #include <comet/gates/hyperplanes.hpp>
 
 namespace comet::detail {

@@ -12,7 +12,7 @@
 #include <comet/core/samples.hpp>
 #include <comet/core/thread_pool.hpp>
 #include <comet/core/types.hpp>
-#include <comet/gates/detail/logit_gradients.hpp>
+#include <comet/gates/detail/tiles.hpp>
 #include <comet/kernels/portable/soft_tree.hpp>
 
 /// \file
