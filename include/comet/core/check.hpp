@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
+#include <Eigen/Core>
 #include <cmath>
 #include <iomanip>
 #include <limits>
@@ -111,12 +112,19 @@ template <class X>
   }
 }
 
-/// Names the first element that is nan or infinite. Cost: one pass, vectorised.
+/// Whether no number is nan or infinite: x * 0 is 0 for finite x and nan otherwise, one multiply-add
+/// per number without a branch, vectorised. Loops that have other work to do have it written out.
+template <class X>
+[[nodiscard]] EIGEN_ALWAYS_INLINE bool all_finite(const Eigen::ArrayBase<X>& x) {
+  using S = typename X::Scalar;
+  return (x.derived() * S(0)).sum() == S(0);
+}
+
+/// Names the first element that is nan or infinite. Cost: one pass.
 template <class S>
 void check_finite(std::string_view where, std::string_view name, const ConstMatrixView<S>& x) {
-  // x * 0 is 0 for finite x and nan otherwise: one multiply-add per element, no branch.
   bool finite = true;
-  for (Index b = 0; b < x.cols(); ++b) finite = finite && (x.col(b).array() * S(0)).sum() == S(0);
+  for (Index b = 0; b < x.cols(); ++b) finite = finite && all_finite(x.col(b).array());
   if (finite) [[likely]]
     return;
   for (Index b = 0; b < x.cols(); ++b) raise_not_finite_at(where, name, x, b);

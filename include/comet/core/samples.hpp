@@ -70,7 +70,7 @@ struct Samples {
     }
     detail::check_equal(where, "samples.mask.size()", Index(mask.size()), "x.cols()", size());
     for (Index b = 0; b < size(); ++b)
-      if (is_live(b) && (features.col(b).array() * S(0)).sum() != S(0)) [[unlikely]]
+      if (is_live(b) && !detail::all_finite(features.col(b).array())) [[unlikely]]
         detail::raise_not_finite_at(where, "x", features, b);
   }
   /// \brief The same for a part that needs so many features.

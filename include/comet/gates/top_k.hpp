@@ -278,7 +278,7 @@ void TopKGate<S>::evaluate(std::string_view where, const Samples<S>& samples, Ro
     fill_logits(columns, first, count, noisy, ws);
     ExpertId* order = ws.order_.data() + first / detail::samples_per_tile * n;
     for (Index b = first; b < first + count; ++b) {
-      if ((logits.col(b).array() * S(0)).sum() != S(0)) [[unlikely]]
+      if (!detail::all_finite(logits.col(b).array())) [[unlikely]]
         detail::raise_not_finite(where, "the logits of sample " + std::to_string(live[b]),
                                  "overflow or a parameter is not finite");
       const auto entry = std::size_t(routing.offsets()[std::size_t(live[b])]);

@@ -207,7 +207,7 @@ class Adam {
     Array m(mean_.data() + chunk.state + first, size);
     Array v(square_.data() + chunk.state + first, size);
     // Nor may the square overflow: an infinite v would never let the parameter move again.
-    if ((g * g * S(0)).sum() != S(0)) [[unlikely]] {
+    if (!detail::all_finite(g * g)) [[unlikely]] {
       chunk.finite = false;
       return;
     }

@@ -42,7 +42,7 @@ class LogitBatch {
     const auto tile = [&](const S* const* columns, Index first, Index count) {
       for (Index i = 0; i < n; ++i) planes.logits(i, columns, count, &logits(i, first), n);
       for (Index b = first; b < first + count; ++b) {
-        if ((logits.col(b).array() * S(0)).sum() != S(0)) [[unlikely]]
+        if (!all_finite(logits.col(b).array())) [[unlikely]]
           raise_not_finite(where, "the logits of sample " + std::to_string(live_[b]),
                            "overflow or a parameter is not finite");
         body(b, first / samples_per_tile);
