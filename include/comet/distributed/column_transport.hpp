@@ -82,10 +82,6 @@ class ColumnTransport {
   /// The columns that have come here, by expert: of all experts, those that live elsewhere have
   /// none. Its samples are numbered as in the whole batch.
   [[nodiscard]] const DispatchPlan& plan() const noexcept { return plan_; }
-  /// Columns that go to each rank.
-  [[nodiscard]] std::span<const Index> outgoing() const noexcept { return outgoing_; }
-  /// Columns that come from each rank.
-  [[nodiscard]] std::span<const Index> incoming() const noexcept { return incoming_; }
 
   /// \brief arrived = the columns of the experts here, from all ranks; padding is 0.
   /// \param columns  rows x columns of the plan given to agree()
