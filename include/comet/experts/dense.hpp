@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
-#include <span>
+#include <algorithm>
+#include <cmath>
 
 #include <comet/core/check.hpp>
 #include <comet/core/concepts.hpp>
@@ -34,7 +35,7 @@ class DenseExpert {
   using Scalar = S;  ///< float or double.
   /// A column's bits do not depend on its neighbours.
   static constexpr bool independent_columns = true;
-  /// Its way back asks the output alone.
+  /// The backward pass reads the output, not the input.
   static constexpr bool reads_input_back = false;
   using Options = DenseExpertOptions;  ///< Settings of the constructor.
 

@@ -3,7 +3,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <utility>
 
 #include <comet/core/check.hpp>
 #include <comet/core/concepts.hpp>
@@ -41,7 +40,7 @@ class MlpExpert {
   using Scalar = S;  ///< float or double.
   /// A column's bits do not depend on its neighbours.
   static constexpr bool independent_columns = true;
-  /// Its way back asks the output alone.
+  /// The backward pass reads the output, not the input.
   static constexpr bool reads_input_back = false;
   using Options = MlpExpertOptions;  ///< Settings of the constructor.
 

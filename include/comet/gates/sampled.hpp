@@ -4,7 +4,6 @@
 #include <algorithm>
 #include <cmath>
 #include <span>
-#include <string>
 #include <string_view>
 #include <utility>
 #include <vector>
