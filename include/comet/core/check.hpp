@@ -27,7 +27,8 @@ namespace comet::detail {
   throw std::invalid_argument("comet::" + std::string(where) + ": " + what);
 }
 
-/// The value as text, in no locale's way. A hair beyond a whole number does not look like it.
+/// The value as text, independent of the locale. A number that is not whole but would be rounded to
+/// one is written in full: 1.0000002 does not become "1".
 template <class Value>
 std::string shown(const Value& value) {
   std::ostringstream text;
@@ -112,8 +113,8 @@ template <class X>
   }
 }
 
-/// Whether no number is nan or infinite: x * 0 is 0 for finite x and nan otherwise, one multiply-add
-/// per number without a branch, vectorised. Loops that have other work to do have it written out.
+/// Whether no number is nan or infinite: x * 0 is 0 for finite x and nan otherwise, which costs one
+/// multiply-add per number and no branch, vectorised. In loops with other work it is written out.
 template <class X>
 [[nodiscard]] EIGEN_ALWAYS_INLINE bool all_finite(const Eigen::ArrayBase<X>& x) {
   using S = typename X::Scalar;

@@ -154,7 +154,8 @@ inline constexpr bool reads_input_back = !requires {
 /// `static constexpr bool independent_columns = true`.
 ///
 /// What a chain of them (experts/chain.hpp) is made of, and is itself. Layers that are one: Dense,
-/// Convolution2d, MaxPool2d. `cache` is all that a column leaves for its way back, beside x and y.
+/// Convolution2d, MaxPool2d. `cache` is all that a column leaves for its backward pass, beside x
+/// and y.
 template <class F>
 concept ColumnFunction = SplitBackwardExpert<F> && requires {
   requires F::independent_columns;

@@ -111,7 +111,7 @@ class ThreadPool {
     generation_.notify_all();
   }
 
-  /// Some dozens of cycles in which a core that two threads share is the other's.
+  /// Waits for some dozens of cycles, in which a thread that shares the core can use it alone.
   static void pause() {
 #if defined(__x86_64__) || defined(__i386__)
     __builtin_ia32_pause();

@@ -27,7 +27,7 @@ namespace comet {
 namespace detail {
 
 /// The sums that a gate asks for in forward(), over the blocks of its batch: one after the other,
-/// since what it asks for next may hang on what it was told before.
+/// since what it asks for next may depend on what it was told before.
 class BlockSums {
  public:
   /// Nothing is known of a new batch.

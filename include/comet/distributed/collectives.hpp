@@ -14,7 +14,7 @@
 
 /// \file
 /// \brief What is made of a communicator's calls: exchanges of numbers instead of bytes, and sums
-/// in an order that does not hang on the engine. Every rank calls them, in the same order.
+/// in an order that does not depend on the engine. Every rank calls them, in the same order.
 
 namespace comet {
 

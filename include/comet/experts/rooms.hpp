@@ -26,7 +26,7 @@ class Rooms {
   using Map = Eigen::Map<Matrix<S>>;
 
   /// Those of any worker begin at the same place in a cache line, so that bits of an expert that
-  /// asks Eigen for sums do not hang on it.
+  /// asks Eigen for sums do not depend on it.
   /// \param most_columns  that there may be the next time: memory is taken for these
   void shape(Index rows, Index columns, Index num_workers, Index most_columns) {
     rows_ = rows;

@@ -9,8 +9,8 @@
 #include <comet/kernels/sum_tile.hpp>
 
 /// \file
-/// \brief The products of layers and experts on the way back, as transposed_product.hpp has those
-/// of the way forward: every element is summed in one fixed order, and nothing is allocated.
+/// \brief The products of layers and experts in the backward pass, as transposed_product.hpp has
+/// those of the forward pass: every element is summed in one fixed order, and nothing is allocated.
 ///
 /// What goes down the columns of the result is packed, for each of its columns meets all of it; of
 /// few columns it is read where it is.

@@ -19,8 +19,8 @@
 
 namespace comet::detail {
 
-/// \brief The logits of a batch and the way back through them: what gates with a linear logit per
-/// expert have in common. A column per sample that is no padding.
+/// \brief The logits of a batch and the backward pass through them: what gates with a linear logit
+/// per expert have in common. A column per sample that is no padding.
 template <class S>
 class LogitBatch {
  public:

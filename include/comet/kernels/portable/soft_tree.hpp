@@ -37,7 +37,7 @@ struct LiveList {
   S left[std::size_t(lanes)];             ///< the share that a split gives to its left child ...
   S right[std::size_t(lanes)];            ///< ... and to its right one
 
-  /// count, in words that make a condition out of a loop over at most one sample
+  /// The count. For one lane it is written such that the compiler makes a loop over it an `if`.
   std::int32_t size() const { return lanes == 1 ? std::int32_t(count != 0) : count; }
 };
 
