@@ -20,7 +20,7 @@ class SignalConvolution {
 
   Index input_dim() const { return length_; }
   Index output_dim() const { return length_ - 1; }
-  Index cache_dim() const { return 0; }                  // the way back needs x and y alone
+  Index cache_dim() const { return 0; }                  // the backward pass needs x and y alone
   double cost() const { return 2.0 * double(length_); }  // multiply-adds of a column
 
   void predict(const ConstView& x, View y, View) const {
@@ -31,8 +31,8 @@ class SignalConvolution {
     predict(x, y, cache);
   }
 
-  // The way back of a block of columns. What is left in dy, the derivative by what the relu took,
-  // is for accumulate_gradients.
+  // The backward pass of a block of columns. What is left in dy, the derivative by what the relu
+  // took, is for accumulate_gradients.
   void backward_columns(const ConstView&, const ConstView& y, View, View dy, View dx) const {
     dy = (y.array() > 0).select(dy, 0.0);
     if (dx.size() == 0) return;  // not wanted

@@ -23,7 +23,7 @@ std::vector<double> train(Communicator auto& world) {
 
   Matrix<double> all(2, 512);
   key.fold(2).fill_uniform(all, -1, 1);
-  const Share rows = share_of(512, world);  // and the rows
+  const IndexRange rows = share_of(512, world);  // and the rows
   const Matrix<double> x = all.middleCols(rows.first, rows.size());
   const Matrix<double> target = x.row(0).cwiseAbs() - x.row(1).cwiseAbs();
   Matrix<double> y(1, rows.size()), dy(1, rows.size());

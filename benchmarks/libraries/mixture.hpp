@@ -67,7 +67,8 @@ class LibraryMixture {
   }
 
   /// After forward(): adds the gradients of dy . y to those of the experts, those by the gate's
-  /// weights are kept beside them. \param dx  d x B, overwritten
+  /// weights are kept beside them.
+  /// \param dx  d x B, overwritten
   void backward(const Matrix& dy, Matrix& dx, comet::ThreadPool& pool) {
     for_each_expert(pool, [&](std::size_t number, Expert& expert) {
       for (std::size_t i = 0; i < expert.samples.size(); ++i) {

@@ -8,6 +8,7 @@
 #include <comet/core/concepts.hpp>
 #include <comet/core/errors.hpp>
 #include <comet/core/gradients.hpp>
+#include <comet/core/index_range.hpp>
 #include <comet/core/make_experts.hpp>
 #include <comet/core/parameters.hpp>
 #include <comet/core/pass.hpp>
@@ -17,7 +18,6 @@
 #include <comet/core/routing.hpp>
 #include <comet/core/samples.hpp>
 #include <comet/core/schedule.hpp>
-#include <comet/core/share.hpp>
 #include <comet/core/thread_pool.hpp>
 #include <comet/core/types.hpp>
 #include <comet/dispatch/columns.hpp>

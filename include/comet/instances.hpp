@@ -60,7 +60,7 @@
 
 namespace comet::detail {
 
-/// What the layout and the bits of compiled code hang on, besides the library itself.
+/// What the layout and the bits of compiled code depend on, besides the library itself.
 template <int eigen_major, int eigen_minor, int alignment, int lanes, bool fused>
 struct CompiledFor {};
 

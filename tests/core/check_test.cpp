@@ -120,8 +120,8 @@ TEST_CASE("a backward pass belongs to its forward(), routing and shapes") {
   }
   const std::vector<double> dweights(4), few(3);
   const auto check = [&](const Matrix<double>& samples, const std::vector<double>& derivatives,
-                         const Matrix<double>& dx, Index forward) {
-    detail::check_backward("A", Samples<double>(samples), routing, derivatives, dx, forward);
+                         Matrix<double> dx, Index forward) {
+    Samples<double>(samples).validate_backward("A", routing, derivatives, dx, forward);
   };
   CHECK_NOTHROW(check(x, dweights, x, 4));
   CHECK_NOTHROW(check(x, dweights, Matrix<double>(0, 0), 4));

@@ -38,14 +38,14 @@ Gate gate(double load_balance = 0) {
   return {{.input_dim = d, .num_experts = n, .k = 3, .noise = true, .load_balance = load_balance},
           key.fold(0)};
 }
-std::vector<Expert> experts(Share numbers) {
+std::vector<Expert> experts(IndexRange numbers) {
   return make_experts<Expert>(numbers, {.input_dim = d, .output_dim = m, .dropout = 0.1},
                               key.fold(1));
 }
 
 /// Ten steps over these rows. \param finish  what ranks do between backward() and the step
 template <class Layer, class Finish>
-void train(Layer& layer, Share rows, Finish finish) {
+void train(Layer& layer, IndexRange rows, Finish finish) {
   Pass pass(layer);
   Adam adam(layer);
   for (Index step = 0; step < num_steps; ++step) {
@@ -129,7 +129,7 @@ TEST_CASE("gates with penalties, too, have the same bits in blocks on 1, 2, 4 an
       std::vector<std::vector<D>> ends(static_cast<std::size_t>(ranks));
       std::vector<D> penalties(ends.size());
       run_ranks(ranks, [&](ThreadCommunicator& world) {
-        const Share rows = share_of(num_rows, world);
+        const IndexRange rows = share_of(num_rows, world);
         const MoeLayer layer(BlockwiseGate(gate, 8 / world.size()), wide_experts);
         Pass pass(layer);
         pass.rank_sum = make_rank_sum(world);
@@ -179,9 +179,9 @@ TEST_CASE("data parallel alone: blocks of a MoeLayer in a tree have the same bit
       const Matrix<S> dy = test::random_matrix<S>(m, num_rows, 2);
       Pass pass(layer);
       TreeSum<S> sum;
-      const Share blocks = share_of(8, world);
+      const IndexRange blocks = share_of(8, world);
       for (Index block = blocks.first; block < blocks.last; ++block) {
-        const Share rows = share_of(num_rows, block, 8);
+        const IndexRange rows = share_of(num_rows, block, 8);
         const Matrix<S> my_x = x.middleCols(rows.first, rows.size()),
                         my_dy = dy.middleCols(rows.first, rows.size());
         Matrix<S> y(m, rows.size());

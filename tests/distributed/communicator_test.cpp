@@ -87,7 +87,7 @@ TEST_CASE("a rank's share: in order, all of it, even") {
     for (const Index ranks : {1, 2, 3, 4, 7}) {
       Index next = 0;
       for (Index r = 0; r < ranks; ++r) {
-        const Share share = share_of(n, r, ranks);
+        const IndexRange share = share_of(n, r, ranks);
         CHECK(share.first == next);
         CHECK((share.size() == n / ranks || share.size() == n / ranks + 1));
         next = share.last;

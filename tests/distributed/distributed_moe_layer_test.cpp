@@ -28,7 +28,7 @@ const std::vector<std::vector<Index>> layouts = {{37}, {20, 17}, {0, 25, 12}, {9
 
 template <class S>
 void check_routings(const RankTask<S>& task, const StepResult<S>& whole, const StepResult<S>& piece,
-                    Share rows) {
+                    IndexRange rows) {
   for (std::size_t t = 0; t < whole.routings.size(); ++t) {
     const auto &all = whole.routings[t], &here = piece.routings[t];
     CHECK(here.num_samples() == rows.size());
@@ -47,7 +47,7 @@ void check_against_whole(const RankTask<S>& task, bool exact = true) {
   for (Index rank = 0; rank < task.num_ranks(); ++rank) {
     CAPTURE(rank);
     const StepResult<S>& piece = pieces[std::size_t(rank)];
-    const Share rows = task.rows_of(rank);
+    const IndexRange rows = task.rows_of(rank);
     for (Index t = 0; t < task.num_tasks; ++t) {
       const Index here = t * rows.size(), there = t * task.num_rows() + rows.first;
       CHECK(test::same_bits(piece.y.middleCols(here, rows.size()),
@@ -59,7 +59,7 @@ void check_against_whole(const RankTask<S>& task, bool exact = true) {
     const auto dx = whole.dx.middleCols(rows.first, rows.size());
     if (exact) CHECK(test::same_bits(piece.dx, dx));
     CHECK(test::relative_error(piece.dx, dx) <= tolerance<S>);
-    const Share share = task.share(rank);
+    const IndexRange share = task.share(rank);
     REQUIRE(Index(piece.experts.size()) == share.size() * tensors);
     for (std::size_t i = 0; i < piece.experts.size(); ++i)
       CHECK(
@@ -159,7 +159,7 @@ TEMPLATE_TEST_CASE("ten steps of a training lead where those of one process lead
       train(
           whole,
           [&](Index) {
-            return Share{0, task.num_rows()};
+            return IndexRange{0, task.num_rows()};
           },
           [](auto) {});
       std::vector<std::vector<std::string>> differing(std::size_t(task.num_ranks()));

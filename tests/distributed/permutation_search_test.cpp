@@ -96,7 +96,7 @@ struct Model {
     train(
         task, 0, last,
         [&](Index) {
-          return Share{0, task.num_rows()};
+          return IndexRange{0, task.num_rows()};
         },
         [] {});
   }

@@ -135,7 +135,7 @@ TEST_CASE("the global norm counts every expert once, on every rank") {
     std::vector<double> all;
     for (std::size_t r = 0; r < rows.size(); ++r) {
       CHECK(norms[r] == norms[0]);
-      const Share share = task.share(Index(r));
+      const IndexRange share = task.share(Index(r));
       const std::size_t of_expert = std::size_t(count_parameters(layer.experts().front()));
       all.insert(all.end(), ends[r].begin(),
                  ends[r].begin() + std::ptrdiff_t(of_expert * std::size_t(share.size())));

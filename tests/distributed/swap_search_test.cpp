@@ -59,7 +59,7 @@ struct Found {
 /// Searches from the identity for the order that made the targets, by the rows here.
 /// \param experts  of the layer, or its bank
 template <class Layer, class Experts>
-Found search_here(Layer& layer, const Experts& experts, const Task& task, Share rows,
+Found search_here(Layer& layer, const Experts& experts, const Task& task, IndexRange rows,
                   const Matrix<double>& of_all, RankSum ranks) {
   const auto batch = task.batch().part(rows, 2);
   Matrix<double> target(Task::m, 2 * rows.size());
@@ -84,7 +84,7 @@ std::vector<Found> search_on_ranks(Index ranks, bool spread, bool summed,
   std::vector<Found> found(static_cast<std::size_t>(ranks));
   run_ranks(ranks, [&](ThreadCommunicator& world) {
     const auto rank = std::size_t(world.rank());
-    const Share rows = task.rows_of(world.rank());
+    const IndexRange rows = task.rows_of(world.rank());
     if (spread) {
       Spread layer(world, task.permuted_gates(), task.experts(task.share(world.rank())));
       found[rank] = search_here(layer, layer.bank(), task, rows, of_all, make_rank_sum(world));
@@ -128,7 +128,7 @@ TEST_CASE("all experts are evaluated on the samples here, wherever they live") {
   run_ranks(3, [&](ThreadCommunicator& world) {
     const auto rank = std::size_t(world.rank());
     const Spread layer(world, task.permuted_gates(), task.experts(task.share(world.rank())));
-    const Share rows = task.rows_of(world.rank());
+    const IndexRange rows = task.rows_of(world.rank());
     const Matrix<double> here = x.middleCols(rows.first, rows.size());
     layer.bank().evaluate_all(here, found[rank]);
     expected[rank].resize(Task::m, 5 * rows.size());

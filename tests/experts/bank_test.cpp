@@ -360,7 +360,7 @@ TEST_CASE("predict() has a cache for each thread, training one for each column")
     places->seen.clear();
     bank.predict(batch.plan, batch.columns, batch.outputs, pass);
     CHECK(Index(places->seen.size()) <= threads);
-    // A cache line each: bits of sums do not hang on the thread.
+    // A cache line each: bits of sums do not depend on the thread.
     for (const double* place : places->seen)
       CHECK(reinterpret_cast<std::uintptr_t>(place) % 64 ==
             reinterpret_cast<std::uintptr_t>(*places->seen.begin()) % 64);
@@ -391,7 +391,8 @@ namespace {
 /// the samples; those by outputs, too, are made where they are wanted.
 enum class Way { gathered, by_samples, by_mixtures };
 
-/// What each way back gives: the gradients by the samples, the parameters and the weights.
+/// What each form of the backward pass gives: the gradients by the samples, the parameters and the
+/// weights.
 template <class E>
 std::vector<std::vector<typename E::Scalar>> all_ways_back(const ExpertBank<E>& bank,
                                                            Batch<typename E::Scalar>& batch,
@@ -440,7 +441,7 @@ TEST_CASE(
   const auto evaluations = std::make_shared<test::Evaluations>();
   std::vector<CountingExpert<double>> counting;
   for (Index e = 0; e < 5; ++e) counting.emplace_back(2, e, evaluations);
-  const ExpertBank whole(counting);  // a way back that is one call, and padding
+  const ExpertBank whole(counting);  // a backward pass that is one call, and padding
   for (const Load load : {Load::random, Load::skewed, Load::idle, Load::full, Load::empty})
     for (const Index threads : {1, 2, 4}) {
       CAPTURE(int(load), threads);

@@ -101,7 +101,7 @@ TEMPLATE_TEST_CASE("balanced Top-k matches the reference", "[golden]", COMET_TES
     even.forward(x, routing, RandomKey(0), even_pass);
     end_of_step(even, std::span(load), even_pass);
     CHECK(test::relative_error(-selection_bias(even), test::matrix(threshold)) <= tolerance);
-    if constexpr (std::is_same_v<S, double>) {  // thresholds are scores: ties hang on rounding
+    if constexpr (std::is_same_v<S, double>) {  // thresholds are scores: ties depend on rounding
       even.route(x, routing, even_pass);
       const std::vector<Index> evened = load_of(routing, n);
       for (std::size_t i = 0; i < load.size(); ++i)

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include <comet/kernels/affine.hpp>
+#include <comet/kernels/dropout.hpp>
 
 #include <support/catch.hpp>
 #include <support/golden.hpp>

@@ -57,9 +57,9 @@ void check_layer(MpiCommunicator& world) {
                                   make_experts<Expert>(share_of(n, world), options, key.fold(1)));
   Pass pass(layer);
   // Rank 0 has no rows where there are others.
-  const Share rows = world.size() == 1   ? Share{0, size}
-                     : world.rank() == 0 ? Share{0, 0}
-                                         : share_of(size, world.rank() - 1, world.size() - 1);
+  const IndexRange rows = world.size() == 1   ? IndexRange{0, size}
+                          : world.rank() == 0 ? IndexRange{0, 0}
+                                              : share_of(size, world.rank() - 1, world.size() - 1);
   const Matrix<float> my_x = x.middleCols(rows.first, rows.size()),
                       my_dy = dy.middleCols(rows.first, rows.size());
   Matrix<float> my_y(m, rows.size()), my_dx = Matrix<float>::Zero(d, rows.size());

@@ -10,8 +10,8 @@
 #include <utility>
 #include <vector>
 
+#include <comet/core/index_range.hpp>
 #include <comet/core/make_experts.hpp>
-#include <comet/core/share.hpp>
 #include <comet/distributed/distributed_moe_layer.hpp>
 #include <comet/distributed/reduce_gradients.hpp>
 #include <comet/distributed/thread_communicator.hpp>
@@ -38,9 +38,9 @@ struct RankTask {
   Index num_experts = 5;
   double dropout = 0;
   bool masked = false;
-  std::vector<Index> rows = {37};      // per rank
-  std::vector<Share> shares = {};      // per rank; none for even ones
-  std::vector<std::int32_t> ids = {};  // of all rows; none for some of all sizes
+  std::vector<Index> rows = {37};       // per rank
+  std::vector<IndexRange> shares = {};  // per rank; none for even ones
+  std::vector<std::int32_t> ids = {};   // of all rows; none for some of all sizes
 
   static constexpr Index d = 6, m = 4;
   using Gate = AnyGate<S>;
@@ -54,11 +54,11 @@ struct RankTask {
   [[nodiscard]] Index num_rows() const {
     return std::accumulate(rows.begin(), rows.end(), Index(0));
   }
-  [[nodiscard]] Share share(Index rank) const {
+  [[nodiscard]] IndexRange share(Index rank) const {
     return shares.empty() ? share_of(num_experts, rank, num_ranks()) : shares[std::size_t(rank)];
   }
   /// The rows of a rank. Ranks take turns in who has how many.
-  [[nodiscard]] Share rows_of(Index rank, Index step = 0) const {
+  [[nodiscard]] IndexRange rows_of(Index rank, Index step = 0) const {
     Index first = 0;
     for (Index r = 0; r < rank; ++r) first += rows[std::size_t((r + step) % num_ranks())];
     return {first, first + rows[std::size_t((rank + step) % num_ranks())]};
@@ -79,7 +79,7 @@ struct RankTask {
     for (Gate& each : gates()) all.emplace_back(std::move(each));
     return all;
   }
-  [[nodiscard]] std::vector<Expert> experts(Share numbers) const {
+  [[nodiscard]] std::vector<Expert> experts(IndexRange numbers) const {
     return make_experts<Expert>(
         numbers, {.input_dim = d, .hidden_dim = 9, .output_dim = m, .dropout = dropout},
         key().fold(1));
@@ -93,7 +93,7 @@ struct RankTask {
     std::vector<std::uint8_t> mask;
 
     [[nodiscard]] Samples<S> samples() const { return {x, ids, mask}; }
-    [[nodiscard]] Batch part(Share share, Index tasks) const {
+    [[nodiscard]] Batch part(IndexRange share, Index tasks) const {
       const auto first = std::size_t(share.first), last = std::size_t(share.last);
       Batch result{x.middleCols(share.first, share.size()),
                    Matrix<S>(m, tasks * share.size()),

@@ -234,7 +234,7 @@ comet::Matrix<S> importance(const Bert<S>& model, std::span<const LabelledBatch>
   for (const LabelledBatch& batch : batches) {
     check_labelled(where, model, batch);
     const TorchBatch tensors(batch);
-    // Without dropout, but with a graph: the way back through every sentence's tokens.
+    // Without dropout, but with a graph: the backward pass goes through every sentence's tokens.
     TorchNet<S> net(model, true);
     const TorchOutput output = net.run(tensors, {.keeps_units = true});
     std::vector<at::Tensor> units = output.before;

@@ -90,8 +90,7 @@ class SentenceGate {
   void backward(const Samples& tokens, const Routing& routing, std::span<const S> dweights,
                 comet::MatrixView<S> dx, Pass<SentenceGate>& pass) const {
     Workspace& ws = pass.workspace;
-    comet::detail::check_backward("SentenceGate::backward", tokens, routing, dweights, dx,
-                                  ws.num_samples_);
+    tokens.validate_backward("SentenceGate::backward", routing, dweights, dx, ws.num_samples_);
     sum_by_sentence(tokens, routing, dweights, ws);
     auto dmeans = ws.dmeans_.shape(tokens.dim(), Index(ws.sizes_.size()));
     dmeans.setZero();

@@ -19,7 +19,7 @@ namespace programs::bert {
 /// \brief What a teacher says of rows that it is asked about again and again, in every epoch and by
 /// every student: computed once, which saves a student a quarter of its training.
 ///
-/// Rows are put to the teacher in batches that hang on the rows alone, so an answer has the same
+/// Rows are put to the teacher in batches that depend on the rows alone, so an answer has the same
 /// bits whoever asks first. May be asked by several threads.
 class TeacherAnswers {
  public:

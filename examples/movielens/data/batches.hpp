@@ -8,8 +8,8 @@
 #include <span>
 #include <vector>
 
+#include <comet/core/index_range.hpp>
 #include <comet/core/random.hpp>
-#include <comet/core/share.hpp>
 
 #include <movielens/data/two_task.hpp>
 
@@ -24,7 +24,7 @@ struct Batch {
 
   [[nodiscard]] std::size_t size() const noexcept { return user.size(); }
   /// Some of them.
-  [[nodiscard]] Batch piece(comet::Share rows) const {
+  [[nodiscard]] Batch piece(comet::IndexRange rows) const {
     const auto cut = [&](auto all) {
       return all.subspan(std::size_t(rows.first), std::size_t(rows.size()));
     };

@@ -55,7 +55,7 @@ TrainingLoss TwoTask::accumulate_gradients(std::size_t b, RandomKey key,
 /// of the batch, and every rank adds them up as one process would. All others are summed.
 TrainingLoss TwoTask::accumulate_on_ranks(const Batch& whole, RandomKey key,
                                           comet::GradientView<float> gradients) {
-  const comet::Share rows = share_of(Index(whole.size()), ranks_);
+  const comet::IndexRange rows = share_of(Index(whole.size()), ranks_);
   const Batch batch = whole.piece(rows);
   const double of_rows = double(batch.size()) / double(whole.size());
   const double of_ratings = share_of_ones(batch.watched, whole.watched);

@@ -30,7 +30,7 @@ CharacterTask::CharacterTask(Model& model, const Text& text, Index window, std::
 TrainingLoss CharacterTask::accumulate_gradients(std::size_t b, RandomKey key,
                                                  comet::GradientView<float> gradients) {
   const RandomKey places = epoch_key_.fold(b);
-  const comet::Share rows = share_of(Index(batch_size_), ranks_);
+  const comet::IndexRange rows = share_of(Index(batch_size_), ranks_);
   const Batch batch = train_.gather(std::size_t(rows.size()), [&](std::size_t i) {
     return std::size_t(places.index(std::size_t(rows.first) + i, train_.size()));
   });

@@ -50,8 +50,9 @@ struct CommonOptions {
 /// Gate and local search. \param rows  gates, and what else a program can train in their place
 [[nodiscard]] std::vector<Option> choice_options(CommonOptions& options,
                                                  const std::vector<std::string>& rows);
-/// What a gate heeds. \param num_experts  has to outlive the options \param unit  that a training
-/// is counted in, "epoch"
+/// What a gate heeds.
+/// \param num_experts  has to outlive the options
+/// \param unit         that a training is counted in, "epoch"
 [[nodiscard]] std::vector<Option> gate_options(CommonOptions& options,
                                                const comet::Index& num_experts,
                                                const std::string& unit);

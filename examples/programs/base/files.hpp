@@ -13,11 +13,13 @@ namespace programs {
 [[nodiscard]] std::string read_file(const std::filesystem::path& file);
 
 /// \brief Where data come from, for the record: the first line of the file SOURCE beside them,
-/// which made-up and fetched data have, else the folder. \throws FileError if it cannot be read
+/// which made-up and fetched data have, else the folder.
+/// \throws FileError if it cannot be read
 [[nodiscard]] std::string source_of(const std::filesystem::path& folder);
 
 /// \brief Of a file that is found in a folder: a pipe there would be waited for without end, a
-/// device read without end. \throws FileError for what is neither a file nor a folder
+/// device read without end.
+/// \throws FileError for what is neither a file nor a folder
 void expect_regular(const std::filesystem::path& file);
 
 /// \brief Of a file that will be written: it must be none of those that are read.

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
-#include <comet/core/share.hpp>
+#include <comet/core/index_range.hpp>
 #include <comet/core/types.hpp>
 
 namespace programs {
@@ -14,7 +14,7 @@ struct Piece {
 };
 
 /// \param rows  of this rank, of a batch of so many
-[[nodiscard]] inline Piece piece_of(comet::Share rows, comet::Index size) {
+[[nodiscard]] inline Piece piece_of(comet::IndexRange rows, comet::Index size) {
   return {.first = rows.first, .share = double(rows.size()) / double(size)};
 }
 

@@ -7,7 +7,7 @@
 #include <string>
 #include <thread>
 
-#include <comet/core/share.hpp>
+#include <comet/core/index_range.hpp>
 #include <comet/core/types.hpp>
 #include <comet/distributed/communicator.hpp>
 
@@ -80,8 +80,8 @@ class RanksOf : public Ranks {
 }
 
 /// This rank's piece of 0..n-1; all of it of a process that is alone.
-[[nodiscard]] inline comet::Share share_of(comet::Index n, const Ranks* ranks) {
-  return ranks == nullptr ? comet::Share{0, n} : comet::share_of(n, *ranks);
+[[nodiscard]] inline comet::IndexRange share_of(comet::Index n, const Ranks* ranks) {
+  return ranks == nullptr ? comet::IndexRange{0, n} : comet::share_of(n, *ranks);
 }
 
 /// Whether the i-th of many things falls to this rank, where ranks take turns.

@@ -37,7 +37,8 @@ CLI::Option* add_list(CLI::App& command, const char* flag, std::vector<std::int6
 void add_model_file(CLI::App& command, std::string& file);
 
 /// Of an option that is one of some names: another one is refused, with the one that may have been
-/// meant. \param or_else  takes others
+/// meant.
+/// \param or_else  takes others
 [[nodiscard]] CLI::Validator one_of(
     const std::vector<std::string>& names,
     const std::function<bool(const std::string& value)>& or_else = {});
@@ -49,7 +50,8 @@ void expect_at_most(const char* flag, std::int64_t value, std::int64_t most,
                     const std::string& why = {});
 
 /// \brief Of a list whose items are worked on one after the other: what is named twice would be
-/// done twice. \throws std::invalid_argument naming the option and the item
+/// done twice.
+/// \throws std::invalid_argument naming the option and the item
 void expect_once(const char* flag, const std::vector<std::string>& items);
 void expect_once(const char* flag, const std::vector<std::int64_t>& items);
 

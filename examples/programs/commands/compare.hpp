@@ -86,8 +86,8 @@ void write_comparison(const std::filesystem::path& folder, const char* table,
                       const ComparisonHead& head, const std::vector<ResultRow>& rows,
                       const ResultWords& words, const Console& console);
 
-/// Keeps other comparisons out of a folder for as long as the lock is held. \throws FileError if
-/// one is under way there
+/// Keeps other comparisons out of a folder for as long as the lock is held.
+/// \throws FileError if one is under way there
 [[nodiscard]] FileLock hold_comparison(const std::filesystem::path& folder);
 
 /// \brief Every row with every seed, a training each.
@@ -255,9 +255,10 @@ class Comparison {
 
 }  // namespace detail
 
-/// \brief The sub-command `compare`. \tparam Options  the program's, for `table_of`, `check`,
-/// `load`, `finished_run` and `run` of its namespace, and, if there are any, `check_inputs` of the
-/// files that a seed needs and `check` of options with the data, both before anything is trained
+/// \brief The sub-command `compare`.
+/// \tparam Options  the program's, for `table_of`, `check`, `load`, `finished_run` and `run` of its
+///                  namespace, and, if there are any, `check_inputs` of the files that a seed needs
+///                  and `check` of options with the data, both before anything is trained
 template <class Options, class Data>
 void add_compare(CLI::App& program, const Console& console,
                  const CompareWords<Options, Data>& words) {

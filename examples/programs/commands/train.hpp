@@ -27,8 +27,8 @@ struct TrainWords {
   const char* checkpoint_every = nullptr;  ///< of the option; null for the usual words
 };
 
-/// \brief The sub-command `train`, or by another name. \tparam Options  the program's, for
-/// `table_of`, `check`, `load` and `run` of its namespace
+/// \brief The sub-command `train`, or by another name.
+/// \tparam Options  the program's, for `table_of`, `check`, `load` and `run` of its namespace
 template <class Options>
 void add_train(CLI::App& program, const Console& console, const TrainWords& words,
                const ResultWords& result_words) {

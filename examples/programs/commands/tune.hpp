@@ -87,8 +87,9 @@ struct TuneWords {
   const char* examples = "";
 };
 
-/// \brief The sub-command `tune`. \tparam Options  the program's, for `table_of`, `check`, `load`,
-/// `counts_of` and `run` of its namespace
+/// \brief The sub-command `tune`.
+/// \tparam Options  the program's, for `table_of`, `check`, `load`, `counts_of` and `run` of its
+///                  namespace
 template <class Options>
 void add_tune(CLI::App& program, const Console& console, const TuneWords& words) {
   auto* command = program.add_subcommand(

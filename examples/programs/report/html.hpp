@@ -44,8 +44,9 @@ namespace programs {
                                         std::string_view down, std::string_view across,
                                         const std::vector<std::string>& columns);
 
-/// \brief A picture. \param svg  a whole file of SVG \param title  in words, for narrow screens and
-/// for who cannot see it
+/// \brief A picture.
+/// \param svg    a whole file of SVG
+/// \param title  in words, for narrow screens and for who cannot see it
 [[nodiscard]] std::string html_picture(std::string_view svg, std::string_view title);
 
 }  // namespace programs

@@ -36,7 +36,8 @@ class SearchSpace {
   ///
   /// Every option draws from a key of its own name, so a trial is the same whatever was drawn
   /// before and whatever else is in the space: two spaces with the same learning rates give trial i
-  /// the same one. \param key  of the trial: RandomKey(seed).fold(trial)
+  /// the same one.
+  /// \param key  of the trial: RandomKey(seed).fold(trial)
   [[nodiscard]] Json sample(comet::RandomKey key) const;
 
   /// Whether the space says something of an option.

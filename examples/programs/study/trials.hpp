@@ -36,12 +36,13 @@ struct Trial {
 [[nodiscard]] Json to_json(const Trial& trial);
 
 /// \brief Reads a file of trials, in its order. A last line without its end, which a crash may
-/// leave behind, is no trial. \throws FileError with file and line for anything else that is not a
-/// trial
+/// leave behind, is no trial.
+/// \throws FileError with file and line for anything else that is not a trial
 [[nodiscard]] std::vector<Trial> read_trials(const std::filesystem::path& file);
 
 /// \brief Adds a trial to a file that several processes may share. What a crash left behind of an
-/// unfinished line is removed first. \throws FileError
+/// unfinished line is removed first.
+/// \throws FileError
 void append_trial(const std::filesystem::path& file, const Trial& trial);
 
 /// The trials that were trained to the end, best validation loss first, then by number.

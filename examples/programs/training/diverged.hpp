@@ -15,7 +15,8 @@ class Diverged : public std::runtime_error {
 };
 
 /// \brief In the user's words: the library names the tensor that it saw first, which is up to
-/// chance. \param steps  that were done
+/// chance.
+/// \param steps  that were done
 [[nodiscard]] Diverged diverged(const CommonOptions& options, int epoch, std::int64_t steps);
 
 }  // namespace programs

@@ -63,7 +63,8 @@ struct RunDescription {
                                                     const RunDescription& description);
 
 /// \brief Checks that ranks are about to do the same: options, data, and what they find in
-/// options.out. \throws std::invalid_argument on every rank, naming the first that differs
+/// options.out.
+/// \throws std::invalid_argument on every rank, naming the first that differs
 void expect_same_run(Ranks* ranks, const CommonOptions& options, const RunDescription& description);
 
 namespace detail {
@@ -77,7 +78,8 @@ void refuse_over_ranks(const CommonOptions& options, bool gates_depend_on_batch,
                                          const RunDescription& description);
 
 /// \brief Keeps other trainings out of a directory for as long as the lock is held. It is on
-/// metrics.jsonl, which every training writes. \throws FileError if one is under way there
+/// metrics.jsonl, which every training writes.
+/// \throws FileError if one is under way there
 [[nodiscard]] FileLock hold_directory(const std::filesystem::path& directory);
 
 /// Makes the directory of a training and removes what an earlier one left there: all its results,
@@ -155,8 +157,7 @@ TrainingResult with_local_search(Task& task, const CommonOptions& o, Use use) {
 /// \param paths  gives the way of a few rows through its gates, a list of programs::decision_path
 /// \throws Interrupted if an orderly end was asked for
 /// \throws Diverged if a number is not finite any more: the logs stay, there is no checkpoint,
-/// which
-///         would only diverge again, and nothing of what a training leaves at its end
+///         which would only diverge again, and nothing of what a training leaves at its end
 template <TrainingTask Task, class Save, class Paths>
 RunResult run_training(Task& task, const CommonOptions& o, const TrainerOptions& options,
                        const RunDescription& description, comet::ThreadPool& pool,

@@ -18,7 +18,8 @@ namespace programs {
 [[nodiscard]] bool is_recorded(const CommonOptions& options, std::int64_t step);
 
 /// \brief Of --record, which begins its file anew: a table or a text, of the data perhaps, must not
-/// be lost. \throws std::invalid_argument if the file has something else in it than a record
+/// be lost.
+/// \throws std::invalid_argument if the file has something else in it than a record
 void expect_record(const std::filesystem::path& file);
 
 /// Writes every epoch and every tenth step to files and, unless it is to be quiet, both to the

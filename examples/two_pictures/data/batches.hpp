@@ -8,8 +8,8 @@
 #include <span>
 #include <vector>
 
+#include <comet/core/index_range.hpp>
 #include <comet/core/random.hpp>
-#include <comet/core/share.hpp>
 #include <comet/core/types.hpp>
 
 #include <two_pictures/data/examples.hpp>
@@ -26,7 +26,7 @@ struct Batch {
 };
 
 /// \brief Some of them. \param labels  for those of the piece
-[[nodiscard]] inline Batch piece(const Batch& whole, comet::Share rows,
+[[nodiscard]] inline Batch piece(const Batch& whole, comet::IndexRange rows,
                                  std::vector<std::int32_t>& labels) {
   const auto first = std::size_t(rows.first), count = std::size_t(rows.size());
   labels.clear();

@@ -38,10 +38,10 @@ struct Dataset {
 ///
 /// A sixth of the training pictures, of every class, is for validation. What is held out are the
 /// files that begin with t10k, or a seventh if there are none. Pairs are made of pictures of the
-/// same part. Of two sets the classes of the second are numbered on: 10 to 19. \param key  of split
-/// and pairs \throws FileError for files that are missing or broken, pictures of different sizes,
-/// and pictures
-///         of one class only
+/// same part. Of two sets the classes of the second are numbered on: 10 to 19.
+/// \param key  of split and pairs
+/// \throws FileError for files that are missing or broken, pictures of different sizes, and
+///         pictures of one class only
 [[nodiscard]] Dataset read_dataset(const DataOptions& options, comet::RandomKey key);
 
 }  // namespace programs::two_pictures

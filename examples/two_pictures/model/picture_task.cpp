@@ -26,7 +26,7 @@ TrainingLoss PictureTask::accumulate_gradients(std::size_t b, RandomKey key,
                                                comet::GradientView<float> gradients) {
   const Batch whole = batches_[b];
   pass_.borrow(gradients);
-  const comet::Share rows = share_of(Index(whole.size()), ranks_);
+  const comet::IndexRange rows = share_of(Index(whole.size()), ranks_);
   const Batch batch = ranks_ == nullptr ? whole : piece(whole, rows, labels_);
   const Piece here = piece_of(rows, Index(whole.size()));
   const Loss loss =

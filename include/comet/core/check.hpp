@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
+#include <Eigen/Core>
 #include <cmath>
 #include <iomanip>
 #include <limits>
@@ -26,7 +27,8 @@ namespace comet::detail {
   throw std::invalid_argument("comet::" + std::string(where) + ": " + what);
 }
 
-/// The value as text, in no locale's way. A hair beyond a whole number does not look like it.
+/// The value as text, independent of the locale. A number that is not whole but would be rounded to
+/// one is written in full: 1.0000002 does not become "1".
 template <class Value>
 std::string shown(const Value& value) {
   std::ostringstream text;
@@ -105,20 +107,6 @@ void check_input_gradient(std::string_view where, const DX& dx, const X& x) {
   check_equal(where, "dx.cols()", dx.cols(), "x.cols()", x.cols());
 }
 
-/// What every gate's backward() asks of its arguments. `num_samples` is that of the forward() in
-/// the workspace, negative if there is none.
-template <class Samples, class Routing, class Weights, class DX>
-void check_backward(std::string_view where, const Samples& samples, const Routing& routing,
-                    const Weights& dweights, const DX& dx, Index num_samples) {
-  if (num_samples < 0) [[unlikely]]
-    raise(where, "the pass holds no forward(); call it first");
-  check_equal(where, "x.cols()", samples.size(), "samples of the last forward()", num_samples);
-  check_equal(where, "routing.num_samples()", routing.num_samples(), "x.cols()", samples.size());
-  check_equal(where, "dweights.size()", Index(dweights.size()), "routing.num_entries()",
-              routing.num_entries());
-  check_input_gradient(where, dx, samples.features);
-}
-
 [[noreturn, gnu::cold, gnu::noinline]] inline void raise_not_finite(std::string_view where,
                                                                     std::string_view tensor,
                                                                     std::string_view what) {
@@ -139,12 +127,19 @@ template <class X>
   }
 }
 
-/// Names the first element that is nan or infinite. Cost: one pass, vectorised.
+/// Whether no number is nan or infinite: x * 0 is 0 for finite x and nan otherwise, which costs one
+/// multiply-add per number and no branch, vectorised. In loops with other work it is written out.
+template <class X>
+[[nodiscard]] EIGEN_ALWAYS_INLINE bool all_finite(const Eigen::ArrayBase<X>& x) {
+  using S = typename X::Scalar;
+  return (x.derived() * S(0)).sum() == S(0);
+}
+
+/// Names the first element that is nan or infinite. Cost: one pass.
 template <class S>
 void check_finite(std::string_view where, std::string_view name, const ConstMatrixView<S>& x) {
-  // x * 0 is 0 for finite x and nan otherwise: one multiply-add per element, no branch.
   bool finite = true;
-  for (Index b = 0; b < x.cols(); ++b) finite = finite && (x.col(b).array() * S(0)).sum() == S(0);
+  for (Index b = 0; b < x.cols(); ++b) finite = finite && all_finite(x.col(b).array());
   if (finite) [[likely]]
     return;
   for (Index b = 0; b < x.cols(); ++b) raise_not_finite_at(where, name, x, b);

@@ -27,9 +27,10 @@ namespace comet {
 /// \brief Routes: decides which experts see a sample, and with what weight.
 ///
 /// Laws: route() is a function of one sample at a time, unless the gate says otherwise by
-/// `static constexpr bool depends_on_batch = true`; weights are >= 0 and sum to at most 1; a row
-/// has at most max_active() entries, experts ascending; a masked sample has an empty row. Checked
-/// by testing/gate_laws.hpp.
+/// `static constexpr bool depends_on_batch = true`; weights are >= 0 and sum to at most 1
+/// unless the gate says otherwise (testing::GateLawOptions::at_most_one); a row has at most
+/// max_active() entries, experts ascending; a masked sample has an empty row. Checked by
+/// testing/gate_laws.hpp.
 template <class G>
 concept RoutingGate = std::copyable<G> && std::floating_point<typename G::Scalar> &&
     std::default_initializable<typename G::Workspace> &&
@@ -153,7 +154,8 @@ inline constexpr bool reads_input_back = !requires {
 /// `static constexpr bool independent_columns = true`.
 ///
 /// What a chain of them (experts/chain.hpp) is made of, and is itself. Layers that are one: Dense,
-/// Convolution2d, MaxPool2d. `cache` is all that a column leaves for its way back, beside x and y.
+/// Convolution2d, MaxPool2d. `cache` is all that a column leaves for its backward pass, beside x
+/// and y.
 template <class F>
 concept ColumnFunction = SplitBackwardExpert<F> && requires {
   requires F::independent_columns;

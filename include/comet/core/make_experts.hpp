@@ -4,8 +4,8 @@
 #include <vector>
 
 #include <comet/core/check.hpp>
+#include <comet/core/index_range.hpp>
 #include <comet/core/random.hpp>
-#include <comet/core/share.hpp>
 #include <comet/core/types.hpp>
 
 namespace comet {
@@ -13,7 +13,7 @@ namespace comet {
 namespace detail {
 
 template <class Part>
-std::vector<Part> make_parts(const char* where, Share numbers,
+std::vector<Part> make_parts(const char* where, IndexRange numbers,
                              const typename Part::Options& options, RandomKey key) {
   check_at_least(where, "count", numbers.size(), 0);
   std::vector<Part> parts;
@@ -35,7 +35,7 @@ template <class Expert>
 /// \brief Some of them, the same as among all: those of one rank of several.
 /// \param numbers  which, e.g. share_of(64, world)
 template <class Expert>
-[[nodiscard]] std::vector<Expert> make_experts(Share numbers,
+[[nodiscard]] std::vector<Expert> make_experts(IndexRange numbers,
                                                const typename Expert::Options& options,
                                                RandomKey key) {
   return detail::make_parts<Expert>("make_experts", numbers, options, key);

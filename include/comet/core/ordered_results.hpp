@@ -14,8 +14,9 @@ namespace comet::detail {
 /// whoever computes them: a sum over tasks then has one order.
 ///
 /// Every worker has a few rooms for results whose turn has not come, so that a thread which the
-/// system has put aside does not hold up the others at once. Tasks are claimed in ascending order:
-/// what is in a worker's rooms when it asks for another comes before its task, so it gets one.
+/// system has suspended does not hold up the others at once. A worker whose rooms are all taken
+/// waits for one. That ends: tasks are claimed in ascending order, so the results in its rooms come
+/// before the task it is about to do, and wait for other threads alone.
 class OrderedResults {
  public:
   static constexpr Index rooms_per_worker = 4;

@@ -1,10 +1,8 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
-#include <concepts>
 #include <initializer_list>
 #include <ranges>
-#include <span>
 #include <string>
 #include <string_view>
 #include <type_traits>

@@ -12,7 +12,7 @@ namespace comet {
 ///
 /// A gate whose penalty looks at the whole batch (a mean row, a load) calls it on the sums that the
 /// penalty is made of. Every rank makes the same calls in the same order, also one that has no
-/// samples: whether a call is made may hang on options, never on the batch.
+/// samples: whether a call is made may depend on options, never on the batch.
 ///
 /// A view: what it was made from has to stay.
 class RankSum {

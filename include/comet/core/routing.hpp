@@ -154,8 +154,9 @@ class RowBuilder {
   void end(Routing<S>& routing) {
     end(routing, [](Index, Index) {});
   }
-  /// \brief The same. \param placed  callable with (i, entry): the i-th weight that was added is
-  /// part of that entry of the routing
+  /// \brief The same.
+  /// \param placed  callable with (i, entry): the i-th weight that was added is part of that entry
+  ///                of the routing
   template <class Placed>
   void end(Routing<S>& routing, Placed placed) {
     std::sort(keys_.begin(), keys_.end());

@@ -1,15 +1,13 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
-#include <cmath>
 #include <cstdint>
 #include <span>
-#include <string>
 #include <string_view>
-#include <utility>
 #include <vector>
 
 #include <comet/core/check.hpp>
+#include <comet/core/routing.hpp>
 #include <comet/core/types.hpp>
 
 namespace comet {
@@ -72,13 +70,27 @@ struct Samples {
     }
     detail::check_equal(where, "samples.mask.size()", Index(mask.size()), "x.cols()", size());
     for (Index b = 0; b < size(); ++b)
-      if (is_live(b) && (features.col(b).array() * S(0)).sum() != S(0)) [[unlikely]]
+      if (is_live(b) && !detail::all_finite(features.col(b).array())) [[unlikely]]
         detail::raise_not_finite_at(where, "x", features, b);
   }
   /// \brief The same for a part that needs so many features.
   void validate(std::string_view where, Index input_dim) const {
     detail::check_equal(where, "x.rows()", dim(), "input_dim", input_dim);
     validate(where);
+  }
+  /// \brief Checks what a gate's backward() is given.
+  /// \param num_samples  of the forward() that the pass holds, negative if it holds none
+  /// \throws std::invalid_argument if it holds none, naming what does not fit otherwise
+  void validate_backward(std::string_view where, const Routing<S>& routing,
+                         std::span<const S> dweights, const MatrixView<S>& dx,
+                         Index num_samples) const {
+    if (num_samples < 0) [[unlikely]]
+      detail::raise(where, "the pass holds no forward(); call it first");
+    detail::check_equal(where, "x.cols()", size(), "samples of the last forward()", num_samples);
+    detail::check_equal(where, "routing.num_samples()", routing.num_samples(), "x.cols()", size());
+    detail::check_equal(where, "dweights.size()", Index(dweights.size()), "routing.num_entries()",
+                        routing.num_entries());
+    detail::check_input_gradient(where, dx, features);
   }
 };
 

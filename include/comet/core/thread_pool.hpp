@@ -55,8 +55,9 @@ class ThreadPool {
 
   /// \brief Runs body(task, worker) for every task in 0..count-1 and returns when all are done.
   ///
-  /// `worker` is in 0..num_threads()-1, and no two tasks run with the same one at a time: it picks
-  /// scratch. If tasks throw, the exception of the lowest-numbered one that did is rethrown here.
+  /// `worker` is in 0..num_threads()-1, and no two tasks of one call run with the same one at a
+  /// time: it picks scratch. A call that finds the pool busy runs its tasks itself, as worker 0 of
+  /// its own. If tasks throw, the exception of the lowest-numbered one that did is rethrown here.
   template <class Body>
   void run(Index count, Body&& body) {
     bool idle = false;
@@ -110,7 +111,7 @@ class ThreadPool {
     generation_.notify_all();
   }
 
-  /// Some dozens of cycles in which a core that two threads share is the other's.
+  /// Waits for some dozens of cycles, in which a thread that shares the core can use it alone.
   static void pause() {
 #if defined(__x86_64__) || defined(__i386__)
     __builtin_ia32_pause();

@@ -6,7 +6,6 @@
 #include <cstddef>
 #include <cstdint>
 #include <type_traits>
-#include <utility>
 
 /// \file
 /// \brief Sizes, matrices and views. One sample per column, everywhere.
@@ -43,7 +42,7 @@ struct VectorType {
   typedef T type __attribute__((vector_size(std::size_t(size) * sizeof(T))));  // NOLINT
 };
 
-/// So many numbers in a register, in the compiler's words: for what Eigen has no packets of.
+/// A vector of `size` numbers as a compiler extension, for types that Eigen has no packets of.
 template <class T, Index size>
 using VectorOf = typename VectorType<T, size>::type;
 

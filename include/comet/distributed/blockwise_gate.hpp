@@ -27,7 +27,7 @@ namespace comet {
 namespace detail {
 
 /// The sums that a gate asks for in forward(), over the blocks of its batch: one after the other,
-/// since what it asks for next may hang on what it was told before.
+/// since what it asks for next may depend on what it was told before.
 class BlockSums {
  public:
   /// Nothing is known of a new batch.
@@ -40,8 +40,9 @@ class BlockSums {
               static_cast<BlockSums*>(context)->take(sums);
             }};
   }
-  /// \brief To be called when all blocks have run. \return false if none of them has asked for a
-  /// sum that was not known; otherwise they have to run again
+  /// \brief To be called when all blocks have run.
+  /// \return false if none of them has asked for a sum that was not known; otherwise they have to
+  ///         run again
   bool found_another(Index num_blocks, const RankSum& ranks) {
     if (of_blocks_.empty()) return false;
     const auto size = Index(of_blocks_.size()) / num_blocks;
@@ -173,8 +174,8 @@ class BlockwiseGate {
   void backward(const Samples<S>& samples, const Routing<S>& routing, std::span<const S> dweights,
                 MatrixView<S> dx, Pass<BlockwiseGate>& pass) const {
     auto& ws = pass.workspace;
-    detail::check_backward("BlockwiseGate::backward", samples, routing, dweights, dx,
-                           Index(ws.passes_.size()) == num_blocks_ ? ws.num_samples_ : -1);
+    samples.validate_backward("BlockwiseGate::backward", routing, dweights, dx,
+                              Index(ws.passes_.size()) == num_blocks_ ? ws.num_samples_ : -1);
     const GradientView<S> gradients = pass.gradients(*this);
     // Those of another gate, whose pass this was, would be written beyond their ends.
     if (!ws.gradients_.view().fits(*this)) ws.gradients_ = Gradients<S>(*this);

@@ -42,16 +42,15 @@ namespace comet {
 ///   Checkpoint checkpoint(world);
 ///   checkpoint.add_parameters(layer, "model.");
 ///   checkpoint.add_optimizer(layer, adam, "adam.");
-///   checkpoint.add_state(layer.gates(), "gates.");         // biases, permutations, where there
-///   are checkpoint.save("run/model.safetensors.index.json");
+///   checkpoint.add_state(layer.gates(), "gates.");         // biases and permutations, if any
+///   checkpoint.save("run/model.safetensors.index.json");
 ///   ...
 ///   checkpoint.load("run/model.safetensors.index.json");   // perhaps on other ranks
 /// \endcode
 /// The index is written last: a crash, or a full disk on one rank, leaves the checkpoint that was
 /// there. Needs nlohmann/json: link comet::safetensors.
 /// \par Cost  the bytes of a rank's tensors, once more in memory while they are loaded; the names
-/// of
-///            all tensors on every rank
+///            of all tensors on every rank
 template <Communicator C>
 class Checkpoint {
  public:

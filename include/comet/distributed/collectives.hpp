@@ -14,7 +14,7 @@
 
 /// \file
 /// \brief What is made of a communicator's calls: exchanges of numbers instead of bytes, and sums
-/// in an order that does not hang on the engine. Every rank calls them, in the same order.
+/// in an order that does not depend on the engine. Every rank calls them, in the same order.
 
 namespace comet {
 
@@ -61,7 +61,7 @@ void broadcast(C& world, std::span<T> values, Index root) {
 enum class SumOrder {
   ranks,  ///< ((rank 0 + rank 1) + rank 2) + ...: that of one process which goes through the pieces
   tree,   ///< (rank 0 + rank 1) + (rank 2 + rank 3), ...: the same whether a power of two of pieces
-          ///< lies in that many ranks or, summed by sum_in_tree(), in fewer
+          ///< lies in that many ranks or, summed by a TreeSum, in fewer
 };
 
 namespace detail {

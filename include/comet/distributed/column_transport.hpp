@@ -11,7 +11,7 @@
 
 #include <comet/core/buffer.hpp>
 #include <comet/core/check.hpp>
-#include <comet/core/share.hpp>
+#include <comet/core/index_range.hpp>
 #include <comet/core/thread_pool.hpp>
 #include <comet/core/types.hpp>
 #include <comet/dispatch/columns.hpp>
@@ -47,7 +47,7 @@ void gather_for_travel(const ConstMatrixView<std::type_identity_t<S>>& x, const 
 ///   transport.agree(world, plan, shares, first_sample, num_samples, column_multiple);
 ///   transport.send(world, columns, arrived);              // d x columns of transport.plan()
 ///   bank.forward(transport.plan(), arrived, made, key, bank_pass);
-///   transport.send_back(world, made, outputs);            // m x columns of plan
+///   transport.send_back(world, made, outputs, m, plan);   // m x columns of plan
 /// \endcode
 /// \par Cost  bytes that leave a rank: 8 for each expert that lives elsewhere, 4 for each pair of
 ///            such an expert, and the columns; see docs/distributed.md
@@ -64,8 +64,8 @@ class ColumnTransport {
   /// \param column_multiple  of the experts, see ExpertBank::column_multiple()
   /// \throws std::invalid_argument if the plan is padded, or of other experts
   template <Communicator C>
-  void agree(C& world, const DispatchPlan& plan, std::span<const Share> shares, Index first_sample,
-             Index num_samples, Index column_multiple) {
+  void agree(C& world, const DispatchPlan& plan, std::span<const IndexRange> shares,
+             Index first_sample, Index num_samples, Index column_multiple) {
     constexpr const char* where = "ColumnTransport::agree";
     detail::check_equal(where, "plan.num_columns()", plan.num_columns(), "plan.num_pairs()",
                         plan.num_pairs());
@@ -82,10 +82,6 @@ class ColumnTransport {
   /// The columns that have come here, by expert: of all experts, those that live elsewhere have
   /// none. Its samples are numbered as in the whole batch.
   [[nodiscard]] const DispatchPlan& plan() const noexcept { return plan_; }
-  /// Columns that go to each rank.
-  [[nodiscard]] std::span<const Index> outgoing() const noexcept { return outgoing_; }
-  /// Columns that come from each rank.
-  [[nodiscard]] std::span<const Index> incoming() const noexcept { return incoming_; }
 
   /// \brief arrived = the columns of the experts here, from all ranks; padding is 0.
   /// \param columns  rows x columns of the plan given to agree()
@@ -159,7 +155,7 @@ class ColumnTransport {
   }
 
   template <Communicator C>
-  void exchange_counts(C& world, const DispatchPlan& plan, std::span<const Share> shares) {
+  void exchange_counts(C& world, const DispatchPlan& plan, std::span<const IndexRange> shares) {
     const auto ranks = std::size_t(world.size());
     const Index here = shares[std::size_t(world.rank())].size();
     counts_.clear();
@@ -191,7 +187,7 @@ class ColumnTransport {
   }
 
   /// From the order of the wire, by rank, to that of a plan, by expert.
-  void make_plan(Share share, Index num_samples, Index column_multiple) {
+  void make_plan(IndexRange share, Index num_samples, Index column_multiple) {
     const auto ranks = incoming_.size(), here = std::size_t(share.size());
     starts_.resize(ranks * here);  // on the wire, per rank and expert
     Index wire = 0;

@@ -9,7 +9,7 @@
 #include <string_view>
 
 #include <comet/core/check.hpp>
-#include <comet/core/share.hpp>
+#include <comet/core/index_range.hpp>
 #include <comet/core/types.hpp>
 
 /// \file
@@ -75,7 +75,7 @@ concept Communicator = requires(C& world, const C& seen, std::span<const std::by
 /// batch.
 /// \param n  >= 0
 template <Communicator C>
-[[nodiscard]] Share share_of(Index n, const C& world) {
+[[nodiscard]] IndexRange share_of(Index n, const C& world) {
   return share_of(n, world.rank(), world.size());
 }
 

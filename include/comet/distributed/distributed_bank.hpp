@@ -11,10 +11,10 @@
 
 #include <comet/core/check.hpp>
 #include <comet/core/concepts.hpp>
+#include <comet/core/index_range.hpp>
 #include <comet/core/parameters.hpp>
 #include <comet/core/pass.hpp>
 #include <comet/core/random.hpp>
-#include <comet/core/share.hpp>
 #include <comet/core/types.hpp>
 #include <comet/dispatch/columns.hpp>
 #include <comet/dispatch/plan.hpp>
@@ -87,9 +87,9 @@ class DistributedBank {
   /// Number of experts n of all ranks.
   [[nodiscard]] Index size() const noexcept { return sizes_.shares.back().last; }
   /// Numbers of the experts that live here.
-  [[nodiscard]] Share share() const { return sizes_.shares[std::size_t(world_->rank())]; }
+  [[nodiscard]] IndexRange share() const { return sizes_.shares[std::size_t(world_->rank())]; }
   /// Per rank, the numbers of the experts that live there.
-  [[nodiscard]] std::span<const Share> shares() const noexcept { return sizes_.shares; }
+  [[nodiscard]] std::span<const IndexRange> shares() const noexcept { return sizes_.shares; }
   /// Number of input features d.
   [[nodiscard]] Index input_dim() const noexcept { return sizes_.input_dim; }
   /// Number of outputs m.

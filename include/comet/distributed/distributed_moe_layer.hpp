@@ -10,12 +10,12 @@
 #include <comet/core/buffer.hpp>
 #include <comet/core/check.hpp>
 #include <comet/core/concepts.hpp>
+#include <comet/core/index_range.hpp>
 #include <comet/core/layer_shapes.hpp>
 #include <comet/core/pass.hpp>
 #include <comet/core/random.hpp>
 #include <comet/core/routing.hpp>
 #include <comet/core/samples.hpp>
-#include <comet/core/share.hpp>
 #include <comet/core/types.hpp>
 #include <comet/dispatch/columns.hpp>
 #include <comet/dispatch/combine.hpp>
@@ -50,7 +50,7 @@ namespace comet {
 ///   run_ranks(4, [&](ThreadCommunicator& world) {
 ///     DistributedMoeLayer layer(world, CometGate<float>(options, key.fold(0)),
 ///                               make_experts<Expert>(share_of(64, world), of_experts,
-///                               key.fold(1)));
+///                                                    key.fold(1)));
 ///     Pass pass(layer);
 ///     layer.forward(x, y, key.fold(2).fold(step), pass);   // x: the samples of this rank
 ///     ...
@@ -115,9 +115,9 @@ class DistributedMoeLayer {
   /// Number of outputs m.
   [[nodiscard]] Index output_dim() const noexcept { return bank_.output_dim(); }
   /// Numbers of the experts that live here.
-  [[nodiscard]] Share share() const { return bank_.share(); }
+  [[nodiscard]] IndexRange share() const { return bank_.share(); }
   /// Per rank, the numbers of the experts that live there.
-  [[nodiscard]] std::span<const Share> shares() const noexcept { return bank_.shares(); }
+  [[nodiscard]] std::span<const IndexRange> shares() const noexcept { return bank_.shares(); }
   /// One per task.
   [[nodiscard]] const std::vector<G>& gates() const noexcept { return gates_; }
   /// One per task. Whoever changes them does so on every rank.

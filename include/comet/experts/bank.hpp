@@ -3,7 +3,6 @@
 
 #include <algorithm>
 #include <span>
-#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -103,7 +102,7 @@ class ExpertBank {
     pass.workspace.filled_by_ = this;
   }
 
-  /// \brief Adds the gradients of sum(doutputs . outputs) to those of the pass and to dcolumns.
+  /// \brief Adds the gradients of sum(doutputs . outputs) to the pass's and overwrites dcolumns.
   /// \param plan, columns, outputs  as in forward()
   /// \param doutputs  m x columns; what is left in the experts' columns is theirs
   /// \param dcolumns  d x columns: those of experts here are overwritten, others left alone if it

@@ -11,8 +11,8 @@
 
 namespace comet::detail {
 
-/// \brief Where experts leave what they need for their way back: for every column of theirs, in
-/// training; for the block that a thread is at, where there is no way back.
+/// \brief Where experts leave what they need for their backward pass: for every column of theirs,
+/// in training; for the block that a thread is at, where there is no backward pass.
 template <class S>
 class Caches {
  public:
@@ -56,7 +56,7 @@ class Caches {
       if (plan.padded_count(first + e) > 0)
         rows = std::max(rows, Index(experts[std::size_t(e)].cache_dim()));
     // Memory of any worker begins at the same place in a cache line, so that bits of an expert that
-    // asks Eigen for sums do not hang on it.
+    // asks Eigen for sums do not depend on it.
     constexpr Index line = 64 / Index(sizeof(S));
     values_.shape((rows * most_columns + line - 1) / line * line, num_workers);
   }

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
-#include <span>
+#include <algorithm>
+#include <cmath>
 
 #include <comet/core/check.hpp>
 #include <comet/core/concepts.hpp>
@@ -11,6 +12,7 @@
 #include <comet/core/types.hpp>
 #include <comet/experts/frozen.hpp>
 #include <comet/kernels/affine.hpp>
+#include <comet/kernels/dropout.hpp>
 
 namespace comet {
 
@@ -26,14 +28,14 @@ struct DenseExpertOptions {
 ///
 /// Kept units are scaled by 1 / (1 - dropout) in training, so that inference needs no factor.
 /// \tparam S  float or double
-/// \see MoeLayer, Expert
+/// \see MoeLayer, TrainableExpert
 template <class S>
 class DenseExpert {
  public:
   using Scalar = S;  ///< float or double.
   /// A column's bits do not depend on its neighbours.
   static constexpr bool independent_columns = true;
-  /// Its way back asks the output alone.
+  /// The backward pass reads the output, not the input.
   static constexpr bool reads_input_back = false;
   using Options = DenseExpertOptions;  ///< Settings of the constructor.
 

@@ -22,8 +22,7 @@ namespace comet {
 /// Storage::int8 the inputs of a sample are rounded to 16 bits, in steps of its largest one.
 ///
 /// \par Cost  as the expert that it was made from; of few samples, where weights are read from
-/// afar,
-///            about as much less as its weights are smaller
+///            afar, about as much less as its weights are smaller
 /// \tparam S  float or double
 /// \see freeze, Storage
 template <class S>

@@ -3,7 +3,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <utility>
 
 #include <comet/core/check.hpp>
 #include <comet/core/concepts.hpp>
@@ -13,6 +12,7 @@
 #include <comet/core/types.hpp>
 #include <comet/experts/frozen.hpp>
 #include <comet/kernels/affine.hpp>
+#include <comet/kernels/dropout.hpp>
 
 namespace comet {
 
@@ -33,14 +33,14 @@ struct MlpExpertOptions {
 /// \par Cost  h (d + m) multiply-adds per sample, backward twice that; in training 2 h scalars per
 ///            sample: the hidden units and their derivatives; 3 h with gelu and silu
 /// \tparam S  float or double
-/// \see MoeLayer, Expert, DenseExpert
+/// \see MoeLayer, TrainableExpert, DenseExpert
 template <class S>
 class MlpExpert {
  public:
   using Scalar = S;  ///< float or double.
   /// A column's bits do not depend on its neighbours.
   static constexpr bool independent_columns = true;
-  /// Its way back asks the output alone.
+  /// The backward pass reads the output, not the input.
   static constexpr bool reads_input_back = false;
   using Options = MlpExpertOptions;  ///< Settings of the constructor.
 

@@ -26,7 +26,7 @@ class Rooms {
   using Map = Eigen::Map<Matrix<S>>;
 
   /// Those of any worker begin at the same place in a cache line, so that bits of an expert that
-  /// asks Eigen for sums do not hang on it.
+  /// asks Eigen for sums do not depend on it.
   /// \param most_columns  that there may be the next time: memory is taken for these
   void shape(Index rows, Index columns, Index num_workers, Index most_columns) {
     rows_ = rows;
@@ -88,8 +88,9 @@ class InputDerivatives {
     check_equal(where, "dx.cols()", samples_->cols(), "plan.num_samples()", plan.num_samples());
   }
 
-  /// To be called before the tasks. \param rows, columns  of the largest \param most_columns  as
-  /// Rooms::shape()
+  /// To be called before the tasks.
+  /// \param rows, columns  of the largest
+  /// \param most_columns   as Rooms::shape()
   void start(Index rows, Index columns, Index num_tasks, Index num_workers, Index most_columns) {
     if (samples_ != nullptr) rooms_->start(rows, columns, num_tasks, num_workers, most_columns);
   }

@@ -58,7 +58,8 @@ class AnyGate {
                   "comet::AnyGate: the gate has another scalar type");
     static_assert(TrainableGate<G> || !Parametric<G>,
                   "comet::AnyGate: this gate has parameters but cannot be trained: it needs "
-                  "forward(), backward() and regularization(); see concepts.hpp");
+                  "forward(), backward() and regularization(); see "
+                  "comet/core/concepts.hpp");
   }
 
   /// An independent copy of the gate.
@@ -99,7 +100,7 @@ class AnyGate {
   /// Longest row that route() can give.
   [[nodiscard]] Index max_active() const { return held_->max_active(); }
 
-  /// \brief As the gate does. \see Gate
+  /// \brief As the gate does. \see RoutingGate
   void route(const Samples<S>& samples, Routing<S>& routing, Pass<AnyGate>& pass) const {
     held_->route(samples, routing, pass);
   }
@@ -156,8 +157,9 @@ class AnyGate {
   /// \brief As the gate does. \see LoadedGate
   /// \throws std::invalid_argument if it takes no load
   void end_of_step(std::span<const Index> load) { held_->end_of_step(load, nullptr); }
-  /// \brief The same for a gate that may need more than the load. \param pass  of the step's
-  /// forward() \throws std::invalid_argument as well if the pass holds no forward() of this gate
+  /// \brief The same for a gate that may need more than the load.
+  /// \param pass  of the step's forward()
+  /// \throws std::invalid_argument as well if the pass holds no forward() of this gate
   void end_of_step(std::span<const Index> load, const Pass<AnyGate>& pass) {
     held_->end_of_step(load, &pass);
   }
@@ -252,8 +254,8 @@ class AnyGate {
         inner(pass).borrow(gradients);
         gate.backward(samples, routing, dweights, dx, inner(pass));
       } else {
-        detail::check_backward("AnyGate::backward", samples, routing, dweights, dx,
-                               pass.workspace.num_samples_);
+        samples.validate_backward("AnyGate::backward", routing, dweights, dx,
+                                  pass.workspace.num_samples_);
       }
     }
     S regularization(const Pass<AnyGate>& pass) const override {

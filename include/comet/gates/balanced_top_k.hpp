@@ -19,6 +19,7 @@
 #include <comet/core/types.hpp>
 #include <comet/gates/detail/logit_batch.hpp>
 #include <comet/gates/detail/options.hpp>
+#include <comet/gates/detail/tiles.hpp>
 #include <comet/gates/frozen_logits.hpp>
 #include <comet/gates/hyperplanes.hpp>
 
@@ -227,8 +228,8 @@ void BalancedTopKGate<S>::backward(const Samples<S>& samples, const Routing<S>& 
                                    std::span<const S> dweights, MatrixView<S> dx,
                                    Pass<BalancedTopKGate>& pass) const {
   auto& ws = pass.workspace;
-  detail::check_backward("BalancedTopKGate::backward", samples, routing, dweights, dx,
-                         ws.batch_.num_samples());
+  samples.validate_backward("BalancedTopKGate::backward", routing, dweights, dx,
+                            ws.batch_.num_samples());
   const auto scores = ws.scores_.matrix();
   const bool shares = options_.scores == GateScores::softmax;
   const auto by_logits = [&](Index column, Index b, auto add) {

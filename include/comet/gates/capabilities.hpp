@@ -175,12 +175,12 @@ void anneal(G& gate, const GateAnnealing& settings) {
 
 /// \brief Gives a gate a start that shares samples out evenly: each leaf of each of its trees gets
 /// as many samples of the batch as another, by planes in random directions. Samples that are equal
-/// stay together. \param samples  a first batch, of at least n samples; many times that is better
+/// stay together.
+/// \param samples    a first batch, of at least n samples; many times that is better
 /// \param deviation  standard deviation of a split's logits over the samples that come to it, in
-///        units of gamma, > 0: small is soft
+///                   units of gamma, > 0: small is soft
 /// \throws std::invalid_argument if the batch is too small, or by a gate chosen at run time that
-/// has
-///         no such planes
+///         has no such planes
 /// \throws NotFinite naming a feature that is not finite
 template <RoutingGate G>
 void split_evenly(G& gate, const std::type_identity_t<Samples<typename G::Scalar>>& samples,

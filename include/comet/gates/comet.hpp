@@ -273,8 +273,7 @@ void CometGate<S>::backward(const Samples<S>& samples, const Routing<S>& routing
                             std::span<const S> dweights, MatrixView<S> dx,
                             Pass<CometGate>& pass) const {
   auto& ws = pass.workspace;
-  detail::check_backward("CometGate::backward", samples, routing, dweights, dx,
-                         ws.batch_.num_samples());
+  samples.validate_backward("CometGate::backward", routing, dweights, dx, ws.batch_.num_samples());
   if (ws.batch_.size() == 0) return;
   ws.split_gradients_.start(ws.batch_.size());
   ws.leaf_gradients_.start(ws.batch_.size());

@@ -266,8 +266,8 @@ void DSelectKGate<S>::backward(const Samples<S>& samples, const Routing<S>& rout
                                std::span<const S> dweights, MatrixView<S> dx,
                                Pass<DSelectKGate>& pass) const {
   auto& ws = pass.workspace;
-  detail::check_backward("DSelectKGate::backward", samples, routing, dweights, dx,
-                         ws.batch_.num_samples());
+  samples.validate_backward("DSelectKGate::backward", routing, dweights, dx,
+                            ws.batch_.num_samples());
   const Index tiles = ws.batch_.size();
   if (tiles == 0) return;
   ws.bit_gradients_.start(tiles);

@@ -186,8 +186,8 @@ void ExpertChoiceGate<S>::backward(const Samples<S>& samples, const Routing<S>& 
                                    std::span<const S> dweights, MatrixView<S> dx,
                                    Pass<ExpertChoiceGate>& pass) const {
   auto& ws = pass.workspace;
-  detail::check_backward("ExpertChoiceGate::backward", samples, routing, dweights, dx,
-                         ws.batch_.num_samples());
+  samples.validate_backward("ExpertChoiceGate::backward", routing, dweights, dx,
+                            ws.batch_.num_samples());
   const auto scores = ws.scores_.matrix();
   const auto by_logits = [&](Index column, Index b, auto add) {
     const auto experts = routing.experts(b);

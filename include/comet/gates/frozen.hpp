@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
-#include <cstdint>
-#include <limits>
 #include <span>
 #include <string>
 #include <string_view>
@@ -16,6 +14,7 @@
 #include <comet/core/routing.hpp>
 #include <comet/core/samples.hpp>
 #include <comet/core/types.hpp>
+#include <comet/gates/detail/slot_labels.hpp>
 #include <comet/gates/hyperplanes.hpp>
 #include <comet/kernels/portable/route.hpp>
 
@@ -26,20 +25,6 @@
 namespace comet {
 
 namespace detail {
-
-/// The expert of slot i s + j of n experts and s selectors. One permutation is for all selectors,
-/// none leaves experts as they are.
-inline std::vector<ExpertId> slot_labels(std::span<const Permutation> permutations,
-                                         Index num_experts, Index num_selectors) {
-  std::vector<ExpertId> labels;
-  labels.reserve(std::size_t(num_experts * num_selectors));
-  for (Index i = 0; i < num_experts; ++i)
-    for (Index j = 0; j < num_selectors; ++j)
-      labels.push_back(permutations.empty()
-                           ? ExpertId(i)
-                           : permutations[std::size_t(j) % permutations.size()][i]);
-  return labels;
-}
 
 /// What freeze() checks of every gate.
 template <class G>

@@ -2,9 +2,7 @@
 #pragma once
 
 #include <cmath>
-#include <span>
 #include <string_view>
-#include <utility>
 #include <vector>
 
 #include <comet/core/types.hpp>

@@ -125,8 +125,7 @@ class MaskedExperts {
   void backward(const Samples<S>& samples, const Routing<S>& routing, std::span<const S> dweights,
                 MatrixView<S> dx, Pass<MaskedExperts>& pass) const {
     Workspace& ws = pass.workspace;
-    detail::check_backward("MaskedExperts::backward", samples, routing, dweights, dx,
-                           ws.num_samples_);
+    samples.validate_backward("MaskedExperts::backward", routing, dweights, dx, ws.num_samples_);
     if constexpr (TrainableGate<G>) {
       unmask(routing, dweights, ws);
       ws.inner_.borrow(pass.gradients(*this), pass);

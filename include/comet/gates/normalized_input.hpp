@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
-#include <algorithm>
 #include <cmath>
 #include <span>
 #include <string_view>
@@ -38,7 +37,7 @@ struct NormalizedInputOptions {
 /// stays as it is.
 ///
 /// \code
-///   MoeLayer layer(NormalizedInput(CometGate<float>(options, key)), experts);
+///   MoeLayer layer(NormalizedInput{gate}, experts);  // NormalizedInput(gate) declares a function
 /// \endcode
 /// \par Cost     the gate's, plus about 8 d operations per sample, 16 d backward
 /// \par Threads  const; those of the pass share the work. Bits depend neither on the batch, unless
@@ -224,8 +223,7 @@ void NormalizedInput<G>::backward(const Samples<S>& samples, const Routing<S>& r
                                   std::span<const S> dweights, MatrixView<S> dx,
                                   Pass<NormalizedInput>& pass) const requires TrainableGate<G> {
   Workspace& ws = pass.workspace;
-  detail::check_backward("NormalizedInput::backward", samples, routing, dweights, dx,
-                         ws.num_samples_);
+  samples.validate_backward("NormalizedInput::backward", routing, dweights, dx, ws.num_samples_);
   ws.inner_.borrow(pass.gradients(*this), pass);
   const auto features = ws.features_.matrix();
   const Samples<S> inner = samples.with_features(features);

@@ -109,8 +109,8 @@ class ReMoeGate {
   void backward(const Samples<S>& samples, const Routing<S>& routing, std::span<const S> dweights,
                 MatrixView<S> dx, Pass<ReMoeGate>& pass) const {
     auto& ws = pass.workspace;
-    detail::check_backward("ReMoeGate::backward", samples, routing, dweights, dx,
-                           ws.batch_.num_samples());
+    samples.validate_backward("ReMoeGate::backward", routing, dweights, dx,
+                              ws.batch_.num_samples());
     const auto by_logits = [&](Index, Index b, auto add) {
       const auto experts = routing.experts(b);
       const S* by = dweights.data() + routing.offsets()[std::size_t(b)];

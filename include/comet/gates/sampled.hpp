@@ -4,7 +4,6 @@
 #include <algorithm>
 #include <cmath>
 #include <span>
-#include <string>
 #include <string_view>
 #include <utility>
 #include <vector>
@@ -22,6 +21,7 @@
 #include <comet/gates/detail/logit_batch.hpp>
 #include <comet/gates/detail/options.hpp>
 #include <comet/gates/detail/spread_penalty.hpp>
+#include <comet/gates/detail/tiles.hpp>
 #include <comet/gates/explanation.hpp>
 #include <comet/gates/frozen_logits.hpp>
 #include <comet/gates/hyperplanes.hpp>
@@ -307,8 +307,8 @@ void SampledGate<S>::backward(const Samples<S>& samples, const Routing<S>& routi
                               std::span<const S> dweights, MatrixView<S> dx,
                               Pass<SampledGate>& pass) const {
   auto& ws = pass.workspace;
-  detail::check_backward("SampledGate::backward", samples, routing, dweights, dx,
-                         ws.batch_.num_samples());
+  samples.validate_backward("SampledGate::backward", routing, dweights, dx,
+                            ws.batch_.num_samples());
   const Index k = options_.k;
   const auto shares = ws.shares_.matrix();
   const auto factor = S(1 / options_.temperature);

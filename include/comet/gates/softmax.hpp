@@ -18,9 +18,9 @@
 #include <comet/core/types.hpp>
 #include <comet/gates/detail/explain_linear.hpp>
 #include <comet/gates/detail/live_tiles.hpp>
-#include <comet/gates/detail/logit_gradients.hpp>
 #include <comet/gates/detail/options.hpp>
 #include <comet/gates/detail/spread_penalty.hpp>
+#include <comet/gates/detail/tiles.hpp>
 #include <comet/gates/explanation.hpp>
 #include <comet/gates/frozen.hpp>
 #include <comet/gates/hyperplanes.hpp>
@@ -207,7 +207,7 @@ void SoftmaxGate<S>::backward(const Samples<S>& samples, const Routing<S>& routi
                               std::span<const S> dweights, MatrixView<S> dx,
                               Pass<SoftmaxGate>& pass) const {
   auto& ws = pass.workspace;
-  detail::check_backward("SoftmaxGate::backward", samples, routing, dweights, dx, ws.num_samples_);
+  samples.validate_backward("SoftmaxGate::backward", routing, dweights, dx, ws.num_samples_);
   const auto& live = ws.live_;
   const S* weights = routing.weights().data();
   if (live.size() == 0) return;

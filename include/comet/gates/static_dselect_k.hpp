@@ -112,8 +112,8 @@ class StaticDSelectKGate {
   void backward(const Samples<S>& samples, const Routing<S>& routing, std::span<const S> dweights,
                 MatrixView<S> dx, Pass<StaticDSelectKGate>& pass) const {
     auto& ws = pass.workspace;
-    detail::check_backward("StaticDSelectKGate::backward", samples, routing, dweights, dx,
-                           ws.num_samples_);
+    samples.validate_backward("StaticDSelectKGate::backward", routing, dweights, dx,
+                              ws.num_samples_);
     if (ws.live_.size() == 0) return;
     const auto row = std::size_t(ws.row_.num_entries());
     ws.dweights_.assign(row, S(0));

@@ -278,7 +278,7 @@ void TopKGate<S>::evaluate(std::string_view where, const Samples<S>& samples, Ro
     fill_logits(columns, first, count, noisy, ws);
     ExpertId* order = ws.order_.data() + first / detail::samples_per_tile * n;
     for (Index b = first; b < first + count; ++b) {
-      if ((logits.col(b).array() * S(0)).sum() != S(0)) [[unlikely]]
+      if (!detail::all_finite(logits.col(b).array())) [[unlikely]]
         detail::raise_not_finite(where, "the logits of sample " + std::to_string(live[b]),
                                  "overflow or a parameter is not finite");
       const auto entry = std::size_t(routing.offsets()[std::size_t(live[b])]);
@@ -327,7 +327,7 @@ void TopKGate<S>::backward(const Samples<S>& samples, const Routing<S>& routing,
                            std::span<const S> dweights, MatrixView<S> dx,
                            Pass<TopKGate>& pass) const {
   auto& ws = pass.workspace;
-  detail::check_backward("TopKGate::backward", samples, routing, dweights, dx, ws.num_samples_);
+  samples.validate_backward("TopKGate::backward", routing, dweights, dx, ws.num_samples_);
   const auto noise = ws.noise_.matrix();
   const auto noise_scale = ws.noise_scale_.matrix();
   ws.logit_gradients_.start(1);

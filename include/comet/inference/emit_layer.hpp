@@ -179,7 +179,7 @@ void write_layer(const Layer& served, std::ostream& out, const EmitCppOptions& o
 /// predict(), for programs that have no place for a library.
 ///
 /// In namespace options.name the header has `Scalar`, `input_dim`, `output_dim`, `num_tasks`,
-/// `num_experts` and
+/// `num_experts` and the function
 ///
 ///     int predict(const Scalar* x, Scalar* y);
 ///

@@ -17,7 +17,7 @@ namespace comet {
 
 /// \brief A gate that routes as `gate` does, to the bit, and can do nothing else.
 ///
-/// Later changes of `gate` do not reach it. It is a Gate: a MoeLayer takes it, also to train
+/// Later changes of `gate` do not reach it. It is a RoutingGate: a MoeLayer takes it, also to train
 /// experts while the routing stays. Noise of a Top-k gate is for training and is dropped;
 /// permutations become labels. A HashGate freezes to a HashGate, which has nothing to leave out.
 ///

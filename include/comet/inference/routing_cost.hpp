@@ -14,6 +14,7 @@
 #include <comet/gates/comet.hpp>
 #include <comet/gates/detail/comet_source.hpp>
 #include <comet/gates/detail/soft_tree.hpp>
+#include <comet/gates/detail/tiles.hpp>
 #include <comet/gates/dselect_k.hpp>
 #include <comet/gates/masked.hpp>
 #include <comet/kernels/portable/soft_tree.hpp>

@@ -8,11 +8,11 @@
 #include <comet/kernels/sum_tile.hpp>
 
 /// \file
-/// \brief Convolutions of a picture with filters. The way back: kernels/convolution_gradients.hpp.
+/// \brief Convolutions of a picture with filters. Backward: kernels/convolution_gradients.hpp.
 ///
 /// A picture is a column: channels are neighbours, then come width and height. What a row of a
 /// kernel covers is one run of numbers, so pictures are multiplied where they are: nothing is
-/// unfolded. An element is summed in an order that hangs on the sizes alone.
+/// unfolded. An element is summed in an order that depends on the sizes alone.
 
 namespace comet::detail {
 

@@ -9,8 +9,8 @@
 #include <comet/kernels/sum_tile.hpp>
 
 /// \file
-/// \brief The products of layers and experts on the way back, as transposed_product.hpp has those
-/// of the way forward: every element is summed in one fixed order, and nothing is allocated.
+/// \brief The products of layers and experts in the backward pass, as transposed_product.hpp has
+/// those of the forward pass: every element is summed in one fixed order, and nothing is allocated.
 ///
 /// What goes down the columns of the result is packed, for each of its columns meets all of it; of
 /// few columns it is read where it is.
@@ -195,8 +195,9 @@ void thin_product(bool accumulate, S* out, Index out_stride, Index rows, Index c
 }
 
 /// out = a b, or out += a b.
-/// \param a  r x k    \param b  k x c, or the transpose of a c x k matrix    \param out  r x c;
-/// columns of matrices are contiguous
+/// \param a    r x k
+/// \param b    k x c, or the transpose of a c x k matrix
+/// \param out  r x c; columns of matrices are contiguous
 template <bool accumulate, class Out, class A, class B>
 void product(Out&& out, const A& a, const B& b) {
   using S = typename A::Scalar;

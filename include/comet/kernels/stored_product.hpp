@@ -74,8 +74,10 @@ struct StoredPart {
   }
 };
 
-/// y = w^T x with weights of fewer bits. \param w  d x m \param x  d x B \param y  m x B; columns
-/// are contiguous
+/// y = w^T x with weights of fewer bits.
+/// \param w  d x m
+/// \param x  d x B
+/// \param y  m x B; columns are contiguous
 template <class Operand, class S>
 void stored_product(const Matrix<typename Operand::Weight>& w, const ConstMatrixView<S>& x,
                     MatrixView<S> y) {

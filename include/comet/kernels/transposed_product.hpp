@@ -9,7 +9,7 @@
 #include <comet/kernels/sum_tile.hpp>
 
 /// \file
-/// \brief The products of layers and experts on the way forward: many narrow ones, each with
+/// \brief The products of layers and experts in the forward pass: many narrow ones, each with
 /// weights of its own.
 ///
 /// Eigen's product is made for one large matrix. Here the weights of an expert meet a few dozen

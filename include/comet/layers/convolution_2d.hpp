@@ -22,7 +22,7 @@ namespace comet {
 /// \brief What a convolution does at the edges of a picture.
 enum class Padding {
   valid,  ///< a filter stays inside: ceil((height - kernel_height + 1) / stride) rows
-  same    ///< zeros around it: ceil(height / stride) rows; of an odd number more of them come after
+  same    ///< zeros around it: ceil(height / stride) rows; an odd zero goes below or to the right
 };
 
 /// Settings of a Convolution2d layer.

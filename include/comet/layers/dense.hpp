@@ -42,7 +42,7 @@ class Dense {
   using Scalar = S;  ///< float or double.
   /// A column's bits do not depend on its neighbours.
   static constexpr bool independent_columns = true;
-  /// Its way back asks the output alone.
+  /// The backward pass reads the output, not the input.
   static constexpr bool reads_input_back = false;
   using Options = DenseOptions;                ///< Settings of the constructor.
   using Workspace = detail::ColumnScratch<S>;  ///< Scratch of a pass.

@@ -11,7 +11,7 @@
 #include <comet/core/pass.hpp>
 #include <comet/core/random.hpp>
 #include <comet/core/types.hpp>
-#include <comet/kernels/affine.hpp>
+#include <comet/kernels/dropout.hpp>
 
 namespace comet {
 

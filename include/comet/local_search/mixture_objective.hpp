@@ -26,7 +26,7 @@ namespace comet {
 /// `evaluate_all(x, outputs)`: x is d x B, outputs becomes m x (n B), expert by expert.
 /// \see DistributedBank
 template <class T>
-concept SpreadExperts = TrainableExpert<typename T::Expert> &&
+concept DistributedExperts = TrainableExpert<typename T::Expert> &&
     requires(const T& experts, const Matrix<typename T::Scalar>& x,
              Matrix<typename T::Scalar>& outputs) {
   { experts.size() } -> std::convertible_to<Index>;
@@ -69,8 +69,8 @@ class MixtureObjective {
     };
   }
   /// \brief The same of experts that live on several ranks: all of them start(), together.
-  template <SpreadExperts Spread>
-  MixtureObjective(const Spread& experts, const Samples<S>& samples, Loss loss, RankSum ranks)
+  template <DistributedExperts Experts>
+  MixtureObjective(const Experts& experts, const Samples<S>& samples, Loss loss, RankSum ranks)
       : MixtureObjective(samples, std::move(loss), ranks) {
     samples.validate(name, experts.input_dim());
     num_experts_ = experts.size();
@@ -178,8 +178,8 @@ class MixtureObjective {
   Matrix<S> candidate_mixtures_;  // scratch
 };
 
-template <SpreadExperts Spread, class Loss>
-MixtureObjective(const Spread&, const Samples<typename Spread::Scalar>&, Loss, RankSum)
-    -> MixtureObjective<typename Spread::Expert, Loss>;
+template <DistributedExperts Experts, class Loss>
+MixtureObjective(const Experts&, const Samples<typename Experts::Scalar>&, Loss, RankSum)
+    -> MixtureObjective<typename Experts::Expert, Loss>;
 
 }  // namespace comet

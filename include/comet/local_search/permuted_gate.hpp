@@ -30,12 +30,14 @@ namespace comet {
 /// route() always uses the permutation. A permutation costs one look-up per entry. A gate that is a
 /// sum over selectors can have a P for each of them: g'(l) = sum_j sum_i g_j(i) P_j(i, l).
 ///
+/// \code
+///   MoeLayer layer(PermutedGate{gate}, experts);  // PermutedGate(gate) would declare a function
+/// \endcode
 /// \par Cost     hard: the gate's, plus O(entries log entries) per sample; soft: plus n^2
 ///               multiply-adds per sample
 /// \par Threads  const in route(), forward() and backward(); those of the pass are the gate's
 /// \tparam G     a RoutingGate, trainable or not: the wrapper is, so that a search can learn P
-/// \see PermutationSearch, SwapSearch, train_with_local_search
-/// \see docs/math.md, equation (29)
+/// \see PermutationSearch, SwapSearch, train_with_local_search; docs/math.md, equation (29)
 template <class G>
 class PermutedGate {
   static_assert(RoutingGate<G>,
@@ -119,7 +121,7 @@ class PermutedGate {
   void add_soft_gradient(Index j, MatrixView<double> gradient,
                          const Pass<PermutedGate>& pass) const;
 
-  /// \brief Routes by the permutation. \see Gate
+  /// \brief Routes by the permutation. \see RoutingGate
   void route(const Samples<S>& samples, Routing<S>& routing, Pass<PermutedGate>& pass) const {
     Workspace& ws = start(pass);
     if (!labels_.is_shared()) {
@@ -135,8 +137,7 @@ class PermutedGate {
                Pass<PermutedGate>& pass) const;
 
   /// \brief Adds the gradients of the gate, of dx and of the soft permutation.
-  /// \throws std::invalid_argument if the pass holds no forward() of this batch, or P has changed
-  ///         since
+  /// \throws std::invalid_argument if the pass holds no forward() of this batch by this P
   void backward(const Samples<S>& samples, const Routing<S>& routing, std::span<const S> dweights,
                 MatrixView<S> dx, Pass<PermutedGate>& pass) const;
 
@@ -328,7 +329,7 @@ void PermutedGate<G>::backward(const Samples<S>& samples, const Routing<S>& rout
                                Pass<PermutedGate>& pass) const {
   constexpr const char* where = "PermutedGate::backward";
   Workspace& ws = pass.workspace;
-  detail::check_backward(where, samples, routing, dweights, dx, ws.num_samples_);
+  samples.validate_backward(where, routing, dweights, dx, ws.num_samples_);
   if (ws.version_ != version_) detail::raise(where, "the permutation has changed since forward()");
   ws.dslots_.resize(std::size_t(ws.slots_.num_entries()));
   if (is_soft()) {

@@ -112,7 +112,7 @@ class BasicSinkhorn {
     detail::check_equal(where, "grad_log_weights.cols()", grad_log_weights.cols(), "n", n_);
 
     // P = exp(A - u - v) by itself. From here on du and dv are dloss/du and dloss/dv of the
-    // half-step in hand, and every softmax matrix diag(a) K diag(b) of the way back adds to
+    // half-step in hand, and every softmax matrix diag(a) K diag(b) of the backward pass adds to
     // dloss/dA. Those that share a kernel are summed up as scalings, K o sum(x y^T), and multiplied
     // by K once.
     auto du = vector(grad_row_);

@@ -59,7 +59,8 @@ enum class SwapStatus { not_started, converged, budget_spent };
 /// gives the same moves. One permutation is shared by all gates and selectors.
 ///
 /// \par Cost  one loss per candidate: n (n-1) / 2 swaps and about max_block n^2 block moves per
-/// pass \tparam Objective  a PermutationObjective
+///            pass
+/// \tparam Objective  a PermutationObjective
 template <class Objective>
 class SwapSearch {
  public:

@@ -29,8 +29,7 @@ struct CalibrationBin {
 /// \param labels         same size, 0 or 1
 /// \param bins           number of parts, >= 1; sizes differ by at most one, none is empty
 /// \throws std::invalid_argument if sizes differ, a probability is not in [0, 1], a label is
-/// neither
-///         0 nor 1, or bins < 1
+///         neither 0 nor 1, or bins < 1
 /// \par Cost     O(B log B) for B cases; one allocation of B numbers
 /// \par Threads  no shared state
 template <std::floating_point S, class Label>
@@ -71,8 +70,8 @@ requires std::floating_point<Label> || std::integral<Label>
 }
 
 /// \brief How far promises are from what came: |predicted - observed| over the bins, weighted by
-/// their samples (Guo et al., ICML 2017, Eq. (3), with bins of equal size). \return from 0 to 1; 0
-/// without bins
+/// their samples (Guo et al., ICML 2017, Eq. (3), with bins of equal size).
+/// \return from 0 to 1; 0 without bins
 [[nodiscard]] inline double calibration_error(std::span<const CalibrationBin> bins) {
   double sum = 0, samples = 0;
   for (const CalibrationBin& bin : bins) {

@@ -45,8 +45,8 @@ struct AdamOptions {
 /// \brief Adam (Kingma and Ba, ICLR 2015, Algorithm 1).
 ///
 ///     m = beta1 m + (1 - beta1) g,   v = beta2 v + (1 - beta2) g^2
-///     p = (1 - rate * weight_decay) p - rate * m / (1 - beta1^t) / (sqrt(v / (1 - beta2^t)) +
-///     epsilon)
+///     p = (1 - rate * weight_decay) p
+///         - rate * m / (1 - beta1^t) / (sqrt(v / (1 - beta2^t)) + epsilon)
 ///
 /// Steps t are counted from 1. Weights do not decay by default; if they do, they do so apart from
 /// the gradient (Loshchilov and Hutter, ICLR 2019, Algorithm 2). step() applies the gradients and
@@ -210,7 +210,7 @@ class Adam {
     Array m(mean_.data() + chunk.state + first, size);
     Array v(square_.data() + chunk.state + first, size);
     // Nor may the square overflow: an infinite v would never let the parameter move again.
-    if ((g * g * S(0)).sum() != S(0)) [[unlikely]] {
+    if (!detail::all_finite(g * g)) [[unlikely]] {
       chunk.finite = false;
       return;
     }

@@ -81,7 +81,7 @@ class Sgd {
       Array g(gradients[tensor++].data(), values.size());
       const Index state = first;
       first += values.size();
-      if ((g * S(0)).sum() != S(0)) [[unlikely]] {
+      if (!detail::all_finite(g)) [[unlikely]] {
         if (not_finite.empty()) not_finite = name.str();
         return;
       }

@@ -21,8 +21,7 @@ enum class LastBatch { keep, drop };
 /// \brief The rows of a table in random order, batch by batch: an epoch.
 ///
 /// \code
-///   for (const auto batch : Batches(num_rows, 512, key.fold(epoch)))      // std::span<const
-///   Index>
+///   for (const std::span<const Index> batch : Batches(num_rows, 512, key.fold(epoch)))
 ///     for (const Index row : batch) ...
 /// \endcode
 ///

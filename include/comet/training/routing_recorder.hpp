@@ -69,11 +69,12 @@ class RoutingRecorder {
     detail::check_at_least("RoutingRecorder", "capacity", options.capacity, 1);
   }
 
-  /// \brief Records a step. \param routings  one per gate \param num_experts  n
+  /// \brief Records a step.
+  /// \param routings     one per gate
+  /// \param num_experts  n
   /// \return the records of the step, valid until the next one
   /// \throws std::invalid_argument naming the first entry that is not in 0..n-1; nothing is
-  /// recorded
-  ///         then
+  ///         recorded then
   std::span<const RoutingRecord<S>> record(Index step, std::span<const Routing<S>> routings,
                                            Index num_experts) {
     Step records;

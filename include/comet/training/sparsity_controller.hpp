@@ -143,8 +143,8 @@ class SparsityController {
   }
 
  private:
-  static constexpr double smoothing = 50;  // steps to look back on are a 50th of the time
-  static constexpr double stiffness = 80;  // of the time, a 40th makes up for an error
+  static constexpr double smoothing = 50;  // the mean looks back on sparse_by / 50 steps
+  static constexpr double stiffness = 80;  // an error is made up for within sparse_by / 40 steps
 
   SparsityControllerOptions options_;
   std::array<double, 4> state_;  // gamma, entropy, e_0, e

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
 #include <comet/gates/detail/logit_gradients.hpp>
+#include <comet/gates/detail/tiles.hpp>
 
 #include <support/catch.hpp>
 #include <support/golden.hpp>

@@ -5,7 +5,7 @@
 #include <vector>
 
 #include <comet/core/check.hpp>
-#include <comet/core/share.hpp>
+#include <comet/core/index_range.hpp>
 #include <comet/core/types.hpp>
 #include <comet/distributed/collectives.hpp>
 #include <comet/distributed/communicator.hpp>
@@ -19,7 +19,7 @@ struct BankSizes {
   Index input_dim = 0;
   Index output_dim = 0;
   Index column_multiple = 1;
-  std::vector<Share> shares;  ///< per rank, the experts that live there
+  std::vector<IndexRange> shares;  ///< per rank, the experts that live there
 
   template <Communicator C, class E>
   BankSizes(C& world, const std::vector<E>& experts) {

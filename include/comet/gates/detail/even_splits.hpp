@@ -81,8 +81,8 @@ class EvenSplits {
     return node >= num_leaves_ - 1 ? 1 : leaves_below(2 * node + 1) + leaves_below(2 * node + 2);
   }
 
-  /// Sets the plane of a node and those below it. \param here  samples that come to it; is
-  /// reordered
+  /// Sets the plane of a node and those below it.
+  /// \param here  samples that come to it; is reordered
   void grow(Index node, std::span<std::int32_t> here) {
     if (node >= num_leaves_ - 1) return;
     const Index left = leaves_below(2 * node + 1);

@@ -5,19 +5,16 @@
 #include <cmath>
 #include <limits>
 #include <numeric>
-#include <span>
 #include <utility>
 #include <vector>
 
 #include <comet/core/check.hpp>
-#include <comet/core/permutation.hpp>
 #include <comet/core/routing.hpp>
 #include <comet/core/types.hpp>
 #include <comet/gates/explanation.hpp>
 
 /// \file
-/// \brief What explanations of all gates share: a logit taken apart, and experts after a
-/// permutation.
+/// \brief What explanations of all gates share: a logit taken apart, and the entries of a row.
 
 namespace comet::detail {
 
@@ -25,7 +22,8 @@ namespace comet::detail {
 inline constexpr Index num_explained_parts = 3;
 
 /// \throws std::invalid_argument if x is not one sample of the gate's or a number of names does not
-/// fit  \throws NotFinite if x is not finite
+///         fit
+/// \throws NotFinite if x is not finite
 template <class G>
 void check_explainable(const G& gate, const ConstMatrixView<typename G::Scalar>& x,
                        const ExplainNames& names) {
@@ -69,12 +67,6 @@ template <class S, class W>
 S distance_of(S margin, const W& w) {
   const S norm = w.norm();
   return norm > S(0) ? margin / norm : std::numeric_limits<S>::infinity();
-}
-
-/// The expert of slot i of selector j; one permutation is for all selectors, none leaves experts as
-/// they are.
-inline ExpertId permuted_expert(std::span<const Permutation> permutations, Index i, Index j = 0) {
-  return permutations.empty() ? ExpertId(i) : permutations[std::size_t(j) % permutations.size()][i];
 }
 
 /// The entries of a row of one sample. \param expert  expert(label) of the routing's labels

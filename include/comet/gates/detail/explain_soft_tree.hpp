@@ -11,6 +11,7 @@
 #include <comet/core/routing.hpp>
 #include <comet/core/types.hpp>
 #include <comet/gates/detail/explain_logit.hpp>
+#include <comet/gates/detail/slot_labels.hpp>
 #include <comet/gates/detail/soft_tree.hpp>
 #include <comet/gates/explanation.hpp>
 #include <comet/gates/hyperplanes.hpp>

@@ -9,7 +9,7 @@
 #include <comet/core/samples.hpp>
 #include <comet/core/thread_pool.hpp>
 #include <comet/core/types.hpp>
-#include <comet/gates/detail/logit_gradients.hpp>
+#include <comet/gates/detail/tiles.hpp>
 
 /// \file
 /// \brief The samples that are no padding, as gates with linear logits go through them.

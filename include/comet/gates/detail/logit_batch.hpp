@@ -14,12 +14,13 @@
 #include <comet/core/types.hpp>
 #include <comet/gates/detail/live_tiles.hpp>
 #include <comet/gates/detail/logit_gradients.hpp>
+#include <comet/gates/detail/tiles.hpp>
 #include <comet/gates/hyperplanes.hpp>
 
 namespace comet::detail {
 
-/// \brief The logits of a batch and the way back through them: what gates with a linear logit per
-/// expert have in common. A column per sample that is no padding.
+/// \brief The logits of a batch and the backward pass through them: what gates with a linear logit
+/// per expert have in common. A column per sample that is no padding.
 template <class S>
 class LogitBatch {
  public:
@@ -41,7 +42,7 @@ class LogitBatch {
     const auto tile = [&](const S* const* columns, Index first, Index count) {
       for (Index i = 0; i < n; ++i) planes.logits(i, columns, count, &logits(i, first), n);
       for (Index b = first; b < first + count; ++b) {
-        if ((logits.col(b).array() * S(0)).sum() != S(0)) [[unlikely]]
+        if (!all_finite(logits.col(b).array())) [[unlikely]]
           raise_not_finite(where, "the logits of sample " + std::to_string(live_[b]),
                            "overflow or a parameter is not finite");
         body(b, first / samples_per_tile);
@@ -53,8 +54,9 @@ class LogitBatch {
   /// Remembers that backward() may follow. \param num_samples  of the batch, padding included
   void end_forward(Index num_samples) { num_samples_ = num_samples; }
 
-  /// Adds the gradients. \param by_logits  by_logits(column, sample, add) calls add(expert,
-  /// derivative by its logit) for one sample
+  /// Adds the gradients.
+  /// \param by_logits  by_logits(column, sample, add) calls add(expert, derivative by its logit)
+  ///                   for one sample
   template <class ByLogits>
   void backward(const Samples<S>& samples, const Hyperplanes<S>& planes, GradientView<S> gradients,
                 MatrixView<S> dx, ThreadPool* pool, ByLogits by_logits) {

@@ -12,18 +12,18 @@
 #include <comet/core/samples.hpp>
 #include <comet/core/thread_pool.hpp>
 #include <comet/core/types.hpp>
-#include <comet/gates/detail/logit_gradients.hpp>
+#include <comet/gates/detail/tiles.hpp>
 #include <comet/kernels/portable/soft_tree.hpp>
 
 /// \file
-/// \brief The walk down soft trees for a tile of samples, with records for the way back.
+/// \brief The walk down soft trees for a tile of samples, with records for the backward pass.
 
 namespace comet::detail {
 
 /// What an entry of a routing stands for.
 enum class Rows { experts, slots };
 
-/// Whether a walk is recorded for a way back.
+/// Whether a walk is recorded for a backward pass.
 enum class Purpose { inference, training };
 
 /// \brief A few samples on their way down k trees: what was evaluated, in the order of a walk that
@@ -131,8 +131,8 @@ class SoftTreeTile {
            std::size_t(leaf.entry);
   }
 
-  /// Writes the rows to where `routing` has room for them. \param add  add(weight, leaf) starts an
-  /// entry's weight or adds to it
+  /// Writes the rows to where `routing` has room for them.
+  /// \param add  add(weight, leaf) starts an entry's weight or adds to it
   template <class Add>
   void fill(Routing<S>& routing, Add add) const {
     for (const Leaf& leaf : leaves_) {
@@ -143,7 +143,7 @@ class SoftTreeTile {
     }
   }
 
-  /// \brief The way back, from the last node to the first.
+  /// \brief The backward pass, from the last node to the first.
   /// \param cuts      as the source's
   /// \param by_leaf   by_leaf(i), the derivative by the reach of leaf record i
   /// \param by_split  by_split(node, i, left, right): the derivatives by the reach of the children

@@ -21,10 +21,12 @@ namespace comet::detail {
 template <class S>
 class SpreadPenalty {
  public:
-  /// \param spread  strength, >= 0    \param size  of a row    \param num_rows  of all ranks
-  /// \param numbers  numbers(add) calls add(i, p) for the numbers that are not 0, always in the
-  /// same order: the sums are double and do not depend on threads \return spread * sum_i m_i
-  /// log(m_i + 1e-6) with m the mean row
+  /// \param spread    strength, >= 0
+  /// \param size      of a row
+  /// \param num_rows  of all ranks
+  /// \param numbers   numbers(add) calls add(i, p) for the numbers that are not 0, always in the
+  ///                  same order: the sums are double and do not depend on threads
+  /// \return spread * sum_i m_i log(m_i + 1e-6) with m the mean row
   template <class Numbers>
   double evaluate(double spread, Index size, Index num_rows, Numbers numbers,
                   const RankSum& ranks = {}) {

@@ -138,7 +138,8 @@ void fused_rows(const S* w, const S* x, Index size, S* even, S* odd) {
 }
 
 /// \brief w . x + bias in two rows of `lanes` partial sums, as a vector unit has them: the bits of
-/// a build whose registers hold so many numbers. \tparam fused  multiply and add with one rounding
+/// a build whose registers hold so many numbers.
+/// \tparam fused  multiply and add with one rounding
 /// \tparam last   the sums are halved down to these: 1, or 4 that are added as neighbours
 /// \tparam Size   a number, or a std::integral_constant where it is known to the compiler
 template <int lanes, bool fused, int last, class S, class Size>

@@ -13,8 +13,9 @@
 
 namespace comet::portable {
 
-/// \brief The sum of the lanes of a register. \tparam crossed  of eight, those at even and those at
-/// odd places are added first, each in the order of four
+/// \brief The sum of the lanes of a register.
+/// \tparam crossed  of eight, those at even and those at odd places are added first, each in the
+///                  order of four
 template <int lanes, bool crossed, class S>
 S sum_of_lanes(const S* a) {
   if constexpr (lanes == 1) {

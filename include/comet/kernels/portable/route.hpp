@@ -132,12 +132,12 @@ struct DSelectKSample {
 };
 
 /// \brief Routes one sample by DSelect-k.
-/// \param tables  shape(), num_experts(), num_selectors(), num_bits(), gamma(), bit_logit(plane,
-/// x),
-///                mixture_logit(plane, x), has_slots: whether weights come by selector
-/// \param root    (num_bits + 1) x k places
-/// \param share   k num_bits, scratch  \param mixture  k, scratch
-/// \param add     add(code, weight) or, with slots, add(code k + selector, weight), ascending
+/// \param tables   n, k, m bits of a code, gamma, shape, bit_logit(plane, x),
+///                 mixture_logit(plane, x), has_slots: whether weights come by selector
+/// \param root     (m + 1) x k places
+/// \param share    k m, scratch
+/// \param mixture  k, scratch
+/// \param add      add(code, weight) or, with slots, add(code k + selector, weight), ascending
 /// \return false if a logit is not finite
 template <class S, class Tables, class Add>
 bool route_dselect_k(const Tables& tables, const S* x, LiveList<1, S>* root, S* share, S* mixture,

@@ -37,7 +37,7 @@ struct LiveList {
   S left[std::size_t(lanes)];             ///< the share that a split gives to its left child ...
   S right[std::size_t(lanes)];            ///< ... and to its right one
 
-  /// count, in words that make a condition out of a loop over at most one sample
+  /// The count. For one lane it is written such that the compiler makes a loop over it an `if`.
   std::int32_t size() const { return lanes == 1 ? std::int32_t(count != 0) : count; }
 };
 
@@ -76,8 +76,8 @@ bool hand_down(const List* at, List* below, Index trees) {
 /// side, left subtrees first: leaves come out in ascending order. What nothing reaches is left out.
 ///
 /// \param tree  has trees(); shape(); split(node, level, at), which sets the shares of who is live
-/// there;
-///              leaf(node, level, at); cuts(node, level): whether a subtree is left out anyway
+///              there; leaf(node, level, at); cuts(node, level): whether a subtree is left out
+///              anyway
 template <int lanes, class S, class Tree>
 void walk(Tree& tree, LiveList<lanes, S>* at, Index node = 0, Index level = 0) {
   if (tree.shape().is_leaf(node)) {

@@ -23,7 +23,7 @@ void stack_slots(std::span<const Matrix<double>> soft, Index n, Matrix<S>& slots
   }
 }
 
-/// Rows of weights mixed by a soft permutation, and the way back.
+/// Rows of weights mixed by a soft permutation, and the backward pass.
 ///
 /// Few Sinkhorn iterations leave a soft P whose rows do not sum to 1. A sample's weights are
 /// therefore scaled to the sum that the gate gave them: P moves weight but makes none.

@@ -67,7 +67,7 @@ TEST_CASE("what a teacher has said is what it says") {
 }
 
 TEST_CASE("an answer has the same bits, whoever asked first") {
-  // Large enough for the last bits of an answer to hang on the other rows of a batch.
+  // Large enough for the last bits of an answer to depend on the other rows of a batch.
   Bert<float> large({.vocab = 50,
                      .hidden = 48,
                      .layers = 2,

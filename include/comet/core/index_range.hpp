@@ -9,14 +9,14 @@
 namespace comet {
 
 /// \brief A run of numbered things, `first` .. `last - 1`.
-struct Share {
+struct IndexRange {
   Index first = 0;  ///< The first of them.
   Index last = 0;   ///< One behind the last of them.
 
   /// How many.
   [[nodiscard]] Index size() const noexcept { return last - first; }
 
-  friend bool operator==(const Share&, const Share&) = default;
+  friend bool operator==(const IndexRange&, const IndexRange&) = default;
 };
 
 /// \brief The piece of 0..n-1 that falls to one of several: pieces follow each other and differ by
@@ -25,7 +25,7 @@ struct Share {
 /// \param taker   in 0..takers-1
 /// \param takers  >= 1
 /// \throws std::invalid_argument if a number is outside its bounds
-[[nodiscard]] inline Share share_of(Index n, Index taker, Index takers) {
+[[nodiscard]] inline IndexRange share_of(Index n, Index taker, Index takers) {
   constexpr const char* where = "share_of";
   detail::check_at_least(where, "n", n, 0);
   detail::check_at_least(where, "takers", takers, 1);
