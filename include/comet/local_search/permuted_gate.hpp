@@ -33,8 +33,7 @@ namespace comet {
 /// \code
 ///   MoeLayer layer(PermutedGate{gate}, experts);  // PermutedGate(gate) would declare a function
 /// \endcode
-/// \par Cost     hard: the gate's, plus O(entries log entries) per sample; soft: plus n^2
-///               multiply-adds per sample
+/// \par Cost     per sample the gate's, plus O(entries log entries), or n^2 multiply-adds where soft
 /// \par Threads  const in route(), forward() and backward(); those of the pass are the gate's
 /// \tparam G     a RoutingGate, trainable or not: the wrapper is, so that a search can learn P
 /// \see PermutationSearch, SwapSearch, train_with_local_search; docs/math.md, equation (29)
