@@ -54,13 +54,12 @@ void outer_tile(const S* a, Index a_stride, Index depth, const Strided<S>& b, bo
 
 /// A part of `a`, its rows in panels of two registers, or four of 32, each panel contiguous and
 /// padded with zeros. It is read from the second-level cache once per tile of columns, and fits it
-/// with room to spare; of less depth, sums would go to memory and back more often. 96 kB on the
-/// stack: some systems give a thread 128.
+/// with room to spare.
 template <class S>
 class PackedPanels {
  public:
-  static constexpr Index most_depth = 128;
-  static constexpr Index most_rows = 768 / Index(sizeof(S));
+  static constexpr Index most_depth = 64;
+  static constexpr Index most_rows = 1024 / Index(sizeof(S));
 
   /// Reads columns from top to bottom, as memory likes it.
   void pack(const S* a, Index a_stride, Index rows, Index depth) {
@@ -132,31 +131,6 @@ class PackedPanels {
   Index depth_ = 0;
 };
 
-/// Some columns of a `b` whose rows are contiguous, as in x dy^T: those of a tall dy are so far
-/// apart that their lines all fall into a few sets of the cache. Of several tiles, since a line has
-/// more than one of them.
-template <class S>
-class PackedFactors {
- public:
-  static constexpr Index columns = 24;  // full tiles fill it
-
-  void pack(const Strided<S>& b, Index depth, Index width) {
-    for (Index k = 0; k < depth; ++k) {
-      const S* const row = b.data + k * b.row_stride;
-      if (width >= columns) {
-        std::copy_n(row, columns, values_ + k * columns);
-      } else {
-        std::copy_n(row, width, values_ + k * columns);
-      }
-    }
-  }
-
-  [[nodiscard]] Strided<S> from(Index column) const { return {values_ + column, columns, 1}; }
-
- private:
-  alignas(64) S values_[std::size_t(columns * PackedPanels<S>::most_depth)];
-};
-
 /// product() with few columns, k >= 1: packing `a` would take longer than what is computed with it.
 /// It is read where it is, a few of its columns at a time, while the next ones are on their way.
 template <class S>
@@ -208,7 +182,6 @@ void product(Out&& out, const A& a, const B& b) {
     return thin_product(accumulate, out.data(), out.outerStride(), a.rows(), b.cols(), a.data(),
                         a.outerStride(), a.cols(), all_factors);
   Panels panels;
-  PackedFactors<S> packed;
   for (Index row = 0; row < a.rows(); row += Panels::most_rows) {
     const Index rows = std::min(Panels::most_rows, a.rows() - row);
     for (Index k = 0; k < a.cols() || k == 0; k += Panels::most_depth) {
@@ -219,10 +192,12 @@ void product(Out&& out, const A& a, const B& b) {
       const auto columns = [&](auto count) {
         S* target = out.data() + row + c * out.outerStride();
         Strided<S> factors = all_factors.at(k, c);
+        S packed[std::size_t(Panels::most_depth * count())];
         if (factors.row_stride != 1) {
-          const Index inside = c % PackedFactors<S>::columns;
-          if (inside == 0) packed.pack(factors, depth, out.cols() - c);
-          factors = packed.from(inside);
+          // The lines of a tall matrix all fall into a few sets of the cache.
+          for (Index i = 0; i < depth; ++i)
+            std::copy_n(factors.data + i * factors.row_stride, count(), packed + i * count());
+          factors = {packed, count(), 1};
         }
         c += count();
         panels.template multiply<count()>(factors, add, target, out.outerStride(),
