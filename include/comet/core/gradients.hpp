@@ -55,35 +55,37 @@ class GradientView {
     return taken;
   }
 
-  /// Whether these are gradients of such a model.
+  /// \brief Whether these are gradients of such a model.
   template <class Model>
   [[nodiscard]] bool fits(const Model& model) const {
-    Index i = 0;
     bool same = true;
-    for_each_parameter(model, [&](const ParameterName&, const auto& parameter) {
-      same = same && i < size() && has_shape_of(parameter, i);
-      ++i;
-    });
-    return same && i == size();
+    const Index count = compare(model, [&](const ParameterName&) { same = false; });
+    return same && count == size();
   }
+
   /// \brief Checks that these are gradients of such a model.
   /// \throws std::invalid_argument naming the first tensor that differs
   template <class Model>
   void validate(std::string_view where, const Model& model) const {
-    Index i = 0;
-    for_each_parameter(model, [&](const ParameterName& name, const auto& parameter) {
-      if (i >= size() || !has_shape_of(parameter, i)) [[unlikely]]
-        detail::raise(where, "the gradients are of another model, from " + name.str() + " on");
-      ++i;
+    const Index count = compare(model, [&](const ParameterName& name) {
+      detail::raise(where, "the gradients are of another model, from " + name.str() + " on");
     });
-    detail::check_equal(where, "gradients.size()", size(), "number of tensors", i);
+    detail::check_equal(where, "gradients.size()", size(), "number of tensors", count);
   }
 
  private:
-  template <class Parameter>
-  [[nodiscard]] bool has_shape_of(const Parameter& parameter, Index i) const {
-    const Place& place = places_[std::size_t(i)];
-    return place.rows == parameter.rows() && place.cols == parameter.cols();
+  /// Calls differs(name) for every tensor of a model that has no gradient of its shape here.
+  /// \return the number of tensors
+  template <class Model, class Differs>
+  Index compare(const Model& model, Differs differs) const {
+    Index i = 0;
+    for_each_parameter(model, [&](const ParameterName& name, const auto& parameter) {
+      if (i >= size() || places_[std::size_t(i)].rows != parameter.rows() ||
+          places_[std::size_t(i)].cols != parameter.cols()) [[unlikely]]
+        differs(name);
+      ++i;
+    });
+    return i;
   }
 
   S* values_ = nullptr;

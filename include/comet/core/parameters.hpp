@@ -190,10 +190,10 @@ struct AnyStateVisitor {
 /// \brief Has state that training changes and that is no parameter: moments, counts, permutations.
 ///
 /// visit_state(f) calls f(name, values), values being a std::span of float, double, std::int32_t or
-/// std::int64_t, once per piece and in the same order every time; of a part that is const it does
-/// so too, for whoever only reads. Whoever has written other numbers
-/// there calls restored(), which takes them over, or throws std::invalid_argument if they cannot be
-/// the state of such a part. io/safetensors.hpp saves and loads anything of this kind.
+/// std::int64_t, once per piece and in the same order every time; for a const part they are const.
+/// Whoever has written other numbers there calls restored(), which takes them over, or throws
+/// std::invalid_argument if they cannot be the state of such a part. io/safetensors.hpp saves and
+/// loads anything of this kind.
 template <class T>
 concept Stateful = requires(T& part, const T& read, detail::AnyStateVisitor f) {
   part.visit_state(f);

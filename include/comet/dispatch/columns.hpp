@@ -14,7 +14,7 @@
 #include <comet/dispatch/plan.hpp>
 
 /// \file
-/// \brief From samples to the columns that experts work on, and gradients backward.
+/// \brief From samples to the columns that experts work on, and the gradients back.
 
 namespace comet {
 

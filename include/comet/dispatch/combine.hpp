@@ -18,7 +18,7 @@
 #include <comet/kernels/dots.hpp>
 
 /// \file
-/// \brief From the outputs of experts to the mixtures, and gradients backward.
+/// \brief From the outputs of experts to the mixtures, and the gradients back.
 
 namespace comet {
 

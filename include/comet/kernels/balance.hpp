@@ -34,17 +34,14 @@ double load_balance(std::span<const ExpertId> experts, std::span<const S> weight
   for (std::size_t i = 0; i < n; ++i) total += counts[i];
   if (total == 0) return 0;
   const S scale = S(n) / (S(total) * S(counts[n]));
-  for (Index b = 0; b < gradient.cols(); ++b)
-    for (std::size_t i = 0; i < n; ++i) gradient(Index(i), b) = S(counts[i]) * scale;
-  Vector<S> column;  // of a gradient that is not wanted: all of them are the same
-  if (gradient.size() == 0 && probabilities.size() > 0) {
-    column.resize(Index(n));
-    for (std::size_t i = 0; i < n; ++i) column[Index(i)] = S(counts[i]) * scale;
-  }
+  // All columns of the gradient are the same one.
+  Vector<S> own;
+  if (gradient.size() == 0) own.resize(Index(n));
+  Eigen::Map<Vector<S>> column(gradient.size() == 0 ? own.data() : gradient.data(), Index(n));
+  for (std::size_t i = 0; i < n; ++i) column[Index(i)] = S(counts[i]) * scale;
+  for (Index b = 1; b < gradient.cols(); ++b) gradient.col(b) = column;
   double loss = 0;
-  for (Index b = 0; b < probabilities.cols(); ++b)
-    loss += double(column.size() > 0 ? column.dot(probabilities.col(b))
-                                     : gradient.col(b).dot(probabilities.col(b)));
+  for (Index b = 0; b < probabilities.cols(); ++b) loss += double(column.dot(probabilities.col(b)));
   return ranks(loss);
 }
 
