@@ -647,8 +647,8 @@ TEST_CASE("a forward() that failed leaves nothing for a backward()") {
 }
 
 TEST_CASE("a backward() belongs to the layer and to the samples of its forward()") {
-  const MoeLayer layer(TopKGate<double>({.input_dim = 3, .num_experts = 4, .k = 2}, RandomKey(0)),
-                       dense_experts<double>(4, {.input_dim = 3, .output_dim = 2}));
+  MoeLayer layer(TopKGate<double>({.input_dim = 3, .num_experts = 4, .k = 2}, RandomKey(0)),
+                 dense_experts<double>(4, {.input_dim = 3, .output_dim = 2}));
   const auto other = layer;
   Matrix<double> x = random_matrix<double>(3, 5, 1), y(2, 5);
   const Matrix<double> dy = random_matrix<double>(2, 5, 2);
@@ -662,6 +662,12 @@ TEST_CASE("a backward() belongs to the layer and to the samples of its forward()
   x(1, 3) = std::nextafter(x(1, 3), -2.0);
   const Matrix<double> elsewhere = x;  // the same numbers at another place
   CHECK_NOTHROW(layer.backward(elsewhere, dy, pass));
+  layer.forward(x, y, RandomKey(1), pass);
+  layer = other;  // of the same sizes, at the same place, and yet not what ran
+  CHECK_THROWS_WITH(layer.backward(x, dy, pass),
+                    "comet::MoeLayer::backward: the pass holds a forward() of another layer");
+  layer.forward(x, y, RandomKey(1), pass);
+  CHECK_NOTHROW(layer.backward(x, dy, pass));
 }
 
 TEST_CASE("features that change places are other samples") {
@@ -706,7 +712,7 @@ TEST_CASE("a pass whose layer has been changed is refused, not written beyond") 
   Pass fresh(layer);
   layer = layer_of(4, 8);
   layer.forward(x, y, RandomKey(1), fresh);
-  layer = layer_of(4, 64);
+  layer.experts() = layer_of(4, 64).experts();
   CHECK_THROWS_WITH(layer.backward(x, dy, fresh),
                     Catch::Contains("comet::ExpertBank::backward: caches of the experts"));
   layer.experts()[1] =

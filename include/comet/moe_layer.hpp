@@ -12,6 +12,7 @@
 #include <comet/core/check.hpp>
 #include <comet/core/concepts.hpp>
 #include <comet/core/fingerprint.hpp>
+#include <comet/core/identity.hpp>
 #include <comet/core/layer_shapes.hpp>
 #include <comet/core/parameters.hpp>
 #include <comet/core/pass.hpp>
@@ -130,8 +131,8 @@ class MoeLayer {
   /// \param samples  as in forward()
   /// \param dy       m x (T B)
   /// \param dx       d x B, added to; no_gradient saves its cost
-  /// \throws std::invalid_argument unless the pass holds a forward() of this layer and of these
-  ///         samples: one backward() uses it up
+  /// \throws std::invalid_argument unless the pass holds a forward() of this layer, which has not
+  ///         been assigned to since, and of these samples: one backward() uses it up
   void backward(const Samples<S>& samples, const ConstMatrixView<S>& dy, MatrixView<S> dx,
                 Pass<MoeLayer>& pass) const;
   /// \brief The same without the gradient by x.
@@ -186,6 +187,7 @@ class MoeLayer {
 
   std::vector<G> gates_;  // T
   ExpertBank<E> bank_;    // n
+  detail::Identity identity_;
 };
 
 /// \brief Scratch of a MoeLayer and, after forward() or predict(), the routings that were used.
@@ -209,7 +211,7 @@ class MoeLayer<G, E>::Workspace {
   friend class MoeLayer;
 
   void start(const MoeLayer& layer, const Pass<MoeLayer>& pass) {
-    filled_by_ = nullptr;
+    filled_by_.clear();
     const auto tasks = std::size_t(layer.num_tasks());
     gates_.resize(tasks);
     routings_.resize(tasks);
@@ -222,11 +224,7 @@ class MoeLayer<G, E>::Workspace {
   /// samples.
   void check_filled(const MoeLayer& layer, const Samples<S>& samples) const {
     constexpr const char* where = "MoeLayer::backward";
-    if (filled_by_ == nullptr)
-      detail::raise(where,
-                    "the pass holds no forward(), or a backward() has used it; call "
-                    "forward() first");
-    if (filled_by_ != &layer) detail::raise(where, "the pass holds a forward() of another layer");
+    filled_by_.check(where, layer.identity_, "layer");
     detail::check_equal(where, "x.cols()", samples.size(), "samples of the last forward()",
                         plan_.num_samples());
     if (detail::fingerprint(samples) != fingerprint_)
@@ -241,7 +239,7 @@ class MoeLayer<G, E>::Workspace {
   Columns<S> columns_;  // d x columns, in the samples
   Columns<S> outputs_;  // m x columns; after backward() the derivatives by them
   // The forward() that backward() may follow.
-  const MoeLayer* filled_by_ = nullptr;
+  detail::FilledBy filled_by_;
   std::uint64_t fingerprint_ = 0;
 };
 
@@ -286,7 +284,7 @@ void MoeLayer<G, E>::forward(const Samples<S>& samples, MatrixView<S> y, RandomK
   bank_.forward(ws.plan_, ws.columns_, ws.outputs_, key.fold(1), ws.bank_, samples.first);
   combine(ws.outputs_, ws.plan_, std::span<const Routing<S>>(ws.routings_), y, pass.pool);
   ws.fingerprint_ = detail::fingerprint(samples);
-  ws.filled_by_ = this;
+  ws.filled_by_.set(identity_);
 }
 
 template <class G, class E>
@@ -301,7 +299,7 @@ void MoeLayer<G, E>::backward(const Samples<S>& samples, const ConstMatrixView<S
   ws.check_filled(*this, samples);
   detail::check_input_gradient(where, dx, samples.features);
   GradientView<S> rest = pass.gradients(*this);
-  ws.filled_by_ = nullptr;
+  ws.filled_by_.clear();
   ws.bank_.borrow(rest.next(bank_.experts()), pass);
 
   ws.columns_.leave_in(samples.features, ws.plan_);

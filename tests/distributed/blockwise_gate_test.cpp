@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <cstdint>
 #include <span>
+#include <stdexcept>
 #include <string>
 #include <vector>
 
@@ -42,6 +43,40 @@ std::vector<Expert> experts(IndexRange numbers) {
   return make_experts<Expert>(numbers, {.input_dim = d, .output_dim = m, .dropout = 0.1},
                               key.fold(1));
 }
+
+int calls_until_failure = -1;  // of backward(); below 0 none fails
+
+/// A Gate whose backward() throws when it has nearly finished, if it is told to.
+struct FailingGate {
+  using Scalar = S;
+  struct Workspace {
+    Pass<Gate> inner;
+  };
+  Gate gate;
+
+  [[nodiscard]] Index num_experts() const { return gate.num_experts(); }
+  [[nodiscard]] Index max_active() const { return gate.max_active(); }
+  void route(const Samples<S>& samples, Routing<S>& routing, Pass<FailingGate>& pass) const {
+    gate.route(samples, routing, pass.workspace.inner);
+  }
+  void forward(const Samples<S>& samples, Routing<S>& routing, RandomKey k,
+               Pass<FailingGate>& pass) const {
+    gate.forward(samples, routing, k, pass.workspace.inner);
+  }
+  void backward(const Samples<S>& samples, const Routing<S>& routing, std::span<const S> dweights,
+                MatrixView<S> dx, Pass<FailingGate>& pass) const {
+    pass.workspace.inner.borrow(pass.gradients(*this), pass);
+    gate.backward(samples, routing, dweights, dx, pass.workspace.inner);
+    if (calls_until_failure-- == 0) throw std::runtime_error("a failing gate");
+  }
+  [[nodiscard]] S regularization(const Pass<FailingGate>& pass) const {
+    return gate.regularization(pass.workspace.inner);
+  }
+  template <class F>
+  void visit(F&& f) const {
+    gate.visit(f);
+  }
+};
 
 /// Ten steps over these rows. \param finish  what ranks do between backward() and the step
 template <class Layer, class Finish>
@@ -215,6 +250,32 @@ TEST_CASE("a gate in blocks keeps the laws of gates, with the rows of the gate")
   blockwise.gate().forward(x, expected, key, inner);
   blockwise.forward(x, actual, key, pass);
   CHECK(test::same_bits(actual.dense(n), expected.dense(n)));
+}
+
+TEST_CASE("a gate that throws in a block leaves nothing of it in gradients") {
+  const FailingGate failing{gate()};
+  const BlockwiseGate blockwise(failing, 4);
+  const Matrix<S> x = test::random_matrix<S>(d, 8, 1);
+  Routing<S> routing;
+  const auto forward = [&](auto& pass) { blockwise.forward(x, routing, key, pass); };
+  const auto backward = [&](auto& pass) {
+    blockwise.backward(x, routing, std::vector<S>(std::size_t(routing.num_entries()), S(0.5)),
+                       no_gradient, pass);
+  };
+  Pass expected(blockwise), pass(blockwise);
+  forward(expected);
+  backward(expected);
+  for (const int fails_at : {0, 1, 3}) {
+    forward(pass);
+    calls_until_failure = fails_at;
+    CHECK_THROWS_AS(backward(pass), std::runtime_error);
+    for (const S g : test::gradients_of(blockwise, pass)) CHECK(g == 0);
+    CHECK_THROWS_WITH(backward(pass), Catch::Contains("the pass holds no forward(); call it"));
+  }
+  forward(pass);
+  backward(pass);
+  CHECK(test::same_bits(test::gradients_of(blockwise, pass),
+                        test::gradients_of(blockwise, expected)));
 }
 
 TEST_CASE("what cannot be done in blocks is refused") {

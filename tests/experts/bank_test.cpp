@@ -239,7 +239,7 @@ TEST_CASE("experts whose backward pass is one call take part like others") {
 
 TEST_CASE("a bank's backward() follows a forward() of its own and of the same plan, once") {
   const Index d = 3, m = 2, n = 3;
-  const ExpertBank bank(mlp_experts<double>({4, 5, 6}, d, m));
+  ExpertBank bank(mlp_experts<double>({4, 5, 6}, d, m));
   const auto copy = bank;
   Batch<double> batch(Load::random, n, 20, d), other(Load::full, n, 20, d);
   other.outputs.shape(m, other.plan);
@@ -264,6 +264,10 @@ TEST_CASE("a bank's backward() follows a forward() of its own and of the same pl
   for (const double g : test::gradients_of(bank, pass)) CHECK(g == 0.0);
   CHECK_NOTHROW(back(bank, batch));
   CHECK_THROWS_WITH(back(bank, batch), no_forward);
+  bank.forward(batch.plan, batch.columns, batch.outputs, RandomKey(1), pass);
+  bank = copy;
+  CHECK_THROWS_WITH(back(bank, batch),
+                    "comet::ExpertBank::backward: the pass holds a forward() of another bank");
 }
 
 TEST_CASE("a bank refuses experts and columns that do not fit") {

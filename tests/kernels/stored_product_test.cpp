@@ -6,6 +6,7 @@
 #include <limits>
 
 #include <comet/core/random.hpp>
+#include <comet/kernels/stored_affine.hpp>
 #include <comet/kernels/stored_product.hpp>
 #include <support/model.hpp>
 
@@ -111,6 +112,40 @@ TEST_CASE("the largest sums of eight bits fit; a column of zeros, and one that i
   CHECK(y(0, 0) == Approx(-127 * 2.0 * double(d)));
   CHECK(y.col(1).isZero(0));
   CHECK(y.col(2).array().isNaN().all());
+}
+
+TEMPLATE_TEST_CASE("numbers near the largest meet weights of eight bits as they meet others", "",
+                   COMET_TEST_SCALARS) {
+  using S = TestType;
+  const Index d = 1300, m = 9;  // three parts of a sum, which may overflow with either sign
+  const S most = std::numeric_limits<S>::max();
+  const Matrix<S> weight = random_matrix<S>(d, m, 1) / S(4 * d);
+  const Matrix<S> bias = random_matrix<S>(m, 1, 2);
+  const StoredAffine<S> full(weight, bias, Activation::identity, Storage::full);
+  const StoredAffine<S> small(weight, bias, Activation::identity, Storage::int8);
+  for (const S largest : {most, most / 2, most / S(1e5), most / S(1e6)}) {
+    Matrix<S> x = largest * random_matrix<S>(d, 3, 3), expected(m, 3), y(m, 3);
+    x.col(1) /= most;  // beside columns that need no care
+    full.predict(x, expected);
+    small.predict(x, y);
+    CHECK(y.allFinite());
+    for (Index c = 0; c < 3; ++c) {
+      CHECK((y.col(c) / largest).isApprox(expected.col(c) / largest, S(0.02)));
+      std::int16_t rounded[std::size_t(d)];
+      Matrix<S> alone(m, 1);
+      small.with_weight([&]<class W>(const Parameter<W>& w) {
+        if constexpr (std::is_same_v<W, std::int8_t>)
+          portable::affine(w.data(), small.scale().data(), bias.data(), false, d, m,
+                           x.col(c).data(), rounded, alone.data());
+      });
+      CHECK(y.col(c) == alone);
+    }
+  }
+  const StoredAffine<S> heavy(Matrix<S>::Constant(d, m, S(1)), bias, Activation::identity,
+                              Storage::int8);
+  Matrix<S> y(m, 1);
+  heavy.predict(Matrix<S>::Constant(d, 1, most / 2), y);  // too large indeed
+  CHECK((y.array() == std::numeric_limits<S>::infinity()).all());
 }
 
 TEST_CASE("experts of emitted headers keep nan, as products do") {

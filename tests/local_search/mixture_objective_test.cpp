@@ -145,6 +145,28 @@ TEST_CASE("misuse of the objective is named") {
   CHECK_THROWS_WITH(
       objective.start(gates),
       "comet::MixtureObjective::start: gate.num_experts() is 7, expected experts.size() = 6");
+  const std::vector<ExpertId> identity = {0, 1, 2, 3, 4, 5}, few = {0, 1},
+                              beyond = {0, 1, 2, 3, 4, 6};
+  CHECK_THROWS_WITH(
+      objective.move_to(identity),
+      "comet::MixtureObjective::move_to: nothing is known of the gates; call start() first");
+  std::vector<PermutedGate<TopKGate<double>>> right;
+  right.emplace_back(TopKGate<double>({.input_dim = d, .num_experts = n, .k = 2}, RandomKey(1)));
+  objective.start(right);
+  CHECK_THROWS_WITH(objective.loss(identity),
+                    "comet::MixtureObjective::loss: there is nothing to compare with; call "
+                    "move_to() first");
+  objective.move_to(identity);
+  CHECK_THROWS_WITH(
+      objective.move_to(few),
+      "comet::MixtureObjective::move_to: permutation.size() is 2, expected experts.size() = 6");
+  CHECK_THROWS_WITH(
+      objective.loss(few),
+      "comet::MixtureObjective::loss: candidate.size() is 2, expected experts.size() = 6");
+  CHECK_THROWS_WITH(objective.loss(beyond),
+                    "comet::MixtureObjective::loss: an expert is 6, expected at "
+                    "least 0 and below experts.size() = 6");
+  CHECK_NOTHROW(objective.loss(identity));  // what was refused has changed nothing
   gates.clear();
   CHECK_THROWS_WITH(objective.start(gates),
                     "comet::MixtureObjective::start: gates.size() is 0, expected at least 1");

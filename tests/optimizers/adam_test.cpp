@@ -414,3 +414,33 @@ TEST_CASE("Adam refuses options outside their bounds") {
   adam.set_learning_rate(0.5);
   CHECK(adam.options().learning_rate == 0.5);
 }
+
+TEST_CASE("Adam refuses options that are beyond the range of the model's scalar") {
+  const Model<float> model;
+  const auto make = [&](AdamOptions options) { return Adam(model, options); };
+  const std::string most = "expected at most the largest float = 3.40282e+38";
+  const auto any = [](std::string_view) { return true; };
+  CHECK_THROWS_WITH(make({.learning_rate = 1e39}), "comet::Adam: learning_rate is 1e+39, " + most);
+  CHECK_THROWS_WITH(make({.learning_rate = Schedule::linear(0, 1e39, 5)}),
+                    "comet::Adam: learning_rate is 1e+39, " + most);
+  CHECK_THROWS_WITH(
+      make({.learning_rate = 1e-60}),
+      "comet::Adam: learning_rate is 1e-60, expected a number that is not 0 as a float");
+  CHECK_THROWS_WITH(make({.epsilon = 1e39}), "comet::Adam: epsilon is 1e+39, " + most);
+  CHECK_THROWS_WITH(make({.beta1 = 0.999999999}),
+                    "comet::Adam: beta1 is 0.99999999900000003, expected below 1 as a float");
+  CHECK_THROWS_WITH(make({.groups = {{.holds = any, .rate_factor = 1e41}}}),
+                    "comet::Adam: learning_rate * rate_factor / (1 - beta1) is 1e+39, " + most);
+  CHECK_THROWS_WITH(make({.weight_decay = 1e42}),
+                    "comet::Adam: learning_rate * rate_factor * weight_decay is 1e+39, " + most);
+  CHECK_THROWS_WITH(Adam(Model<double>(), {.learning_rate = 1e300,
+                                           .groups = {{.holds = any, .rate_factor = 1e308}}}),
+                    "comet::Adam: learning_rate * rate_factor / (1 - beta1) is inf, "
+                    "expected at most the largest double = 1.79769e+308");
+  Adam adam(model);
+  CHECK_THROWS_WITH(adam.set_learning_rate(1e38),
+                    "comet::Adam::set_learning_rate: learning_rate * rate_factor / (1 - beta1) is "
+                    "1e+39, " +
+                        most);
+  CHECK(adam.options().learning_rate == 1e-3);
+}

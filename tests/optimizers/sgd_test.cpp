@@ -32,6 +32,16 @@ struct TwoTensors {
   }
 };
 
+struct OfFloats {
+  using Scalar = float;
+  comet::Parameter<float> a = {2, 2};
+
+  template <class F>
+  void visit(F&& f) const {
+    f("a", a);
+  }
+};
+
 static_assert(comet::ModelOptimizer<Sgd<double>, TwoTensors>);
 static_assert(comet::Stateful<Sgd<double>>);
 
@@ -101,6 +111,20 @@ TEST_CASE("momentum accumulates and goes on without a gradient; state goes by or
   CHECK(resumed.num_steps() == 4);
   resumed.visit_state([](const char*, auto values) { values.back() = -1; });
   CHECK_THROWS_WITH(resumed.restored(), "comet::Sgd::restored: steps is -1, expected at least 0");
+}
+
+TEST_CASE("Sgd refuses options that are beyond the range of the model's scalar") {
+  const OfFloats model;
+  CHECK_THROWS_WITH(Sgd(model, {.learning_rate = 1e39}),
+                    "comet::Sgd: learning_rate is 1e+39, expected at most the largest float = "
+                    "3.40282e+38");
+  CHECK_THROWS_WITH(Sgd(model, {.momentum = 0.999999999}),
+                    "comet::Sgd: momentum is 0.99999999900000003, expected below 1 as a float");
+  Sgd sgd(model);
+  CHECK_THROWS_WITH(sgd.set_learning_rate(1e39),
+                    "comet::Sgd::set_learning_rate: learning_rate is 1e+39, expected at most the "
+                    "largest float = 3.40282e+38");
+  CHECK(sgd.options().learning_rate == 1e-2);
 }
 
 TEST_CASE("a velocity without gradients ends at 0, never denormal") {

@@ -4,8 +4,12 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdint>
+#include <optional>
+#include <set>
 #include <stdexcept>
+#include <string>
 #include <utility>
+#include <vector>
 
 #include <programs/base/file_error.hpp>
 #include <programs/base/files.hpp>
@@ -23,6 +27,23 @@ void set_option(const OptionTable& table, const std::string& name, const Json& v
   if (std::find(names.begin(), names.end(), name) == names.end())
     refuse("no such option" + suggestion(name, names));
   table.set(name, value);
+}
+
+/// A JSON object of a name that comes again keeps the last value: the other would be lost without a
+/// word. \return the first such name, in whatever object of the text
+std::optional<std::string> repeated_name(const std::string& text) {
+  std::optional<std::string> repeated;
+  std::vector<std::set<std::string>> open;  // names so far, of the objects we are in
+  const auto look = [&](int, Json::parse_event_t event, Json& parsed) {
+    using Event = Json::parse_event_t;
+    if (event == Event::object_start) open.emplace_back();
+    if (event == Event::object_end) open.pop_back();
+    if (event == Event::key && !open.back().insert(parsed.get<std::string>()).second && !repeated)
+      repeated = parsed.get<std::string>();
+    return true;
+  };
+  (void)Json::parse(text, look, /*allow_exceptions=*/false);
+  return repeated;
 }
 
 /// A number that stands for a name, the same everywhere (FNV-1a).
@@ -72,8 +93,11 @@ SearchSpace::Range SearchSpace::range_from(const std::string& name, const Json& 
 
 SearchSpace SearchSpace::read(const std::filesystem::path& file, const OptionTable& table) {
   SearchSpace space;
-  space.json_ = parse_json(read_file(file));
+  const std::string text = read_file(file);
+  space.json_ = parse_json(text);
   if (!space.json_.is_object()) throw FileError(file, "is not a JSON object");
+  if (const auto name = repeated_name(text))
+    throw FileError(file, in_quotes(*name) + ": is there twice, expected once");
   std::string key;
   try {
     for (const auto& [name, json] : space.json_.items()) {

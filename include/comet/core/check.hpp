@@ -93,10 +93,28 @@ inline void check_not_negative(std::string_view where, std::string_view name, do
     raise(where, name, value, "a finite number >= 0");
 }
 
+/// A number of an option that will be one of type S: beyond its range it would be infinite.
+template <class S>
+void check_fits(std::string_view where, std::string_view name, double value) {
+  constexpr S most = std::numeric_limits<S>::max();
+  if (!(std::abs(value) <= double(most))) [[unlikely]]
+    raise(where, name, value,
+          std::string("at most the largest ") + (std::is_same_v<S, float> ? "float" : "double") +
+              " = " + shown(most));
+}
+
 /// A probability that may be 0 but not 1: dropout rates, decay rates.
 inline void check_rate(std::string_view where, std::string_view name, double value) {
   if (!(value >= 0 && value < 1)) [[unlikely]]
     raise(where, name, value, "in [0, 1)");
+}
+
+/// The same of an option that will be a number of type S, which may round it to 1.
+template <class S>
+void check_rate_as(std::string_view where, std::string_view name, double value) {
+  check_rate(where, name, value);
+  if (!(S(value) < S(1))) [[unlikely]]
+    raise(where, name, value, "below 1 as a float");
 }
 
 /// The shape of a gradient by x that is added to; empty if it is not wanted.

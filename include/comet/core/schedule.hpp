@@ -151,9 +151,17 @@ inline Schedule::WarmUp Schedule::warm_up(Index steps) { return WarmUp(steps); }
 namespace detail {
 
 /// What an optimizer asks of a learning rate: it may begin and end at 0, but not be 0 throughout.
-inline void check_learning_rate(std::string_view where, const Schedule& rate) {
-  if (rate.smallest() == rate.largest()) return check_positive(where, "learning_rate", rate(0));
-  check_not_negative(where, "the least learning_rate", rate.smallest());
+/// \tparam S  the scalar of the model, in whose range it has to be
+template <class S>
+void check_learning_rate(std::string_view where, const Schedule& rate) {
+  const double largest = rate.largest();
+  if (rate.smallest() == largest)
+    check_positive(where, "learning_rate", largest);
+  else
+    check_not_negative(where, "the least learning_rate", rate.smallest());
+  check_fits<S>(where, "learning_rate", largest);
+  if (S(largest) == S(0))
+    raise(where, "learning_rate", largest, "a number that is not 0 as a float");
 }
 
 }  // namespace detail

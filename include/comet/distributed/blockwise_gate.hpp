@@ -169,6 +169,9 @@ class BlockwiseGate {
     ws.num_samples_ = samples.size();
   }
   /// \brief Adds the gradients of all blocks. \see TrainableGate
+  ///
+  /// If the gate throws midway, the pass's gradients are what they were, and the pass holds no
+  /// forward() any more; dx has been added to by the blocks before, and perhaps by this one.
   /// \throws std::invalid_argument if the pass holds no forward() of this batch, or gradients of
   ///         another gate
   void backward(const Samples<S>& samples, const Routing<S>& routing, std::span<const S> dweights,
@@ -179,6 +182,33 @@ class BlockwiseGate {
     const GradientView<S> gradients = pass.gradients(*this);
     // Those of another gate, whose pass this was, would be written beyond their ends.
     if (!ws.gradients_.view().fits(*this)) ws.gradients_ = Gradients<S>(*this);
+    try {
+      add_blocks(samples, dweights, dx, pass);
+    } catch (...) {  // what the blocks have left there is no part of another sum
+      ws.sum_ = {};
+      ws.gradients_ = {};
+      ws.num_samples_ = -1;
+      throw;
+    }
+    ws.sum_.add_to(gradients);
+  }
+  /// The gate's penalty on the batch of all ranks in the last forward().
+  [[nodiscard]] S regularization(const Pass<BlockwiseGate>& pass) const {
+    const auto& passes = pass.workspace.passes_;
+    return passes.empty() ? S(0) : S(gate_.regularization(passes.front()));
+  }
+
+  /// The gate's parameters.
+  template <class F>
+  void visit(F&& f) const {
+    gate_.visit(f);
+  }
+
+ private:
+  /// Runs the gate back block by block, into the workspace's sum.
+  void add_blocks(const Samples<S>& samples, std::span<const S> dweights, MatrixView<S> dx,
+                  Pass<BlockwiseGate>& pass) const {
+    auto& ws = pass.workspace;
     const Index size = samples.size() / num_blocks_;
     std::size_t entry = 0;
     for (std::size_t block = 0; block < ws.passes_.size(); ++block) {
@@ -196,21 +226,8 @@ class BlockwiseGate {
       ws.sum_.add(ws.gradients_.view());
       entry += entries;
     }
-    ws.sum_.add_to(gradients);
-  }
-  /// The gate's penalty on the batch of all ranks in the last forward().
-  [[nodiscard]] S regularization(const Pass<BlockwiseGate>& pass) const {
-    const auto& passes = pass.workspace.passes_;
-    return passes.empty() ? S(0) : S(gate_.regularization(passes.front()));
   }
 
-  /// The gate's parameters.
-  template <class F>
-  void visit(F&& f) const {
-    gate_.visit(f);
-  }
-
- private:
   [[nodiscard]] Samples<S> piece(const Samples<S>& samples, Index block) const {
     const Index size = samples.size() / num_blocks_, first = block * size;
     const auto cut = [&](auto all) {

@@ -11,6 +11,7 @@
 
 #include <comet/core/check.hpp>
 #include <comet/core/concepts.hpp>
+#include <comet/core/identity.hpp>
 #include <comet/core/index_range.hpp>
 #include <comet/core/parameters.hpp>
 #include <comet/core/pass.hpp>
@@ -127,7 +128,7 @@ class DistributedBank {
     run(plan, columns, outputs, place, pass, [&](Workspace& ws, const DispatchPlan& own) {
       bank_->forward(own, ws.columns_, ws.outputs_, key, ws.bank_);
     });
-    pass.workspace.filled_by_ = this;
+    pass.workspace.filled_by_.set(identity_);
   }
 
   /// \brief Adds the gradients of sum(doutputs . outputs), by the columns of all ranks, to those of
@@ -143,12 +144,8 @@ class DistributedBank {
                 bool wanted, Pass<DistributedBank>& pass) const {
     constexpr const char* where = "DistributedBank::backward";
     auto& ws = pass.workspace;
-    if (ws.filled_by_ == nullptr)
-      detail::raise(where,
-                    "the pass holds no forward(), or a backward() has used it; call forward() "
-                    "first");
-    if (ws.filled_by_ != this) detail::raise(where, "the pass holds a forward() of another bank");
-    ws.filled_by_ = nullptr;
+    ws.filled_by_.check(where, identity_, "bank");
+    ws.filled_by_.clear();
     if (bank_) ws.bank_.borrow(pass.gradients(*this), pass);
     const auto wishes = all_gather(*world_, std::uint8_t(wanted));
     bool any = false;
@@ -198,7 +195,7 @@ class DistributedBank {
   void run(const DispatchPlan& plan, const Columns<S>& columns, Columns<S>& outputs,
            BatchPlace place, Pass<DistributedBank>& pass, Run run_here) const {
     auto& ws = pass.workspace;
-    ws.filled_by_ = nullptr;
+    ws.filled_by_.clear();
     ws.bank_.run_in(pass);
     ws.transport_.agree(*world_, plan, shares(), place.first, place.num_samples,
                         sizes_.column_multiple);
@@ -213,6 +210,7 @@ class DistributedBank {
   detail::BankSizes sizes_;
   std::optional<ExpertBank<E>> bank_;  // of the experts here, if there are any
   std::vector<std::string> names_;     // theirs
+  detail::Identity identity_;
 };
 
 /// \brief Scratch of a DistributedBank.
@@ -228,7 +226,7 @@ class DistributedBank<C, E>::Workspace {
   ColumnTransport<S> transport_;
   Pass<ExpertBank<E>> bank_;
   Columns<S> columns_, outputs_, doutputs_, dcolumns_;  // of the experts here
-  const DistributedBank* filled_by_ = nullptr;          // the forward() that backward() may follow
+  detail::FilledBy filled_by_;                          // the forward() that backward() may follow
 };
 
 template <Communicator C, class E>

@@ -10,6 +10,7 @@
 #include <comet/core/buffer.hpp>
 #include <comet/core/check.hpp>
 #include <comet/core/concepts.hpp>
+#include <comet/core/identity.hpp>
 #include <comet/core/index_range.hpp>
 #include <comet/core/layer_shapes.hpp>
 #include <comet/core/pass.hpp>
@@ -186,6 +187,7 @@ class DistributedMoeLayer {
 
   std::vector<G> gates_;        // T
   DistributedBank<C, E> bank_;  // n
+  detail::Identity identity_;
 };
 
 /// \brief Scratch of a DistributedMoeLayer and, after forward() or predict(), the routings that
@@ -214,7 +216,7 @@ class DistributedMoeLayer<C, G, E>::Workspace {
   friend class DistributedMoeLayer;
 
   void start(const DistributedMoeLayer& layer, const Pass<DistributedMoeLayer>& pass) {
-    filled_by_ = nullptr;
+    filled_by_.clear();
     const auto tasks = std::size_t(layer.num_tasks());
     gates_.resize(tasks);
     routings_.resize(tasks);
@@ -233,7 +235,7 @@ class DistributedMoeLayer<C, G, E>::Workspace {
   DispatchPlan plan_;                                   // of the samples here
   Columns<S> columns_, outputs_, doutputs_, dcolumns_;  // of the plan
   BatchPlace place_;                                    // of the samples here
-  const DistributedMoeLayer* filled_by_ = nullptr;      // the forward() that backward() may follow
+  detail::FilledBy filled_by_;                          // the forward() that backward() may follow
 };
 
 /// What predict() and forward() have in common: route(task, samples) is given samples that are
@@ -290,7 +292,7 @@ void DistributedMoeLayer<C, G, E>::forward(const Samples<S>& samples, MatrixView
         }
       },
       [&] { bank_.forward(ws.plan_, ws.columns_, ws.outputs_, ws.place_, key.fold(1), ws.bank_); });
-  ws.filled_by_ = this;
+  ws.filled_by_.set(identity_);
 }
 
 template <Communicator C, class G, class E>
@@ -300,14 +302,11 @@ void DistributedMoeLayer<C, G, E>::backward(const Samples<S>& samples, const Con
   constexpr const char* where = "DistributedMoeLayer::backward";
   auto& ws = pass.workspace;
   detail::check_layer_shapes(where, *this, samples, dy, "dy.rows()", "dy.cols()");
-  if (ws.filled_by_ == nullptr)
-    detail::raise(where,
-                  "the pass holds no forward(), or a backward() has used it; call forward() first");
-  if (ws.filled_by_ != this) detail::raise(where, "the pass holds a forward() of another layer");
+  ws.filled_by_.check(where, identity_, "layer");
   detail::check_equal(where, "x.cols()", samples.size(), "samples of the last forward()",
                       ws.plan_.num_samples());
   detail::check_input_gradient(where, dx, samples.features);
-  ws.filled_by_ = nullptr;
+  ws.filled_by_.clear();
   GradientView<S> rest = pass.gradients(*this);
   ws.bank_.borrow(rest.next(bank_), pass);
 

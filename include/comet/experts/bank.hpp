@@ -8,6 +8,7 @@
 
 #include <comet/core/check.hpp>
 #include <comet/core/concepts.hpp>
+#include <comet/core/identity.hpp>
 #include <comet/core/thread_pool.hpp>
 #include <comet/dispatch/columns.hpp>
 #include <comet/dispatch/plan.hpp>
@@ -99,7 +100,7 @@ class ExpertBank {
           expert.forward(x, y, cache,
                          TrainingTile{key.fold(task.expert), task.samples, first_sample});
         });
-    pass.workspace.filled_by_ = this;
+    pass.workspace.filled_by_.set(identity_);
   }
 
   /// \brief Adds the gradients of sum(doutputs . outputs) to the pass's and overwrites dcolumns.
@@ -174,6 +175,7 @@ class ExpertBank {
 
   std::vector<E> experts_;
   Index first_;
+  detail::Identity identity_;
 };
 
 /// \brief Scratch of an ExpertBank.
@@ -182,7 +184,7 @@ class ExpertBank<E>::Workspace {
   friend class ExpertBank;
 
   void start(const ExpertBank& bank, const DispatchPlan& plan) {
-    filled_by_ = nullptr;
+    filled_by_.clear();
     first_columns_.clear();
     for (Index e = 0; e <= bank.size(); ++e)
       first_columns_.push_back(plan.first_column(bank.first_ + e));
@@ -194,11 +196,7 @@ class ExpertBank<E>::Workspace {
   /// plan.
   void check_filled(const ExpertBank& bank, const DispatchPlan& plan) const {
     constexpr const char* where = "ExpertBank::backward";
-    if (filled_by_ == nullptr)
-      detail::raise(where,
-                    "the pass holds no forward(), or a backward() has used it; call forward() "
-                    "first");
-    if (filled_by_ != &bank) detail::raise(where, "the pass holds a forward() of another bank");
+    filled_by_.check(where, bank.identity_, "bank");
     bank.check_plan(where, plan);
     for (Index e = 0; e <= bank.size(); ++e)
       if (plan.first_column(bank.first_ + e) != first_columns_[std::size_t(e)])
@@ -213,7 +211,7 @@ class ExpertBank<E>::Workspace {
   detail::DerivativeRooms<S> derivatives_;  // by them
   std::vector<GradientView<S>> gradients_;  // per expert
   std::vector<detail::Slice> slices_;
-  const ExpertBank* filled_by_ = nullptr;  // the forward() that backward() may follow
+  detail::FilledBy filled_by_;  // the forward() that backward() may follow
 };
 
 /// The experts here are among those of the plan, and have as many columns as they want.
@@ -274,7 +272,7 @@ void ExpertBank<E>::backward(const DispatchPlan& plan, const Columns<S>& columns
   detail::check_columns(where, "columns", columns, "input_dim", input_dim(), plan);
   from.check(where, output_dim(), plan);
   to.check(where, input_dim(), plan);
-  ws.filled_by_ = nullptr;
+  ws.filled_by_.clear();
   ws.gradients_.clear();
   GradientView<S> rest = pass.gradients(*this);
   for (const E& expert : experts_) ws.gradients_.push_back(rest.next(expert));

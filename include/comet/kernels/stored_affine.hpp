@@ -74,8 +74,7 @@ class StoredAffine {
         if constexpr (std::is_same_v<W, Bfloat16>)
           stored_product<Bfloat16Operand<S>, S>(weight, x, y);
         else
-          integer_product<S>(weight, x, y);
-        if (scale_.size() > 0) y.array().colwise() *= scale_.col(0).array();
+          scaled_integer_product<S>(weight, scale_, x, y);
         add_bias_and_activate<S>(bias_, activation_, y, no_gradient);
       }
     });

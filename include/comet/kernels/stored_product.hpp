@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cstdint>
 
+#include <comet/core/check.hpp>
 #include <comet/core/types.hpp>
 #include <comet/kernels/bfloat16_operand.hpp>
 #include <comet/kernels/byte_operand.hpp>
@@ -28,7 +29,7 @@ struct StoredPart {
   Index w_stride;
   Index size;  // rows, at most Operand::depth
   const typename Operand::Element* x;
-  const S* units;  // per column
+  const S* units;  // per column: what its sums are multiplied by
   bool adds;       // to y, which has the rows before
   S* y;
   Index y_stride;
@@ -78,16 +79,20 @@ struct StoredPart {
 /// \param w  d x m
 /// \param x  d x B
 /// \param y  m x B; columns are contiguous
+/// \param shrink  a power of two that y is multiplied by
 template <class Operand, class S>
 void stored_product(const Matrix<typename Operand::Weight>& w, const ConstMatrixView<S>& x,
-                    MatrixView<S> y) {
+                    MatrixView<S> y, S shrink = S(1)) {
   using Part = StoredPart<Operand, S>;
   alignas(64) typename Operand::Element prepared[std::size_t(Part::stride * Part::strip)];
-  S units[std::size_t(Part::strip)];
+  S units[std::size_t(Part::strip)], shrunk[std::size_t(Part::strip)];
   for (Index first = 0; first < x.cols(); first += Part::strip) {
     const Index width = std::min(Part::strip, x.cols() - first);
     const auto column = [&](Index c) { return x.data() + (first + c) * x.outerStride(); };
-    for (Index c = 0; c < width; ++c) units[c] = Operand::unit(column(c), x.rows());
+    for (Index c = 0; c < width; ++c) {
+      units[c] = Operand::unit(column(c), x.rows());
+      shrunk[c] = units[c] * shrink;
+    }
     for (Index k = 0; k < x.rows(); k += Operand::depth) {
       const Index size = std::min(Operand::depth, x.rows() - k);
       for (Index c = 0; c < width; ++c)
@@ -96,7 +101,7 @@ void stored_product(const Matrix<typename Operand::Weight>& w, const ConstMatrix
                       w.outerStride(),
                       size,
                       prepared,
-                      units,
+                      shrunk,
                       k > 0,
                       y.data() + first * y.outerStride(),
                       y.outerStride()};
@@ -107,14 +112,33 @@ void stored_product(const Matrix<typename Operand::Weight>& w, const ConstMatrix
 
 /// The same with weights of eight bits, by the best of what the processor has: the sums are exact.
 template <class S>
-void integer_product(const Matrix<std::int8_t>& w, const ConstMatrixView<S>& x, MatrixView<S> y) {
+void integer_product(const Matrix<std::int8_t>& w, const ConstMatrixView<S>& x, MatrixView<S> y,
+                     S shrink = S(1)) {
 #ifdef COMET_BYTE_PRODUCTS
   if (multiplies_bytes()) {
-    stored_product<ByteOperand<S>, S>(w, x, y);
+    stored_product<ByteOperand<S>, S>(w, x, y, shrink);
     return;
   }
 #endif
-  stored_product<IntegerOperand<S>, S>(w, x, y);
+  stored_product<IntegerOperand<S>, S>(w, x, y, shrink);
+}
+
+/// y = scale * (w^T x), row by row. Without its scale a product may overflow though with it it does
+/// not; such a column is computed once more on a smaller scale, as portable::affine does.
+/// \param scale  m, all > 0
+template <class S>
+void scaled_integer_product(const Matrix<std::int8_t>& w, const Matrix<S>& scale,
+                            const ConstMatrixView<S>& x, MatrixView<S> y) {
+  integer_product<S>(w, x, y);
+  y.array().colwise() *= scale.col(0).array();
+  for (Index c = 0; c < x.cols(); ++c) {
+    if (all_finite(y.col(c).array())) [[likely]]
+      continue;
+    constexpr S shrink = portable::overflow_shrink<S>;
+    integer_product<S>(w, x.col(c), y.col(c), shrink);
+    y.col(c).array() *= scale.col(0).array();
+    y.col(c) /= shrink;
+  }
 }
 
 }  // namespace comet::detail

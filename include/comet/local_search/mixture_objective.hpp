@@ -93,6 +93,7 @@ class MixtureObjective {
                           num_experts_);
     evaluate_(x_, outputs_);
     weights_.clear();
+    current_.clear();
     for (const auto& gate : gates) {
       Routing<S> routing;
       Pass pass(gate.gate());
@@ -102,7 +103,10 @@ class MixtureObjective {
   }
 
   /// \brief Makes `permutation` the one that candidates are compared with.
+  /// \param permutation  the expert of each slot
+  /// \throws std::invalid_argument before start(), or unless it is n numbers in 0..n-1
   void move_to(std::span<const ExpertId> permutation) {
+    check("MixtureObjective::move_to", "permutation.size()", permutation);
     current_.assign(permutation.begin(), permutation.end());
     const Index num_samples = x_.cols();
     mixtures_.setZero(outputs_.rows(), num_samples * Index(weights_.size()));
@@ -112,7 +116,12 @@ class MixtureObjective {
   }
 
   /// \brief The loss under a candidate permutation, the same on every rank.
+  /// \throws std::invalid_argument before move_to(), or unless it is n numbers in 0..n-1
   [[nodiscard]] double loss(std::span<const ExpertId> candidate) {
+    constexpr const char* where = "MixtureObjective::loss";
+    check(where, "candidate.size()", candidate);
+    if (current_.empty())
+      detail::raise(where, "there is nothing to compare with; call move_to() first");
     candidate_mixtures_ = mixtures_;
     for (std::size_t t = 0; t < weights_.size(); ++t)
       for (Index slot = 0; slot < Index(current_.size()); ++slot) {
@@ -136,6 +145,16 @@ class MixtureObjective {
         ranks_(ranks) {
     for (Index b = 0; b < samples.size(); ++b)
       if (!samples.is_live(b)) x_.col(b).setZero();  // experts see finite numbers only
+  }
+
+  /// A permutation of others would be looked up beyond the experts' outputs.
+  void check(const char* where, const char* size_name,
+             std::span<const ExpertId> permutation) const {
+    if (weights_.empty()) detail::raise(where, "nothing is known of the gates; call start() first");
+    detail::check_equal(where, size_name, Index(permutation.size()), "experts.size()",
+                        num_experts_);
+    for (const ExpertId expert : permutation)
+      detail::check_index(where, "an expert", expert, "experts.size()", num_experts_);
   }
 
   static void evaluate(const std::vector<E>& experts, const Matrix<S>& x, Matrix<S>& outputs) {
@@ -173,9 +192,9 @@ class MixtureObjective {
   RankSum ranks_;
   Matrix<S> outputs_;               // m x (n B): expert by expert
   std::vector<Matrix<S>> weights_;  // per task, n x B: weights of slots
-  std::vector<ExpertId> current_;
-  Matrix<S> mixtures_;            // m x (T B), under current_
-  Matrix<S> candidate_mixtures_;  // scratch
+  std::vector<ExpertId> current_;   // none since start()
+  Matrix<S> mixtures_;              // m x (T B), under current_
+  Matrix<S> candidate_mixtures_;    // scratch
 };
 
 template <DistributedExperts Experts, class Loss>

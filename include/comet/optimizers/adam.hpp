@@ -80,7 +80,9 @@ class Adam {
         sizes_(model),
         tensors_(detail::tensor_settings("Adam", model, options_.groups, *options_.weight_decay)),
         mean_(std::size_t(sizes_.total()), S(0)),
-        square_(std::size_t(sizes_.total()), S(0)) {}
+        square_(std::size_t(sizes_.total()), S(0)) {
+    check_rates("Adam", options_.learning_rate);
+  }
 
   /// The settings in use: weight_decay is a number.
   [[nodiscard]] const AdamOptions& options() const noexcept { return options_; }
@@ -88,8 +90,11 @@ class Adam {
   [[nodiscard]] std::int64_t num_steps() const noexcept { return num_steps_; }
 
   /// \brief Changes the learning rate, to a constant.
+  /// \throws std::invalid_argument if it is outside its bounds; the old one stays
   void set_learning_rate(double learning_rate) {
-    detail::check_positive("Adam::set_learning_rate", "learning_rate", learning_rate);
+    constexpr const char* where = "Adam::set_learning_rate";
+    detail::check_positive(where, "learning_rate", learning_rate);
+    check_rates(where, learning_rate);
     options_.learning_rate = learning_rate;
   }
 
@@ -149,13 +154,25 @@ class Adam {
   static constexpr Index block_size = 1 << 10;  // stays in the first-level cache between passes
 
   static AdamOptions validated(AdamOptions options) {
-    detail::check_learning_rate("Adam", options.learning_rate);
-    detail::check_rate("Adam", "beta1", options.beta1);
-    detail::check_rate("Adam", "beta2", options.beta2);
+    detail::check_rate_as<S>("Adam", "beta1", options.beta1);
+    detail::check_rate_as<S>("Adam", "beta2", options.beta2);
+    detail::check_fits<S>("Adam", "epsilon", options.epsilon);
     // In S, where a small one may be 0 and make 0 / 0 of a gradient of 0.
     detail::check_positive("Adam", "epsilon", double(S(options.epsilon)));
     options.weight_decay = options.weight_decay.value_or(0);
     return options;
+  }
+
+  /// What a step makes of a learning rate has to be a number of type S, too.
+  void check_rates(const char* where, const Schedule& learning_rate) const {
+    detail::check_learning_rate<S>(where, learning_rate);
+    for (const auto& [rate_factor, weight_decay] : tensors_) {
+      const double rate = learning_rate.largest() * rate_factor;
+      detail::check_fits<S>(where, "learning_rate * rate_factor / (1 - beta1)",
+                            rate / (1 - options_.beta1));
+      detail::check_fits<S>(where, "learning_rate * rate_factor * weight_decay",
+                            rate * weight_decay);
+    }
   }
 
   struct Chunk {

@@ -57,8 +57,11 @@ class Sgd {
   [[nodiscard]] std::int64_t num_steps() const noexcept { return num_steps_; }
 
   /// \brief Changes the learning rate, to a constant.
+  /// \throws std::invalid_argument if it is outside its bounds; the old one stays
   void set_learning_rate(double learning_rate) {
-    detail::check_positive("Sgd::set_learning_rate", "learning_rate", learning_rate);
+    constexpr const char* where = "Sgd::set_learning_rate";
+    detail::check_positive(where, "learning_rate", learning_rate);
+    detail::check_learning_rate<S>(where, learning_rate);
     options_.learning_rate = learning_rate;
   }
 
@@ -129,8 +132,8 @@ class Sgd {
 
  private:
   static SgdOptions validated(SgdOptions options) {
-    detail::check_learning_rate("Sgd", options.learning_rate);
-    detail::check_rate("Sgd", "momentum", options.momentum);
+    detail::check_learning_rate<S>("Sgd", options.learning_rate);
+    detail::check_rate_as<S>("Sgd", "momentum", options.momentum);
     return options;
   }
 

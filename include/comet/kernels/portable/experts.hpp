@@ -4,6 +4,7 @@
 #include <cmath>
 #include <cstddef>
 #include <cstdint>
+#include <limits>
 
 #include <comet/kernels/portable/arithmetic.hpp>
 
@@ -102,6 +103,11 @@ inline constexpr Index integer_depth = 512;
 /// \brief The largest number of sixteen bits both of whose bytes are at most 127.
 inline constexpr int largest_rounded = 32639;
 
+/// \brief What a sum is shrunk by that would overflow before its scale makes it small: a power of
+/// two, so that other bits stay.
+template <class S>
+inline constexpr S overflow_shrink = S(1) / S(std::int64_t(1) << 40);
+
 /// \brief x as multiples of a unit, which is its largest element / largest_rounded. All 0 if the
 /// unit is too small or too large to be told from 0 or infinity.
 template <class S>
@@ -124,15 +130,18 @@ void affine(const std::int8_t* w, const S* scale, const S* bias, bool relu, Inde
   for (Index i = 0; i < d; ++i) largest = largest < std::abs(x[i]) ? std::abs(x[i]) : largest;
   const S unit = largest / S(largest_rounded);
   round_to_sixteen(x, d, unit, rounded);
+  const bool may_overflow = largest > std::numeric_limits<S>::max() / S(127) / S(d);
+  const S shrink = may_overflow ? overflow_shrink<S> : S(1);
+  const S shrunk = unit * shrink;
   for (Index u = 0; u < m; ++u) {
     S total = 0;
     for (Index k = 0; k < d; k += integer_depth) {
       const Index end = k + integer_depth < d ? k + integer_depth : d;
       std::int32_t sum = 0;
       for (Index i = k; i < end; ++i) sum += std::int32_t(w[u * d + i]) * std::int32_t(rounded[i]);
-      total = k == 0 ? static_cast<S>(sum) * unit : std::fma(static_cast<S>(sum), unit, total);
+      total = k == 0 ? static_cast<S>(sum) * shrunk : std::fma(static_cast<S>(sum), shrunk, total);
     }
-    const S scaled = total * scale[u];
+    const S scaled = total * scale[u] / shrink;
     const S z = scaled + bias[u];
     y[u] = relu && z < S(0) ? S(0) : z;
   }

@@ -445,6 +445,8 @@ void affine(const S* w, const S* bias, bool relu, Index d, Index m, const S* x, 
 inline constexpr Index integer_depth = 512;
 inline constexpr int largest_rounded = 32639;
 template <class S>
+inline constexpr S overflow_shrink = S(1) / S(std::int64_t(1) << 40);
+template <class S>
 void round_to_sixteen(const S* x, Index size, S unit, std::int16_t* rounded) {
   const S inverse = unit > S(0) ? S(1) / unit : S(0);
   if (!(unit > S(0) && std::isfinite(unit) && std::isfinite(inverse))) {
@@ -461,15 +463,18 @@ void affine(const std::int8_t* w, const S* scale, const S* bias, bool relu, Inde
   for (Index i = 0; i < d; ++i) largest = largest < std::abs(x[i]) ? std::abs(x[i]) : largest;
   const S unit = largest / S(largest_rounded);
   round_to_sixteen(x, d, unit, rounded);
+  const bool may_overflow = largest > std::numeric_limits<S>::max() / S(127) / S(d);
+  const S shrink = may_overflow ? overflow_shrink<S> : S(1);
+  const S shrunk = unit * shrink;
   for (Index u = 0; u < m; ++u) {
     S total = 0;
     for (Index k = 0; k < d; k += integer_depth) {
       const Index end = k + integer_depth < d ? k + integer_depth : d;
       std::int32_t sum = 0;
       for (Index i = k; i < end; ++i) sum += std::int32_t(w[u * d + i]) * std::int32_t(rounded[i]);
-      total = k == 0 ? static_cast<S>(sum) * unit : std::fma(static_cast<S>(sum), unit, total);
+      total = k == 0 ? static_cast<S>(sum) * shrunk : std::fma(static_cast<S>(sum), shrunk, total);
     }
-    const S scaled = total * scale[u];
+    const S scaled = total * scale[u] / shrink;
     const S z = scaled + bias[u];
     y[u] = relu && z < S(0) ? S(0) : z;
   }

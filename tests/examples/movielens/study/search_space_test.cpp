@@ -116,6 +116,9 @@ TEST_CASE("SearchSpace: what is wrong is refused in one line that names the key"
   constexpr std::size_t deep = 200'000;  // enough for a recursive function to exhaust the stack
   refused("{\"gate\":" + std::string(deep, '[') + std::string(deep, ']') + "}",
           "is not a JSON object");
+  refused(R"({"k": 1, "gamma": 2, "k": 1})", "\"k\": is there twice, expected once");
+  refused(R"({"k": 1, "gamma": {"uniform": [1, 2], "uniform": [1, 3]}})",
+          "\"uniform\": is there twice, expected once");
   refused(R"({"learning_rat": 1})",
           "\"learning_rat\": no such option, did you mean learning_rate?");
   refused(R"({"seed": 1})", "\"seed\": no such option");
