@@ -88,13 +88,17 @@ template <class S>
          shown(summary.effective_experts) + " of " + std::to_string(summary.num_experts);
 }
 
-/// \brief What the last batch of a pass was routed to, in a line per task.
+/// \brief What the last batch of a pass was routed to, in a line per task: `task 0: ` and so on
+/// before it, if there are several.
 /// \param pass  of a MoeLayer, after forward() or predict()
 template <class Layer>
 [[nodiscard]] std::string summary(const Pass<Layer>& pass) {
+  const auto routings = pass.workspace.routings();
   std::string text;
-  for (const auto& routing : pass.workspace.routings()) {
-    if (!text.empty()) text += '\n';
+  for (std::size_t task = 0; task < routings.size(); ++task) {
+    if (task > 0) text += '\n';
+    if (routings.size() > 1) text += "task " + std::to_string(task) + ": ";
+    const auto& routing = routings[task];
     text += to_string(summarize(routing, pass.workspace.plan().num_experts()));
   }
   return text;
