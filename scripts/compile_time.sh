@@ -33,14 +33,15 @@ used() { { TIMEFORMAT=%U; time "$@" > "$folder/log" 2>&1; } 2>&1 || { cat "$fold
 seconds() {
   local best= now
   for _ in 1 2 3; do
-    now=$(used "${compile[@]}" "${@:2}" -c "$folder/$1.cpp" -o "$folder/out.o")
+    now=$(used "${compile[@]}" "${@:2}" -c "$folder/$1.cpp" -o "$folder/out.o") || return
     best=$(awk -v a="$now" -v b="${best:-$now}" 'BEGIN { print a < b ? a : b }')
   done
   echo "$best"
 }
 
-# row WORDS SECONDS
+# row WORDS SECONDS: of a compilation that failed there are none.
 row() {
+  [ -n "$2" ] || exit 1
   awk -v c="$compiler" -v o="$level" -v w="$1" -v s="$2" -v b="$base" \
     'BEGIN { printf "%-8s %s  %-46s %6.2f s  %5.2f times\n", c, o, w, s, s / b }'
 }

@@ -56,7 +56,7 @@ if [ "${1:-}" = --all ]; then
   shift
 fi
 [ $# -gt 0 ] || set -- ../shared/data/eigen
-require gcc cmake ninja eigen json cli11 catch2 xz
+require gcc cmake ninja eigen json cli11 zlib icu catch2 xz
 if has_command ninja; then export CMAKE_GENERATOR=Ninja; fi
 
 # try VERSION NAME OPTION...: configures, builds and tests in build/eigen/NAME; logs beside it.

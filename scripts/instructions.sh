@@ -4,6 +4,13 @@
 #   scripts/instructions.sh            fails if a count is more than 5 % above the record
 #   scripts/instructions.sh --record   writes the counts down as the new record
 source "$(dirname "$0")/lib.sh"
+case ${1:---record} in
+  --record) ;;
+  *)
+    say "unknown argument $1"
+    exit 2
+    ;;
+esac
 
 require gcc eigen valgrind
 record=benchmarks/instructions/counts.txt

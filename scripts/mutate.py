@@ -135,15 +135,20 @@ class Builder:
         prefix = out / "prefix.hpp"
         prefix.write_text("#include <Eigen/Core>\n#include <support/catch.hpp>\n")
         subprocess.run([*self.flags, "-x", "c++-header", prefix, "-o", self.pch], check=True)
-        if not self.main.exists():
-            subprocess.run([*self.flags, "-c", ROOT / "tests/support/main.cpp", "-o", self.main],
-                           check=True)
+        # Catch2's main: version 3 brings a library with one.
+        if pathlib.Path("/usr/include/catch2/catch_all.hpp").exists():
+            self.catch = ["-lCatch2Main", "-lCatch2"]
+        else:
+            self.catch = [self.main]
+            if not self.main.exists():
+                subprocess.run([*self.flags, "-c", ROOT / "tests/support/main.cpp", "-o", self.main],
+                               check=True)
 
     def passes(self, test):
         """None if the test passes, else how it does not."""
         program = self.out / "test"
         build = subprocess.run([*self.flags, "-include-pch", self.pch, ROOT / f"tests/{test}_test.cpp",
-                                self.main, "-o", program], capture_output=True)
+                                *self.catch, "-o", program], capture_output=True)
         if build.returncode != 0:
             return DOES_NOT_COMPILE
         try:

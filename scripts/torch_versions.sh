@@ -14,7 +14,13 @@ mkdir -p "$folder"
 CXX=${CXX:-g++}
 flags=(-std=c++20 -O1 -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wno-array-bounds -Werror
   -Iinclude -Itests -isystem /usr/include/eigen3)
-"$CXX" -std=c++20 -w -Itests -c tests/support/main.cpp -o "$folder/main.o"
+# Version 3 of Catch2 brings a library with main().
+if has_header catch2/catch_all.hpp; then
+  catch=(-lCatch2Main -lCatch2)
+else
+  catch=("$folder/main.o")
+  "$CXX" -std=c++20 -w -Itests -c tests/support/main.cpp -o "$folder/main.o"
+fi
 
 # try NAME INCLUDE LIB: headers in INCLUDE, libraries in LIB or, if that is empty, where the linker looks.
 summary=
@@ -26,7 +32,7 @@ try() {
   say "LibTorch $version ($name)"
   # The system's own folder must not be named: it would come before the standard library's.
   "$CXX" "${flags[@]}" ${lib:+-isystem "$include"} -isystem "$include/torch/csrc/api/include" \
-    tests/adapters/libtorch.cpp "$folder/main.o" -o "$folder/test-$version" \
+    tests/adapters/libtorch.cpp "${catch[@]}" -o "$folder/test-$version" \
     ${lib:+-L"$lib" -Wl,-rpath,"$lib"} -ltorch -ltorch_cpu -lc10 -pthread &&
     "$folder/test-$version" || {
     result=FAILED
