@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: MIT
 # Obtains InstEval, 73,421 marks (y) that students (s) of ETH Zurich gave to lecturers (d), from the Debian
-# package r-cran-lme4 and prints the path of its file; for `movielens --data FILE --columns s,d,y`.
+# package r-cran-lme4 and prints the path of its file; for `movielens train --data FILE --columns s,d,y`.
 #   scripts/insteval_data.sh
 source "$(dirname "$0")/lib.sh"
 source scripts/data.sh

@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: MIT
 // Compiles emitted gates and layers without the library and compares what they do with what it did.
+// What is emitted comes first: it has to include what it uses.
+#include "gates.hpp"
+
 #include <cstdio>
 #include <cstring>
 #include <limits>
-
-#include "gates.hpp"
 
 namespace {
 
