@@ -30,6 +30,16 @@ TEST_CASE("a message names the argument, its value and its bound") {
   CHECK_NOTHROW(detail::check_at_most("A", "k", 8, "n", 8));
 }
 
+TEST_CASE("ids ascend below a bound, or the first that does not is named") {
+  const auto check = [](const std::vector<int>& ids) {
+    detail::check_ascending("A", ids, "n", 4, [] { return "an id"; });
+  };
+  for (const auto& good : {std::vector<int>{}, {0}, {3}, {0, 1, 3}}) CHECK_NOTHROW(check(good));
+  CHECK_THROWS_WITH(check({-1}), "comet::A: an id is -1, expected above -1 and below n = 4");
+  CHECK_THROWS_WITH(check({1, 4}), "comet::A: an id is 4, expected above 1 and below n = 4");
+  CHECK_THROWS_WITH(check({2, 2}), "comet::A: an id is 2, expected above 2 and below n = 4");
+}
+
 TEST_CASE("a value that is a hair beyond its bound does not look like the bound") {
   CHECK_THROWS_WITH(detail::raise("A", "t", 1.0000002F, "in [0, 1]"),
                     "comet::A: t is 1.00000024, expected in [0, 1]");

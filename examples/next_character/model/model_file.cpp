@@ -94,7 +94,8 @@ void ModelFile::load(Model& model) const {
 
 void ModelFile::check_alphabet(const Text& text) const {
   if (alphabet_ != text.alphabet)
-    file_.refuse("is a model of other characters than those of " + text.source);
+    file_.refuse("is a model of other characters than those of " + text.source +
+                 "; name the text of its training: --data PATH");
 }
 
 void save_model(const std::filesystem::path& path, const Model& model, const TrainOptions& options,

@@ -11,6 +11,8 @@
 #include <utility>
 #include <vector>
 
+#include <comet/core/byte_fingerprint.hpp>
+
 #include <programs/base/file_error.hpp>
 #include <programs/base/files.hpp>
 #include <programs/base/json.hpp>
@@ -46,11 +48,9 @@ std::optional<std::string> repeated_name(const std::string& text) {
   return repeated;
 }
 
-/// A number that stands for a name, the same everywhere (FNV-1a).
+/// A number that stands for a name, the same everywhere.
 std::uint64_t place_of(std::string_view name) {
-  std::uint64_t hash = 0xcbf29ce484222325ULL;
-  for (const char c : name) hash = (hash ^ static_cast<unsigned char>(c)) * 0x100000001b3ULL;
-  return hash;
+  return comet::detail::ByteFingerprint().add(name.data(), name.size()).value();
 }
 
 }  // namespace

@@ -76,6 +76,21 @@ inline void check_index(std::string_view where, std::string_view name, Index val
           "at least 0 and below " + std::string(bound_name) + " = " + std::to_string(bound));
 }
 
+/// Ids that ascend strictly, from 0 on and below a bound.
+/// \param name  called for what one of them is, if it is refused
+template <class Ids, class Name>
+void check_ascending(std::string_view where, const Ids& ids, std::string_view bound_name,
+                     Index bound, Name name) {
+  Index previous = -1;
+  for (const auto id : ids) {
+    if (id <= previous || id >= bound) [[unlikely]]
+      raise(where, name(), id,
+            "above " + std::to_string(previous) + " and below " + std::string(bound_name) + " = " +
+                std::to_string(bound));
+    previous = id;
+  }
+}
+
 /// A task whose routing a pass is asked for: it has one of each after its first batch.
 inline void check_task(std::string_view where, Index task, Index num_tasks) {
   if (num_tasks == 0) [[unlikely]]

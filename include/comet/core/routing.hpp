@@ -99,16 +99,9 @@ class Routing {
   void validate(std::string_view where, Index num_experts, Index num_samples) const {
     detail::check_equal(where, "routing.num_samples()", this->num_samples(), "x.cols()",
                         num_samples);
-    for (Index b = 0; b < num_samples; ++b) {
-      Index previous = -1;
-      for (const ExpertId expert : experts(b)) {
-        if (expert <= previous || expert >= num_experts) [[unlikely]]
-          detail::raise(where, "an expert of routing sample " + std::to_string(b), expert,
-                        "above " + std::to_string(previous) +
-                            " and below num_experts = " + std::to_string(num_experts));
-        previous = expert;
-      }
-    }
+    for (Index b = 0; b < num_samples; ++b)
+      detail::check_ascending(where, experts(b), "num_experts", num_experts,
+                              [b] { return "an expert of routing sample " + std::to_string(b); });
   }
 
  private:

@@ -147,15 +147,10 @@ class DispatchPlan {
     detail::check_equal(where, "samples.size()", Index(samples.size()), "sum of the counts", pairs);
     std::size_t pair = 0;
     for (std::size_t e = 0; e < counts.size(); ++e) {
-      SampleId previous = -1;
-      for (Index i = 0; i < counts[e]; ++i) {
-        const SampleId sample = samples[pair++];
-        if (sample <= previous || sample >= num_samples) [[unlikely]]
-          detail::raise(where, "a sample of expert " + std::to_string(e), sample,
-                        "above " + std::to_string(previous) +
-                            " and below num_samples = " + std::to_string(num_samples));
-        previous = sample;
-      }
+      detail::check_ascending(where, samples.subspan(pair, std::size_t(counts[e])), "num_samples",
+                              num_samples,
+                              [e] { return "a sample of expert " + std::to_string(e); });
+      pair += std::size_t(counts[e]);
     }
   }
 

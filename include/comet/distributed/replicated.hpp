@@ -10,6 +10,7 @@
 #include <type_traits>
 #include <vector>
 
+#include <comet/core/byte_fingerprint.hpp>
 #include <comet/core/check.hpp>
 #include <comet/core/parameters.hpp>
 #include <comet/core/types.hpp>
@@ -45,19 +46,6 @@ void for_each_ownership(const Part& part, F& f) {
   }
 }
 
-/// FNV-1a: tells one set of bytes from another.
-class Fingerprint {
- public:
-  void add(const void* bytes, std::size_t size) {
-    const auto* each = static_cast<const unsigned char*>(bytes);
-    for (std::size_t i = 0; i < size; ++i) value_ = (value_ ^ each[i]) * 0x100000001b3ULL;
-  }
-  [[nodiscard]] std::uint64_t value() const { return value_; }
-
- private:
-  std::uint64_t value_ = 0xcbf29ce484222325ULL;
-};
-
 }  // namespace detail
 
 /// \brief Per tensor of a model, in visiting order: 1 if it is this rank's alone, 0 if every rank
@@ -76,7 +64,7 @@ template <class Model>
 template <Communicator C, class Part>
 void check_replicated_state(C& world, const Part& part,
                             std::string_view where = "check_replicated_state") {
-  detail::Fingerprint print;
+  detail::ByteFingerprint print;
   const auto add = [&print](const auto& each) {
     if constexpr (detail::has_state<std::remove_cvref_t<decltype(each)>>())
       each.visit_state([&print](const ParameterName& name, auto values) {
@@ -109,7 +97,7 @@ void check_replicated(C& world, const Model& model, std::string_view where = "ch
   for_each_parameter(model, [&](const ParameterName& name, const auto& values) {
     if (own[tensor++] != 0) return;
     const std::string text = name.str();
-    detail::Fingerprint print;
+    detail::ByteFingerprint print;
     print.add(text.data(), text.size());
     print.add(values.data(), std::size_t(values.size()) * sizeof(*values.data()));
     prints.push_back(print.value());

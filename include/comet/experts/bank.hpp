@@ -12,12 +12,12 @@
 #include <comet/core/thread_pool.hpp>
 #include <comet/dispatch/columns.hpp>
 #include <comet/dispatch/plan.hpp>
-#include <comet/experts/blocks.hpp>
-#include <comet/experts/caches.hpp>
-#include <comet/experts/output_derivatives.hpp>
-#include <comet/experts/padding.hpp>
-#include <comet/experts/rooms.hpp>
-#include <comet/experts/sizes.hpp>
+#include <comet/experts/detail/blocks.hpp>
+#include <comet/experts/detail/caches.hpp>
+#include <comet/experts/detail/output_derivatives.hpp>
+#include <comet/experts/detail/padding.hpp>
+#include <comet/experts/detail/rooms.hpp>
+#include <comet/experts/detail/sizes.hpp>
 
 namespace comet {
 

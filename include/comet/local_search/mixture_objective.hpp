@@ -16,7 +16,7 @@
 #include <comet/core/routing.hpp>
 #include <comet/core/samples.hpp>
 #include <comet/core/types.hpp>
-#include <comet/experts/padding.hpp>
+#include <comet/experts/detail/padding.hpp>
 
 namespace comet {
 

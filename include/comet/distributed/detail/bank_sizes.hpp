@@ -9,7 +9,7 @@
 #include <comet/core/types.hpp>
 #include <comet/distributed/collectives.hpp>
 #include <comet/distributed/communicator.hpp>
-#include <comet/experts/padding.hpp>
+#include <comet/experts/detail/padding.hpp>
 
 namespace comet::detail {
 

@@ -45,14 +45,7 @@ inline void check_drawn(std::string_view where, Index sample, std::span<const Ex
   const auto what = [&](const char* name) {
     return std::string(name) + " of sample " + std::to_string(sample);
   };
-  Index previous = -1;
-  for (const ExpertId expert : drawn) {
-    if (expert <= previous || expert >= num_experts) [[unlikely]]
-      raise(where, what("a drawn expert"), expert,
-            "above " + std::to_string(previous) +
-                " and below num_experts = " + std::to_string(num_experts));
-    previous = expert;
-  }
+  check_ascending(where, drawn, "num_experts", num_experts, [&] { return what("a drawn expert"); });
   if (std::find(drawn.begin(), drawn.end(), carrier) == drawn.end()) [[unlikely]]
     raise(where, what("the carrier"), carrier, "one of its drawn experts");
 }

@@ -273,6 +273,12 @@ TEST_CASE("next_character: bad input ends with 2 and one line", "[next_character
   refused({"train", "--data=" + text, "--record=" + text}, "is read and would be lost");
   refused({"sample", model, "--length=-1"}, "--length is -1, expected at least 0");
   refused({"evaluate", model, "--data=" + training.data(), "--endings=.c"}, "holds no file");
+  refused({"evaluate", model, "--data=/nowhere"}, "/nowhere: there is no such file or folder");
+  const std::string other = training.out("other.txt").string();
+  for (std::ofstream lines(other); lines.tellp() < 3000;) lines << "~!\n";
+  refused({"evaluate", model, "--data=" + other},
+          "is a model of other characters than those of " + other +
+              "; name the text of its training: --data PATH");
   programs::test::check_cut_model_refused<Program>(training.model("a"), broken,
                                                    {"sample", "--model=" + broken});
   for (const Arguments& arguments :

@@ -11,7 +11,7 @@
 #include <comet/core/types.hpp>
 #include <comet/dispatch/columns.hpp>
 #include <comet/dispatch/plan.hpp>
-#include <comet/experts/blocks.hpp>
+#include <comet/experts/detail/blocks.hpp>
 
 /// \file
 /// \brief What a thread has of its own while it runs experts, so that a batch's inputs and the

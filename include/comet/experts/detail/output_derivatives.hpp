@@ -7,8 +7,8 @@
 #include <comet/dispatch/columns.hpp>
 #include <comet/dispatch/combine.hpp>
 #include <comet/dispatch/plan.hpp>
-#include <comet/experts/blocks.hpp>
-#include <comet/experts/rooms.hpp>
+#include <comet/experts/detail/blocks.hpp>
+#include <comet/experts/detail/rooms.hpp>
 
 namespace comet::detail {
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 #include <comet/experts/dense.hpp>
-#include <comet/experts/padding.hpp>
+#include <comet/experts/detail/padding.hpp>
 
 #include <support/catch.hpp>
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 #include <vector>
 
-#include <comet/experts/blocks.hpp>
+#include <comet/experts/detail/blocks.hpp>
 
 #include <support/catch.hpp>
 
