@@ -61,6 +61,8 @@ def main():
     if {"-h", "--help"} & set(sys.argv[1:]):
         print(__doc__.strip())
         return
+    if len(sys.argv) != 3:
+        sys.exit(__doc__.strip())
     results, pictures = map(pathlib.Path, sys.argv[1:3])
     pictures.mkdir(parents=True, exist_ok=True)
     route = medians(results / "route.json")

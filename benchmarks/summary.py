@@ -15,6 +15,8 @@ def main():
     if {"-h", "--help"} & set(sys.argv[1:]):
         print(__doc__.strip())
         return
+    if len(sys.argv) != 2:
+        sys.exit(__doc__.strip())
     results = pathlib.Path(sys.argv[1])
     context = json.loads((results / "ceiling.json").read_text())["context"]
     ceiling = medians(results / "ceiling.json")

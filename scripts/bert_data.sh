@@ -55,7 +55,7 @@ from_glue() {
 }
 
 synthetic() {
-  build/release/bin/bert synthesize "$partial" >/dev/null || return 1
+  build release bert >&2 && build/release/bin/bert synthesize "$partial" >/dev/null || return 1
   publish synthetic-sentences \
     "synthetic sentences, NOT CoLA though in its form: no source of real tasks could be reached"
 }

@@ -42,7 +42,7 @@ from_debian() {
 }
 
 synthetic() {
-  build/release/bin/movielens synthesize "$partial" >/dev/null || return 1
+  build release movielens >&2 && build/release/bin/movielens synthesize "$partial" >/dev/null || return 1
   publish synthetic "synthetic ratings, NOT MovieLens: no source of real data could be reached"
 }
 

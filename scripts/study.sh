@@ -33,6 +33,10 @@ case $study in
     ;;
 esac
 trials=${2:-$trials}
+[[ $trials =~ ^[1-9][0-9]*$ ]] || {
+  say "TRIALS is $trials, expected a number from 1"
+  exit 2
+}
 results=${3:-results/${study}_study}
 build release "$program" >&2
 data=${4:-$("scripts/${program}_data.sh")}

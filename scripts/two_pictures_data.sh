@@ -50,7 +50,7 @@ from_npm() {
 }
 
 synthetic() {
-  build/release/bin/two_pictures synthesize "$partial" >/dev/null || return 1
+  build release two_pictures >&2 && build/release/bin/two_pictures synthesize "$partial" >/dev/null || return 1
   publish synthetic-pictures "synthetic pictures, NOT MNIST: no source of real data could be reached"
 }
 

@@ -32,8 +32,11 @@ leaves by their heap number (4, 5, 6, 7, 8), as code that numbers nodes level by
 leaf in heap order there. Splits are in heap order on both sides.
 """
 import json
+import os
+import pathlib
 import struct
 import sys
+import zipfile
 
 if {"-h", "--help"} & set(sys.argv[1:]):  # before what may not be installed
     print(__doc__.strip())
@@ -67,7 +70,10 @@ def transformed(array, steps):
         elif step == "heap":
             array = array[leaves_from_left_to_right(array.shape[0])]
         elif step.startswith("axes="):
-            array = array.transpose([int(axis) for axis in step[5:].split(",")])
+            try:
+                array = array.transpose([int(axis) for axis in step[5:].split(",")])
+            except ValueError:
+                sys.exit(f"weights_from_numpy: :{step} does not order the axes of shape {array.shape}")
         else:
             sys.exit(f"weights_from_numpy: unknown step :{step}, expected :T, :axes=... or :heap")
     return array
@@ -105,17 +111,27 @@ def save(path, tensors):
                         "data_offsets": [begin, end]}
     text = json.dumps(header, separators=(",", ":")).encode()
     text += b" " * (-len(text) % 8)
-    with open(path, "wb") as file:
-        file.write(struct.pack("<Q", len(text)) + text)
-        for array in tensors.values():
-            file.write(array.tobytes())
+    # Beside it and renamed: a reader sees the old file or the whole new one.
+    partial = f"{path}.tmp.{os.getpid()}"
+    try:
+        with open(partial, "wb") as file:
+            file.write(struct.pack("<Q", len(text)) + text)
+            for array in tensors.values():
+                file.write(array.tobytes())
+        os.replace(partial, path)
+    except OSError as error:
+        pathlib.Path(partial).unlink(missing_ok=True)
+        sys.exit(f"weights_from_numpy: {path} cannot be written: {error.strerror}")
 
 
 def main(arguments):
     if len(arguments) < 3:
         sys.exit(__doc__)
     source, target, *mappings = arguments
-    arrays = dict(np.load(source))
+    try:
+        arrays = dict(np.load(source))
+    except (OSError, ValueError, zipfile.BadZipFile) as error:
+        sys.exit(f"weights_from_numpy: {source} cannot be read as an .npz: {error}")
     tensors = {}
     for mapping in mappings:
         for name, array in tensors_of(arrays, mapping):

@@ -39,9 +39,16 @@ class CometConan(ConanFile):
              os.path.join(self.package_folder, "include"))
 
     def package_info(self):
-        self.cpp_info.bindirs = []
-        self.cpp_info.libdirs = []
         self.cpp_info.set_property("cmake_file_name", "comet")
-        self.cpp_info.set_property("cmake_target_name", "comet::comet")
+        core = self.cpp_info.components["core"]
+        core.set_property("cmake_target_name", "comet::comet")
+        core.requires = ["eigen::eigen"]
         if self.settings.os in ("Linux", "FreeBSD"):
-            self.cpp_info.system_libs = ["pthread"]
+            core.system_libs = ["pthread"]
+        if self.options.safetensors:
+            files = self.cpp_info.components["safetensors"]
+            files.set_property("cmake_target_name", "comet::safetensors")
+            files.requires = ["core", "nlohmann_json::nlohmann_json"]
+        for component in self.cpp_info.components.values():
+            component.bindirs = []
+            component.libdirs = []
