@@ -13,6 +13,7 @@
 #include <comet/gates/comet.hpp>
 #include <comet/gates/dselect_k.hpp>
 #include <comet/gates/normalized_input.hpp>
+#include <comet/gates/sampled.hpp>
 #include <comet/gates/softmax.hpp>
 #include <comet/gates/top_k.hpp>
 #include <comet/inference/explain.hpp>
@@ -300,7 +301,7 @@ TEST_CASE("within the distance Top-k takes the same experts, beyond it others") 
   }
 }
 
-TEST_CASE("Top-k's and Softmax's explanations agree with route(), permuted or not") {
+TEST_CASE("explanations by logits agree with route(), permuted or not") {
   const auto check = [](const auto& gate, const Matrix<double>& x) {
     for (Index b = 0; b < x.cols(); ++b) {
       const Routing<double> routing = test::routed(gate, x.col(b));
@@ -323,6 +324,7 @@ TEST_CASE("Top-k's and Softmax's explanations agree with route(), permuted or no
   check(top_k, x);
   const SoftmaxGate<double> softmax({.input_dim = 4, .num_experts = 6}, RandomKey(7));
   check(softmax, x);
+  check(SampledGate<double>({.input_dim = 4, .num_experts = 6, .k = 2}, RandomKey(7)), x);
   CHECK(explain(softmax, x.col(0)).choices.size() == 1);  // the first against the second
   CHECK(std::isinf(explain(softmax, x.col(0)).distance));
   CHECK(

@@ -53,17 +53,16 @@ Explanation<S> explain_soft_tree(const SoftTreeTile<S>& tile, const S* x, S gamm
     const auto w = planes.weight().col(number);
     const S logit = planes.logit(number, x);  // the same bits as in the walk
     const S margin = std::abs(std::abs(logit) - gamma / S(2));
-    result.nodes.push_back(
-        {.tree = split.tree,
-         .number = visit.node,
-         .depth = visit.level,
-         .reach = split.reach,
-         .is_leaf = false,
-         .logit = taken_apart(logit, w, planes.has_bias() ? planes.bias()(number, 0) : S(0), x),
-         .left = split.left,
-         .right = split.right,
-         .margin = margin,
-         .distance = distance_of(margin, w)});
+    result.nodes.push_back({.tree = split.tree,
+                            .number = visit.node,
+                            .depth = visit.level,
+                            .reach = split.reach,
+                            .is_leaf = false,
+                            .logit = taken_apart(logit, w, planes.bias()(number, 0), x),
+                            .left = split.left,
+                            .right = split.right,
+                            .margin = margin,
+                            .distance = distance_of(margin, w)});
     result.distance = std::min(result.distance, result.nodes.back().distance);
   };
   const auto add_leaf = [&](const auto& visit, const auto& leaf) {
