@@ -34,8 +34,12 @@ build_program() {
     [ -e "$tree" ] || git worktree add --quiet --detach "$tree" "$commit"
   fi
   say "building $1"
-  (cd "$tree" && cmake --preset bench >/dev/null)
-  cmake --build "$tree/build/bench" --target "${name}_bench" >"$tree/build/bench/compare.log" || {
+  (
+    cd "$tree"
+    if ! [ -e build/bench/CMakeCache.txt ] && has_command ninja; then export CMAKE_GENERATOR=Ninja; fi
+    cmake --preset bench >/dev/null
+  )
+  cmake --build "$tree/build/bench" -j "$(cores)" --target "${name}_bench" >"$tree/build/bench/compare.log" || {
     cat "$tree/build/bench/compare.log" >&2
     say "$1 does not build"
     exit 1

@@ -8,6 +8,8 @@
 # by default), distils every student from it, and ends with a table: the teacher, dense models of the units
 # of all experts and of one, Hash, Top-k, COMET without and with local search. A second run goes on.
 source "$(dirname "$0")/lib.sh"
+paths_from_here '--data --pretrained --teacher --out' "$@"
+set -- ${arguments[@]+"${arguments[@]}"}
 
 out=results/bert
 teacher=

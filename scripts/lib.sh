@@ -3,9 +3,36 @@
 # builds presets.
 source "$(dirname "${BASH_SOURCE[0]}")/help.sh"
 set -euo pipefail
+started_in=$PWD
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 say() { printf '%s: %s\n' "${0##*/}" "$*" >&2; }
+# from_here PATH: what it means where the script was started.
+from_here() { case $1 in /* | '') printf '%s\n' "$1" ;; *) printf '%s\n' "$started_in/$1" ;; esac }
+# paths_from_here OPTIONS ARGUMENT...: fills `arguments`, the values of these options being paths.
+paths_from_here() {
+  local options=" $1 "
+  shift
+  arguments=()
+  while [ $# -gt 0 ]; do
+    case $options in
+      *" ${1%%=*} "*)
+        case $1 in
+          *=*) arguments+=("${1%%=*}=$(from_here "${1#*=}")") ;;
+          *)
+            arguments+=("$1")
+            if [ $# -gt 1 ]; then
+              shift
+              arguments+=("$(from_here "$1")")
+            fi
+            ;;
+        esac
+        ;;
+      *) arguments+=("$1") ;;
+    esac
+    shift
+  done
+}
 cores() { nproc 2>/dev/null || getconf _NPROCESSORS_ONLN; }
 
 # One line a need: name, then the package for Debian and Ubuntu, for Fedora, for Homebrew.

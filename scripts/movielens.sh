@@ -4,6 +4,8 @@
 #   scripts/movielens.sh [ARGUMENT...]      arguments go to the program; --data DIR brings own data
 # Installs what is missing, builds, obtains the data; a second run goes straight to the training.
 source "$(dirname "$0")/lib.sh"
+paths_from_here '--data --out' "$@"
+set -- ${arguments[@]+"${arguments[@]}"}
 
 train() { build/release/bin/movielens compare "$@"; }
 

@@ -6,6 +6,8 @@
 # Installs what is missing, builds, trains, and ends with a table, two pictures and a sample of text. A
 # second run goes straight to the training. The text is the standard library of this machine's Python.
 source "$(dirname "$0")/lib.sh"
+paths_from_here '--data --out' "$@"
+set -- ${arguments[@]+"${arguments[@]}"}
 
 out=results/next_character
 arguments=()  # but for --out, which may be given once

@@ -7,10 +7,8 @@
 # names; without one, small ones are made up.
 # The browser is $BROWSER or the first of chromium, chromium-browser and google-chrome; without any, it
 # says so, and that is all.
-here=$PWD
 source "$(dirname "$0")/lib.sh" # goes to the repository
 
-from_here() { case $1 in /*) echo "$1" ;; *) echo "$here/$1" ;; esac }
 out=$(from_here "${1:-$PWD/build/report_pages}")
 shift || true
 browser=${BROWSER:-}

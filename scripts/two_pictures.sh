@@ -6,6 +6,8 @@
 # Installs what is missing, builds, obtains Fashion-MNIST, trains, and ends with a table and pictures of
 # what the experts are for. A second run goes straight to the training.
 source "$(dirname "$0")/lib.sh"
+paths_from_here '--data --second-data --out' "$@"
+set -- ${arguments[@]+"${arguments[@]}"}
 
 out=results/two_pictures
 data=

@@ -25,19 +25,24 @@ TIES = "linear assignment, ten distinct costs, n=1024, f64"
 HERE = pathlib.Path(__file__).resolve().parent
 
 
+def output_of(command):
+    """What a program prints; what it complains of if it fails."""
+    done = subprocess.run(command, capture_output=True, text=True)
+    if done.returncode != 0:
+        sys.exit(f"{' '.join(map(str, command))} failed with {done.returncode}:\n{done.stderr.strip()}")
+    return done.stdout
+
+
 def google_benchmark(program, name):
     """Milliseconds of one benchmark."""
-    out = subprocess.run([program, f"--benchmark_filter=^{name}$", "--benchmark_format=json",
-                          "--benchmark_min_time=0.3"],
-                         check=True, capture_output=True, text=True).stdout
+    out = output_of([program, f"--benchmark_filter=^{name}$", "--benchmark_format=json",
+                     "--benchmark_min_time=0.3"])
     run = json.loads(out)["benchmarks"][0]
     return run["real_time"] * {"ns": 1e-6, "us": 1e-3, "ms": 1}[run["time_unit"]]
 
 
 def python_peer(script, *arguments):
-    out = subprocess.run([PYTHON, HERE / script, *arguments], check=True, capture_output=True,
-                         text=True).stdout
-    return json.loads(out)["milliseconds"]
+    return json.loads(output_of([PYTHON, HERE / script, *arguments]))["milliseconds"]
 
 
 def can(statement):
