@@ -19,6 +19,7 @@
 
 #include <comet/adapters/libtorch.hpp>
 #include <comet/comet.hpp>
+#include <comet/io/file_error.hpp>
 
 #include <next_character/data/text.hpp>
 
@@ -341,7 +342,13 @@ Evaluation evaluate(Transformer& model, std::span<const Symbol> text, const Opti
   return result;
 }
 
+void check(const Options& options) {
+  if (options.spread != 0 && options.gate != "comet")
+    throw std::invalid_argument("--spread is of --gate comet, and the gate is " + options.gate);
+}
+
 void run(const Options& options) {
+  check(options);
   torch::set_num_threads(int(options.threads));
   torch::manual_seed(options.seed);
   const Text text = programs::next_character::read_text({.data = options.text, .endings = {}},
@@ -363,6 +370,12 @@ void run(const Options& options) {
   std::printf("multiply-adds a token, the rest     %.0f\n", model.cost_of_the_rest());
   std::printf("tokens a second, training           %.0f\n", training);
   std::printf("tokens a second, prediction         %.0f\n", held_out.tokens_per_second);
+}
+
+/// What the user can put right, by other options or another text.
+bool is_of_the_input(const std::exception& error) {
+  return dynamic_cast<const comet::FileError*>(&error) != nullptr ||
+         dynamic_cast<const std::invalid_argument*>(&error) != nullptr;
 }
 
 }  // namespace
@@ -394,6 +407,6 @@ int main(int argc, char** argv) {
     return app.exit(error) == 0 ? 0 : 2;
   } catch (const std::exception& error) {
     std::fprintf(stderr, "character_transformer: %s\n", error.what());
-    return 2;
+    return is_of_the_input(error) ? 2 : 1;
   }
 }

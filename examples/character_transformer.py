@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: MIT
 """A small transformer that says which character of a text comes next, a mixture for each feed-forward part:
-PYTHONPATH=build/release/python python3 examples/character_transformer.py TEXT [--gate comet] [--steps 300]
+PYTHONPATH=build/release/python python3 examples/character_transformer.py TEXT [--gate comet] [--steps 1200]
 
 TEXT is a file, the last tenth of which is held out. The same in C++: character_transformer.cpp.
 """

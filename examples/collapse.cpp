@@ -2,12 +2,13 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdio>
-#include <cstdlib>
 #include <string>
 #include <utility>
 #include <vector>
 
 #include <comet/comet.hpp>
+
+#include "study.hpp"
 
 /// \file
 /// \brief Do gates collapse, and what prevents it? The signs of three features, about a mean far
@@ -107,20 +108,10 @@ Outcome train(const std::string& kind, const Remedy& remedy, Index steps, Random
           std::sqrt(square) / mean, used.experts_per_sample};
 }
 
-/// Probability of at least `wins` of `pairs` if either outcome of a pair were as likely.
-double sign_test(int wins, int pairs) {
-  double sum = 0;
-  for (int w = wins; w <= pairs; ++w)
-    sum += std::exp(std::lgamma(pairs + 1.0) - std::lgamma(w + 1.0) - std::lgamma(pairs - w + 1.0) -
-                    pairs * std::log(2.0));
-  return std::min(sum, 1.0);
-}
-
 double median(const std::vector<Outcome>& outcomes, double Outcome::*what) {
   std::vector<double> values;
   for (const auto& outcome : outcomes) values.push_back(outcome.*what);
-  std::sort(values.begin(), values.end());
-  return (values[(values.size() - 1) / 2] + values[values.size() / 2]) / 2;
+  return study::median(std::move(values));
 }
 
 void compare(const std::string& kind, int seeds, Index steps) {
@@ -139,24 +130,22 @@ void compare(const std::string& kind, int seeds, Index steps) {
     } else {
       int wins = 0;
       for (std::size_t s = 0; s < none.size(); ++s) wins += outcomes[s].loss < none[s].loss;
-      std::printf(" %d of %d | %.1e |\n", wins, seeds, sign_test(wins, seeds));
+      std::printf(" %d of %d | %.1e |\n", wins, seeds, study::sign_test(wins, seeds));
     }
     std::fflush(stdout);
   }
 }
 
-}  // namespace
-
-int main(int argc, char** argv) {
-  int seeds = 20;
-  Index steps = 1500;
-  for (int i = 1; i + 1 < argc; i += 2) {
-    if (argv[i] == std::string("--seeds")) seeds = std::atoi(argv[i + 1]);
-    if (argv[i] == std::string("--steps")) steps = std::atoi(argv[i + 1]);
-  }
+void run(int seeds, Index steps) {
   std::printf(
       "| gate | remedy | median loss | information | load varies | experts | lower than none | p "
       "|\n"
       "|---|---|---|---|---|---|---|---|\n");
   for (const char* kind : {"top_k", "comet", "dselect_k"}) compare(kind, seeds, steps);
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  return study::run_study("collapse", argc, argv, {.seeds = 20, .steps = 1500}, run);
 }

@@ -2,11 +2,11 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdio>
-#include <cstdlib>
 #include <string>
 #include <vector>
 
 #include "planted.hpp"
+#include "study.hpp"
 
 /// \file
 /// \brief Does local search escape what first-order training cannot? Experts and gate are those
@@ -32,20 +32,6 @@ const std::vector<Strategy> strategies = {
     {"relaxed, warm", Search::relaxed, {}},
     {"swap", Search::swap, {}},
 };
-
-/// Probability of at least `wins` of `pairs` if either outcome of a pair were as likely.
-double sign_test(int wins, int pairs) {
-  double sum = 0;
-  for (int w = wins; w <= pairs; ++w)
-    sum += std::exp(std::lgamma(pairs + 1.0) - std::lgamma(w + 1.0) - std::lgamma(pairs - w + 1.0) -
-                    pairs * std::log(2.0));
-  return std::min(sum, 1.0);
-}
-
-double median(std::vector<double> values) {
-  std::sort(values.begin(), values.end());
-  return (values[(values.size() - 1) / 2] + values[values.size() / 2]) / 2;
-}
 
 void compare(const char* gate_name, MakeGate make_gate, bool train_experts, int seeds,
              Index steps) {
@@ -75,24 +61,17 @@ void compare(const char* gate_name, MakeGate make_gate, bool train_experts, int 
     int wins = 0;
     for (std::size_t s = 0; s < losses[i].size(); ++s) wins += losses[i][s] < losses[0][s];
     std::printf("| %s | %s | %s | %.1e |", gate_name, train_experts ? "train" : "fixed",
-                strategies[i].name, median(losses[i]));
+                strategies[i].name, study::median(losses[i]));
     if (i == 0)
       std::printf(" | | |\n");
     else
-      std::printf(" %d of %d | %.1e | %d |\n", wins, seeds, sign_test(wins, seeds), found[i]);
+      std::printf(" %d of %d | %.1e | %d |\n", wins, seeds, study::sign_test(wins, seeds),
+                  found[i]);
   }
   std::fflush(stdout);
 }
 
-}  // namespace
-
-int main(int argc, char** argv) {
-  int seeds = 20;
-  Index steps = 600;
-  for (int i = 1; i + 1 < argc; i += 2) {
-    if (argv[i] == std::string("--seeds")) seeds = std::atoi(argv[i + 1]);
-    if (argv[i] == std::string("--steps")) steps = std::atoi(argv[i + 1]);
-  }
+void run(int seeds, Index steps) {
   std::printf("| gate | experts | search | median loss | lower than none | p | order found |\n");
   std::printf("|---|---|---|---|---|---|---|\n");
   for (const bool train_experts : {false, true}) {
@@ -102,4 +81,10 @@ int main(int argc, char** argv) {
     compare("Hash", &hash_gate, train_experts, seeds, steps);
     compare("Softmax", &softmax_gate, train_experts, seeds, steps);
   }
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  return study::run_study("shuffled_slots", argc, argv, {.seeds = 20, .steps = 600}, run);
 }

@@ -7,15 +7,19 @@
 // The table has a header and user, item and rating as its first three columns, as MovieLens has.
 // Without one, ratings are made up. examples/movielens is this model as a program.
 #include <algorithm>
+#include <charconv>
 #include <cmath>
 #include <comet/comet.hpp>
 #include <cstdio>
-#include <cstdlib>
 #include <fstream>
 #include <iostream>
 #include <map>
 #include <set>
+#include <span>
+#include <sstream>
+#include <stdexcept>
 #include <string>
+#include <system_error>
 #include <utility>
 #include <vector>
 
@@ -52,20 +56,33 @@ struct Numbers {
   }
 };
 
+/// A number that is all of a text. \throws std::invalid_argument if there is none
+template <class Number>
+Number number_from(const std::string& what, const std::string& text) {
+  Number number{};
+  const auto [rest, error] = std::from_chars(text.data(), text.data() + text.size(), number);
+  if (error != std::errc() || rest != text.data() + text.size())
+    throw std::invalid_argument(what + " is \"" + text + "\", expected a number");
+  return number;
+}
+
 Rows read_ratings(const char* file, Index& num_users, Index& num_items) {
   std::ifstream in(file);
-  if (!in) throw std::runtime_error(std::string(file) + ": cannot be read");
+  if (!in) throw std::invalid_argument(std::string(file) + ": cannot be read");
   Rows rows;
   Numbers users, items;
   std::string line, user, item, rating;
   std::getline(in, line);  // the header
-  while (std::getline(in, line)) {
+  for (Index number = 2; std::getline(in, line); ++number) {
+    const std::string place = file + (':' + std::to_string(number)) + ": ";
+    if (line.ends_with('\r')) line.pop_back();
     std::istringstream fields(line);
-    std::getline(fields, user, ',');
-    std::getline(fields, item, ',');
-    std::getline(fields, rating, ',');
-    rows.add(users(user), items(item), 1, S(std::atof(rating.c_str())));
+    if (!std::getline(fields, user, ',') || !std::getline(fields, item, ',') ||
+        !std::getline(fields, rating, ','))
+      throw std::invalid_argument(place + "expected user, item and rating");
+    rows.add(users(user), items(item), 1, number_from<S>(place + "the rating", rating));
   }
+  if (rows.size() == 0) throw std::invalid_argument(std::string(file) + ": no ratings in it");
   num_users = Index(users.of.size());
   num_items = Index(items.of.size());
   return rows;
@@ -244,7 +261,9 @@ int main(int argc, char** argv) try {
   const Rows rated = argc > 1 ? read_ratings(argv[1], num_users, num_items)
                               : make_up_ratings(num_users, num_items, 4000, key.fold(0));
   const Data data = make_data(rated, num_users, num_items, key.fold(1));
-  const int epochs = argc > 2 ? std::atoi(argv[2]) : 5;
+  const int epochs = argc > 2 ? number_from<int>("epochs", argv[2]) : 5;
+  if (epochs < 1)
+    throw std::invalid_argument("epochs is " + std::to_string(epochs) + ", expected at least 1");
 
   ThreadPool pool;
   Model model(data, key.fold(2));
@@ -267,6 +286,9 @@ int main(int argc, char** argv) try {
                 epoch + 1, loss.watched, std::sqrt(loss.stars));
   }
   std::printf("%s\n", runner.routing().c_str());
+} catch (const std::invalid_argument& error) {
+  std::cerr << "two_task: " << error.what() << '\n';
+  return 2;
 } catch (const std::exception& error) {
   std::cerr << "two_task: " << error.what() << '\n';
   return 1;

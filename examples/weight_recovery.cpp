@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: MIT
 #include <cmath>
 #include <cstdio>
-#include <cstdlib>
 #include <string>
 #include <vector>
 
 #include "planted.hpp"
+#include "study.hpp"
 
 /// \file
 /// \brief Does training recover a planted mixture? A model of the same kind as the one that made
@@ -121,19 +121,17 @@ void recover(const char* gate_name, MakeGate make_gate, int seeds, Index steps) 
   }
 }
 
-}  // namespace
-
-int main(int argc, char** argv) {
-  int seeds = 20;
-  Index steps = 3000;
-  for (int i = 1; i + 1 < argc; i += 2) {
-    if (argv[i] == std::string("--seeds")) seeds = std::atoi(argv[i + 1]);
-    if (argv[i] == std::string("--steps")) steps = std::atoi(argv[i + 1]);
-  }
+void run(int seeds, Index steps) {
   std::printf("| gate | search | loss | L1 | accuracy | precision | recall | F1 |\n");
   std::printf("|---|---|---|---|---|---|---|---|\n");
   recover("COMET", &smooth_gate<comet::CometGate<S>>, seeds, steps);
   recover("Top-k", &top_k_gate, seeds, steps);
   recover("DSelect-k", &smooth_gate<comet::DSelectKGate<S>>, seeds, steps);
   recover("Hash", &hash_gate, seeds, steps);
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  return study::run_study("weight_recovery", argc, argv, {.seeds = 20, .steps = 3000}, run);
 }

@@ -8,6 +8,7 @@
 #include <stdexcept>
 #include <string>
 #include <string_view>
+#include <type_traits>
 
 #include <CLI/CLI.hpp>
 
@@ -65,7 +66,7 @@ void add_tokens(CLI::App& program, const Console& console) {
     return command->add_option(name, value, help)
         ->type_name(type)
         ->capture_default_str()
-        ->check(what_is_wrong);
+        ->check(std::is_same_v<decltype(value), std::string&> ? what_is_empty : what_is_too_far);
   };
   option("text", o->text, "FILE", "the text; - for what comes in");
   option("--vocabulary", o->vocabulary, "PATH", "vocab.txt, or the folder of a model that has one")

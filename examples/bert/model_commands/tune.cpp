@@ -15,8 +15,8 @@ void add_tune(CLI::App& program, const Console& console) {
        .examples = "Validation and test rows are the same here, those of dev.tsv.\n"
                    "\n"
                    "Example:\n"
-                   "  bert tune --teacher results/teacher/model.safetensors "
-                   "--space examples/bert/search_spaces/comet.json --trials 20"});
+                   "  bert tune --teacher results/teacher/model.safetensors \\\n"
+                   "    --space examples/bert/search_spaces/comet.json --trials 20"});
 }
 
 }  // namespace programs::bert

@@ -29,7 +29,8 @@ void add_compare(CLI::App& program, const Console& console) {
            "a bias per user and per item (biases)",
        .fits = {{biases_row, run_biases}},
        .is_dense = is_dense,
-       .results = result_words()});
+       .results = result_words(),
+       .more = {"split_seed"}});
 }
 
 }  // namespace programs::movielens

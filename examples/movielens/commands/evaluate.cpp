@@ -23,7 +23,7 @@ namespace {
 
 struct EvaluateOptions {
   std::string model;
-  TrainOptions data;  // data and table
+  TrainOptions data;  // data, table and threads
   std::string split = "test";
   std::string storage = "full";
   bool json = false;
@@ -48,7 +48,7 @@ void evaluate(const EvaluateOptions& o, const Console& console) {
   const TwoTaskRows& rows = o.split == "train"        ? data.rows.train
                             : o.split == "validation" ? data.rows.validation
                                                       : data.rows.test;
-  Predictor predictor(file, storage_of(o.storage));
+  Predictor predictor(file, storage_of(o.storage), o.data.threads);
   const Assessment assessment = assess(predictor, rows);
   if (o.json) {
     Json json = {{"model", o.model},
@@ -78,6 +78,7 @@ void add_evaluate(CLI::App& program, const Console& console) {
   auto o = std::make_shared<EvaluateOptions>();
   add_model_file(*command, o->model);
   add_options(*command, data_table_of(o->data));
+  add_options(*command, table_of(o->data), {"threads"});
   command->add_option("--split", o->split, "of the ratings, as in the training")
       ->type_name("SPLIT")
       ->capture_default_str()
@@ -89,7 +90,10 @@ void add_evaluate(CLI::App& program, const Console& console) {
       ->capture_default_str()
       ->check(one_of({"full", "bf16", "int8"}));
   command->add_flag("--json", o->json, "one JSON object instead of tables");
-  command->callback([o, console] { evaluate(*o, console); });
+  command->callback([o, console] {
+    table_of(o->data).check({"threads"});
+    evaluate(*o, console);
+  });
 }
 
 }  // namespace programs::movielens

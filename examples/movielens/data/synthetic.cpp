@@ -59,17 +59,21 @@ double fit(const std::array<double, rank>& a, const std::array<double, rank>& b)
          std::sqrt(static_cast<double>(rank));
 }
 
+void expect(bool right, const char* flag, std::int64_t value, const std::string& what) {
+  if (!right)
+    throw std::invalid_argument(std::string(flag) + " is " + std::to_string(value) + ", expected " +
+                                what);
+}
+
 void check(const SyntheticOptions& o) {
-  if (o.users < 2 || o.items < 2)
-    throw std::invalid_argument("synthetic ratings need at least 2 users and 2 items");
-  if (o.seed < 0) throw std::invalid_argument("the seed of synthetic ratings is negative");
+  expect(o.users >= 2, "--users", o.users, "at least 2");
+  expect(o.items >= 2, "--items", o.items, "at least 2");
+  expect(o.seed >= 0, "--seed", o.seed, "at least 0");
   const std::int64_t fewest = std::max(o.users, o.items);
   const std::int64_t most = std::int64_t{o.users} * o.items;
-  if (o.ratings < fewest || o.ratings > most)
-    throw std::invalid_argument(std::to_string(o.users) + " users and " + std::to_string(o.items) +
-                                " items can have from " + std::to_string(fewest) + " to " +
-                                std::to_string(most) + " ratings, not " +
-                                std::to_string(o.ratings));
+  expect(o.ratings >= fewest && o.ratings <= most, "--ratings", o.ratings,
+         "from " + std::to_string(fewest) + " to " + std::to_string(most) + " with " +
+             std::to_string(o.users) + " users and " + std::to_string(o.items) + " items");
 }
 
 /// Ratings per user: the fewest each must have, the rest by a skewed activity, none above `items`.

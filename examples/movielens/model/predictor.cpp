@@ -32,9 +32,10 @@ Predictions predictions_of(const Evaluator& evaluator) {
 
 }  // namespace
 
-Predictor::Predictor(const ModelFile& file, comet::Storage storage)
+Predictor::Predictor(const ModelFile& file, comet::Storage storage, int threads)
     : weights_(task_weights(file.options())),
       batch_size_(std::size_t(file.options().batch_size)),
+      pool_(threads),
       model_(loaded(file)),
       pass_(model_, &pool_) {
   if (storage != comet::Storage::full) model_.serve(storage);

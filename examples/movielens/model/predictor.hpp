@@ -28,7 +28,9 @@ struct Predictions {
 class Predictor {
  public:
   /// \param storage  of the experts' weights
-  explicit Predictor(const ModelFile& file, comet::Storage storage = comet::Storage::full);
+  /// \param threads  0 for all of the machine
+  explicit Predictor(const ModelFile& file, comet::Storage storage = comet::Storage::full,
+                     int threads = 0);
 
   [[nodiscard]] Predictions predict(const TwoTaskRows& rows);
   /// The figures of a split, and what they are made of.

@@ -63,8 +63,9 @@ void print(const Specialisation& experts, std::ostream& out) {
 
 void explain(const ExplainOptions& o, const Console& console) {
   expect_at_least("--length", o.length, 1);
-  refuse_input("--out", o.out, {o.model, o.data.text.data});
+  refuse_input("--out", o.out, {o.model});
   const ModelFile file(o.model);
+  refuse_input("--out", o.out, files_of(options_for(file, o.data.text).text));
   const Text text = text_for(file, o.data.text, o.split, console);
   const Model model = file.model();
   const Index window = file.options().model.window;
@@ -109,7 +110,8 @@ void add_explain(CLI::App& program, const Console& console) {
       "shared out, over the first 200,000 characters.\n"
       "\n"
       "Example:\n"
-      "  next_character explain --model results/comet/model.safetensors --data my.py --split all");
+      "  next_character explain --model results/comet/model.safetensors \\\n"
+      "    --data my.py --split all");
   command->callback([o, console] { explain(*o, console); });
 }
 

@@ -2,7 +2,6 @@
 #include <next_character/commands/model_text.hpp>
 
 #include <next_character/commands/run.hpp>
-#include <next_character/model/train_options.hpp>
 #include <programs/commands/other_data.hpp>
 
 namespace programs::next_character {
@@ -12,11 +11,16 @@ const std::vector<std::string>& split_names() {
   return names;
 }
 
-Text text_for(const ModelFile& file, const TextOptions& options, const std::string& split,
-              const Console& console) {
+TrainOptions options_for(const ModelFile& file, const TextOptions& options) {
   TrainOptions all = file.options();
   all.text.data = options.data;
   if (!options.endings.empty()) all.text.endings = options.endings;
+  return all;
+}
+
+Text text_for(const ModelFile& file, const TextOptions& options, const std::string& split,
+              const Console& console) {
+  const TrainOptions all = options_for(file, options);
   if (split == "all") return read_whole(all.text, file.alphabet(), all.model.window);
   Text text = load(all);
   file.check_alphabet(text);

@@ -28,12 +28,6 @@ std::filesystem::path place_of(const TextOptions& options) {
   return library;
 }
 
-std::vector<std::filesystem::path> files_of(const TextOptions& options,
-                                            const std::filesystem::path& path) {
-  const bool is_python = options.data.empty() && options.endings.empty();
-  return text_files(path, is_python ? std::vector<std::string>{".py"} : options.endings);
-}
-
 void check_length(const std::filesystem::path& path, std::string_view part, std::size_t length,
                   Index window) {
   if (length > std::size_t(window)) return;
@@ -44,6 +38,12 @@ void check_length(const std::filesystem::path& path, std::string_view part, std:
 }
 
 }  // namespace
+
+std::vector<std::filesystem::path> files_of(const TextOptions& options) {
+  const bool is_python = options.data.empty() && options.endings.empty();
+  return text_files(place_of(options),
+                    is_python ? std::vector<std::string>{".py"} : options.endings);
+}
 
 std::string fingerprint_of(const Text& text) {
   return Fingerprint().add(std::span<const char>(text.numbered)).text();
@@ -66,7 +66,7 @@ std::size_t cut_between_files(std::span<const std::size_t> ends, std::size_t siz
 
 Text read_text(const TextOptions& options, Index window, comet::RandomKey key) {
   const std::filesystem::path path = place_of(options);
-  JoinedFiles joined = read_shuffled(files_of(options, path), key);
+  JoinedFiles joined = read_shuffled(files_of(options), key);
   const std::size_t size = joined.text.size();
   check_length(path, "", size, window);
   Text text;
@@ -88,7 +88,7 @@ Text read_text(const TextOptions& options, Index window, comet::RandomKey key) {
 
 Text read_whole(const TextOptions& options, const Alphabet& alphabet, Index window) {
   const std::filesystem::path path = place_of(options);
-  JoinedFiles joined = read_shuffled(files_of(options, path), comet::RandomKey(0));
+  JoinedFiles joined = read_shuffled(files_of(options), comet::RandomKey(0));
   check_length(path, "", joined.text.size(), window);
   Text text;
   text.source = path.string();

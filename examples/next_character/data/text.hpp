@@ -3,6 +3,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <filesystem>
 #include <span>
 #include <string>
 #include <vector>
@@ -40,6 +41,9 @@ struct Text {
     return as_symbols(numbered).subspan(validation_end);
   }
 };
+
+/// The files that a text is read from. \throws FileError if there is nothing there, or no text
+[[nodiscard]] std::vector<std::filesystem::path> files_of(const TextOptions& options);
 
 /// Of all of its symbols.
 [[nodiscard]] std::string fingerprint_of(const Text& text);

@@ -28,7 +28,8 @@ void read_value(const Json& value, std::integral auto& target, bool searchable) 
   const bool fits = value.is_number_unsigned()
                         ? value.get<std::uint64_t>() <= static_cast<std::uint64_t>(most)
                         : value.get<std::int64_t>() <= most && value.get<std::int64_t>() >= -most;
-  if (!fits) raise("is " + value.dump() + ", expected a smaller number");
+  const std::string text = value.dump();
+  if (!fits) raise("is " + text + ", expected a " + smaller_or_larger(text) + " number");
   value.get_to(target);
 }
 

@@ -6,6 +6,7 @@
 #include <functional>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <type_traits>
 #include <utility>
 #include <variant>
@@ -21,6 +22,11 @@ namespace programs {
 
 /// \brief What is expected of a number that is not right; nothing of one that is.
 using Rule = std::function<std::string(double value)>;
+
+/// What a whole number that is out of its bounds should have been, from its digits.
+[[nodiscard]] inline const char* smaller_or_larger(std::string_view number) {
+  return number.starts_with('-') ? "larger" : "smaller";
+}
 
 /// Of sizes: from 1 to 2^20.
 [[nodiscard]] Rule a_size();

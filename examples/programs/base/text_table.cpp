@@ -56,8 +56,9 @@ std::string markdown_table(const Cells& cells, std::size_t words) {
 std::string duration(double seconds) {
   const auto whole = static_cast<long>(std::lround(seconds));
   if (whole < 60) return formatted("%ld s", whole);
-  if (whole < 3600) return formatted("%ld min", (whole + 30) / 60);
-  return formatted("%ld h %ld min", whole / 3600, whole % 3600 / 60);
+  const long minutes = (whole + 30) / 60;
+  if (minutes < 60) return formatted("%ld min", minutes);
+  return formatted("%ld h %ld min", minutes / 60, minutes % 60);
 }
 
 }  // namespace programs

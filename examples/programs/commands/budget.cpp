@@ -87,7 +87,9 @@ void add_budget(CLI::App& program, const Console& console) {
       "it is a bound, where one of the curves does not reach the loss.\n"
       "\n"
       "Example:\n  " +
-      program.get_name() + " budget results/comet/trials.jsonl results/comet_search/trials.jsonl");
+      program.get_name() +
+      " budget results/comet/trials.jsonl \\\n"
+      "    results/comet_search/trials.jsonl");
   command->callback([o, console] { budget(*o, console); });
 }
 

@@ -5,11 +5,13 @@
 #include <charconv>
 #include <concepts>
 #include <cstdint>
+#include <optional>
 #include <set>
 #include <stdexcept>
 #include <system_error>
 #include <type_traits>
 #include <variant>
+#include <vector>
 
 #include <CLI/CLI.hpp>
 
@@ -21,6 +23,20 @@ namespace {
 
 constexpr int longest_list = 32;
 
+/// The numbers of an option that is a list, or that may be left out.
+template <class T>
+struct Item {
+  using Type = T;
+};
+template <class T>
+struct Item<std::vector<T>> : Item<T> {};
+template <class T>
+struct Item<std::optional<T>> : Item<T> {};
+
+/// What checks the values of an option, or the items of a list.
+template <class T>
+constexpr auto checked = std::integral<typename Item<T>::Type> ? what_is_too_far : what_is_empty;
+
 template <class T>
 CLI::Option* add_any_list(CLI::App& command, const char* flag, std::vector<T>& values,
                           const char* type, const char* help) {
@@ -29,19 +45,22 @@ CLI::Option* add_any_list(CLI::App& command, const char* flag, std::vector<T>& v
       ->delimiter(',')
       ->capture_default_str()
       ->multi_option_policy(CLI::MultiOptionPolicy::Throw)
-      ->check(what_is_wrong);
+      ->check(checked<T>);
 }
 
 }  // namespace
 
-std::string what_is_wrong(const std::string& value) {
-  if (value.empty()) return "is empty, expected a value";
+std::string what_is_empty(const std::string& value) {
+  return value.empty() ? "is empty, expected a value" : "";
+}
+
+std::string what_is_too_far(const std::string& value) {
   std::int64_t number = 0;
   const char* const end = value.data() + value.size();
   const auto [rest, error] = std::from_chars(value.data(), end, number);
-  return rest == end && error == std::errc::result_out_of_range
-             ? "is " + value + ", expected a smaller number"
-             : "";
+  if (rest == end && error == std::errc::result_out_of_range)
+    return "is " + value + ", expected a " + smaller_or_larger(value) + " number";
+  return what_is_empty(value);
 }
 
 CLI::Option* add_option(CLI::App& command, const Option& option) {
@@ -54,7 +73,7 @@ CLI::Option* add_option(CLI::App& command, const Option& option) {
           return command.add_option(option.flag(), *place, option.help)
               ->type_name(option.type)
               ->capture_default_str()
-              ->check(what_is_wrong);
+              ->check(checked<T>);
         }
       },
       option.place);
@@ -83,7 +102,7 @@ void add_model_file(CLI::App& command, std::string& file) {
   command.add_option("--model", file, "model.safetensors of a training")
       ->type_name("FILE")
       ->required()
-      ->check(what_is_wrong);
+      ->check(what_is_empty);
 }
 
 void add_options(CLI::App& command, const OptionTable& table) {

@@ -59,8 +59,12 @@ void expect_once(const char* flag, const std::vector<std::int64_t>& items);
 /// \throws std::invalid_argument naming both
 void refuse_twice(const CLI::App& command, const Json& said, const std::string& file);
 
-/// What is wrong with a value that the parser takes without a word: nothing at all, or a whole
-/// number beyond its own.
-[[nodiscard]] std::string what_is_wrong(const std::string& value);
+/// \name What is wrong with a value that the parser takes without a word.
+/// \{
+/// Of any: nothing at all.
+[[nodiscard]] std::string what_is_empty(const std::string& value);
+/// Of a whole number: that, too, and one beyond 64 bits, of which it would take the last.
+[[nodiscard]] std::string what_is_too_far(const std::string& value);
+/// \}
 
 }  // namespace programs

@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <csignal>
 #include <exception>
+#include <filesystem>
 #include <iostream>
 #include <new>
 #include <ostream>
@@ -39,11 +40,16 @@ struct Nowhere : std::streambuf {
 
 /// Of many processes each would write the files of the others.
 void refuse_ranks(CLI::App& program, const Ranks& ranks) {
-  for (CLI::App* command : program.get_subcommands({}))
+  const auto commands = program.get_subcommands({});
+  const bool trains = std::any_of(commands.begin(), commands.end(), [](const CLI::App* command) {
+    return command->get_name() == "train";
+  });
+  const std::string but = trains ? "; train runs on several" : "";
+  for (CLI::App* command : commands)
     if (command->get_name() != "train")
-      command->parse_complete_callback([command, &ranks] {
+      command->parse_complete_callback([command, but, &ranks] {
         throw std::invalid_argument(command->get_name() + " runs in one process, and there are " +
-                                    std::to_string(ranks.size()) + "; train runs on several");
+                                    std::to_string(ranks.size()) + but);
       });
 }
 
@@ -90,6 +96,8 @@ int run_program(CLI::App& program, int argc, const char* const* argv, const Cons
     return program.exit(error, console.out, console.err);
   } catch (const FileError& error) {
     return fail(bad_input, error.what());
+  } catch (const std::filesystem::filesystem_error& error) {  // a name that is too long, say
+    return fail(bad_input, FileError(error.path1(), error.code().message()).what());
   } catch (const Interrupted& error) {
     return fail(ended_by_signal, error.what());
   } catch (const std::invalid_argument& error) {

@@ -22,7 +22,7 @@ void add_report(CLI::App& program, const Console& console, const ReportWords& wo
       ->add_option("DIR", o->folder, "of a training, a comparison by compare, or a search by tune")
       ->type_name("")
       ->required()
-      ->check(what_is_wrong);
+      ->check(what_is_empty);
   command
       ->add_option("--out", o->out,
                    "for report.html and NAME.png, .svg, .tsv and .gp (default DIR/report)")

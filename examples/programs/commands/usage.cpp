@@ -12,11 +12,25 @@
 
 #include <programs/base/file_error.hpp>
 #include <programs/base/nearest.hpp>
+#include <programs/base/option.hpp>
 
 namespace programs {
 namespace {
 
 constexpr std::size_t page_width = 80;
+
+/// A word in the pieces that it may be broken into: a list is broken after its commas.
+std::vector<std::string> pieces_of(const std::string& word, std::size_t longest) {
+  if (word.size() <= longest) return {word};
+  std::vector<std::string> pieces;
+  std::istringstream items(word);
+  for (std::string item; std::getline(items, item, ',');) {
+    if (!items.eof()) item += ',';
+    if (pieces.empty() || pieces.back().size() + item.size() > longest) pieces.emplace_back();
+    pieces.back() += item;
+  }
+  return pieces;
+}
 
 /// `left` in its column and `text` beside it, broken between words.
 std::string in_columns(const std::string& left, const std::string& text,
@@ -27,6 +41,10 @@ std::string in_columns(const std::string& left, const std::string& text,
     result += '\n' + std::string(text_column, ' ');
     column = text_column;
   };
+  const auto append = [&](std::string_view piece) {
+    result += piece;
+    column += piece.size();
+  };
   if (column > 0 && column + 2 > text_column) {
     next_line();
   } else {
@@ -34,14 +52,18 @@ std::string in_columns(const std::string& left, const std::string& text,
     column = text_column;
   }
   std::istringstream words(text);
+  const auto add = [&](const std::string& word, std::string_view before) {
+    const std::size_t end = column + before.size() + word.size();
+    if (column > text_column && end > page_width) next_line();
+    if (column > text_column) append(before);
+    append(word);
+  };
   for (std::string word; words >> word;) {
-    if (column > text_column && column + 1 + word.size() > page_width) next_line();
-    if (column > text_column) {
-      result += ' ';
-      ++column;
+    const char* before = " ";
+    for (const std::string& piece : pieces_of(word, page_width - text_column)) {
+      add(piece, before);
+      before = "";
     }
-    result += word;
-    column += word.size();
   }
   return result + '\n';
 }
@@ -101,12 +123,14 @@ std::string what_is_no_number(const CLI::App& command, std::string_view message)
   if (option == nullptr) return {};
   if (option->get_items_expected_max() == 0) return flag + " takes no value";
   const bool is_whole = option->get_type_name().starts_with('N');
-  const bool is_long = value.find_first_not_of("0123456789") == std::string_view::npos;
+  const std::string_view digits = value.substr(value.starts_with('-') ? 1 : 0);
+  const bool is_long = digits.find_first_not_of("0123456789") == std::string_view::npos;
   return flag + " is " + in_quotes(value) + ", expected a " +
-         (is_whole && is_long ? "smaller "
-          : is_whole          ? "whole "
+         (is_whole && is_long ? smaller_or_larger(value)
+          : is_whole          ? "whole"
                               : "") +
-         "number" + (option->get_items_expected_max() > 1 ? ", or several with commas" : "");
+         (is_whole ? " number" : "number") +
+         (option->get_items_expected_max() > 1 ? ", or several with commas" : "");
 }
 
 /// Of an option that is given again, or a list that is too long or too short; empty if there is

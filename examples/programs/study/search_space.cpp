@@ -21,6 +21,9 @@
 namespace programs {
 namespace {
 
+/// Of whole numbers, as of those that are named: of larger ones their count would wrap around.
+constexpr std::int64_t most = std::int64_t{1} << 30U;
+
 [[noreturn]] void refuse(const std::string& what) { throw std::invalid_argument(what); }
 
 /// Sets an option by its name in a search space.
@@ -44,7 +47,7 @@ std::optional<std::string> repeated_name(const std::string& text) {
       repeated = parsed.get<std::string>();
     return true;
   };
-  (void)Json::parse(text, look, /*allow_exceptions=*/false);
+  [[maybe_unused]] const Json json = Json::parse(text, look, /*allow_exceptions=*/false);
   return repeated;
 }
 
@@ -86,6 +89,9 @@ SearchSpace::Range SearchSpace::range_from(const std::string& name, const Json& 
   for (Json& bound : range.values) {
     if (range.kind == Kind::integer && !bound.is_number_integer())
       refuse(kind_name + " is " + values.dump() + ", expected whole numbers");
+    if (range.kind == Kind::integer && std::abs(bound.get<double>()) > double(most))
+      refuse(kind_name + " is " + values.dump() + ", expected bounds from -" +
+             std::to_string(most) + " to " + std::to_string(most));
     if (range.kind != Kind::integer) bound = bound.get<double>();
   }
   return range;

@@ -168,11 +168,11 @@ void Tuner::read_finished() {
   if (size == read_size_) return;
   finished_ = read_trials(log());
   read_size_ = size;
-  for (const Trial& trial : finished_) expect_same(trial, job(trial.number, trial.rung, rungs()));
+  for (const Trial& trial : finished_) expect_same(trial);
 }
 
 /// The folder must hold what this search would have put there.
-void Tuner::expect_same(const Trial& trial, const Job& job) const {
+void Tuner::expect_same(const Trial& trial) const {
   const auto refuse = [&](const std::string& name, const std::string& there,
                           const std::string& here) {
     throw FileError(log(), "trial " + std::to_string(trial.number) + " has " + name + " " + there +
@@ -181,8 +181,10 @@ void Tuner::expect_same(const Trial& trial, const Job& job) const {
   const auto in_full = [](const std::string& source) { return '"' + printable(source) + '"'; };
   if (trial.source != trainee_.source())  // cut, the two might look alike
     refuse("data", in_full(trial.source), in_full(trainee_.source()));
-  if (trial.rung && *trial.rung >= rungs()) refuse("rung", std::to_string(*trial.rung), "none");
-  const Json expected = trainee_.options_with(job.changes);
+  // First of all, because there is no job of another rung.
+  if (trial.rung && (*trial.rung < 0 || *trial.rung >= rungs()))
+    refuse("rung", std::to_string(*trial.rung), "none");
+  const Json expected = trainee_.options_with(job(trial.number, trial.rung, rungs()).changes);
   for (const auto& [name, value] : expected.items())
     if (!trial.options.contains(name) || trial.options.at(name) != value)
       refuse(name, trial.options.value(name, Json()).dump(), value.dump());

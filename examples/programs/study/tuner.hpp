@@ -93,7 +93,7 @@ class Tuner {
   [[nodiscard]] Trial train(const Job& job, const std::filesystem::path& out) const;
   [[nodiscard]] const Trial* find(const Job& job) const;
   void read_finished();
-  void expect_same(const Trial& trial, const Job& job) const;
+  void expect_same(const Trial& trial) const;
   void show(const Trial& trial, const std::vector<Job>& jobs) const;
   void summarise() const;
 

@@ -37,6 +37,17 @@ RunResult run_result_from(const Json& json) {
   return result;
 }
 
+/// What a result.json has that is of another training; empty if it is of this one.
+std::string what_differs(const Json& json, const RunDescription& description) {
+  Json there = json.at("options"), here = description.options;
+  there["source"] = json.value("source", "");
+  here["source"] = description.source;
+  // Results of before do not say it.
+  there["content"] = json.value("content", description.content);
+  here["content"] = description.content;
+  return other_training(there, here);
+}
+
 }  // namespace
 
 std::string data_line(const std::string& source, const Json& counts) {
@@ -57,20 +68,21 @@ std::optional<RunResult> finished_run(const CommonOptions& options,
                                       const RunDescription& description) {
   const std::filesystem::path out = options.out;
   if (!std::filesystem::exists(out / result_name)) return std::nullopt;
-  const Json json = parse_json(read_file(out / result_name));
-  if (json.is_discarded() || !json.contains("options")) return std::nullopt;
   // To begin anew in silence would cost the model that is there.
-  Json there = json["options"], here = description.options;
-  there["source"] = json.value("source", "");
-  here["source"] = description.source;
-  // Results of before do not say it.
-  there["content"] = json.value("content", description.content);
-  here["content"] = description.content;
-  if (const std::string other = other_training(there, here); !other.empty())
+  const auto refuse = [&](const std::string& why) {
     throw FileError(out / result_name,
-                    other + "; another --out keeps it, without --resume it is replaced");
-  if (options.weights && !std::filesystem::exists(out / model_name)) return std::nullopt;
-  return run_result_from(json);
+                    why + "; another --out keeps it, without --resume it is replaced");
+  };
+  try {
+    const Json json = parse_json(read_file(out / result_name));
+    if (const std::string other = what_differs(json, description); !other.empty()) refuse(other);
+    const RunResult result = run_result_from(json);
+    if (options.weights && !std::filesystem::exists(out / model_name)) return std::nullopt;
+    return result;
+  } catch (const Json::exception&) {
+    refuse("is not what a training writes");
+  }
+  return std::nullopt;
 }
 
 void expect_same_run(Ranks* ranks, const CommonOptions& options,

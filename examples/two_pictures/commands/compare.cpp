@@ -19,6 +19,7 @@ void add_compare(CLI::App& program, const Console& console) {
        .rows_help = "which gates, and networks of the cost of k experts (dense, dense_per_task)",
        .is_dense = is_dense,
        .results = result_words(),
+       .more = {"split_seed"},
        .keeps_models = true});
 }
 

@@ -37,6 +37,14 @@ void check(const fs::path& file, const Labelled& set) {
 
 }  // namespace
 
+std::vector<fs::path> files_of(const fs::path& folder, const std::string& prefix) {
+  std::vector<fs::path> files;
+  for (fs::path file : {find(folder, prefix + "images", "idx3-ubyte"),
+                        find(folder, prefix + "labels", "idx1-ubyte")})
+    if (!file.empty()) files.push_back(std::move(file));
+  return files;
+}
+
 std::optional<Labelled> read_labelled(const fs::path& folder, const std::string& prefix) {
   const std::string pictures_name = prefix + "images";
   const std::string labels_name = prefix + "labels";

@@ -33,6 +33,10 @@ struct Labelled {
 [[nodiscard]] std::optional<Labelled> read_labelled(const std::filesystem::path& folder,
                                                     const std::string& prefix);
 
+/// The files of a set that are there, of those that read_labelled() would read.
+[[nodiscard]] std::vector<std::filesystem::path> files_of(const std::filesystem::path& folder,
+                                                          const std::string& prefix);
+
 /// \brief Pictures by their numbers, in two parts of which each has its share of every class.
 struct Parts {
   std::vector<std::int32_t> most;

@@ -6,6 +6,7 @@
 #include <cmath>
 #include <string>
 
+#include <programs/base/file_error.hpp>
 #include <programs/base/files.hpp>
 
 namespace programs::two_pictures {
@@ -65,6 +66,13 @@ std::string idx(char dimensions, std::initializer_list<std::int64_t> sizes,
   return bytes;
 }
 
+void refuse_existing(const std::filesystem::path& folder) {
+  std::vector<std::filesystem::path> existing = files_of(folder, "train-");
+  for (const auto& file : files_of(folder, "t10k-")) existing.push_back(file);
+  if (std::filesystem::exists(folder / "SOURCE")) existing.push_back(folder / "SOURCE");
+  if (!existing.empty()) throw FileError(existing.front(), "exists already and is not replaced");
+}
+
 }  // namespace
 
 Labelled make_synthetic_pictures(std::int64_t count, comet::RandomKey key) {
@@ -81,7 +89,10 @@ Labelled make_synthetic_pictures(std::int64_t count, comet::RandomKey key) {
 
 void write_synthetic(const std::filesystem::path& folder, const Labelled& train,
                      const Labelled& test, const std::string& source) {
+  refuse_existing(folder);
   make_directories(folder);
+  // SOURCE first: at no moment are there made-up pictures without the note that says so.
+  write_atomically(folder / "SOURCE", source + "\n");
   const auto write = [&](const std::string& prefix, const Labelled& set) {
     const Pictures& pictures = set.pictures;
     write_atomically(folder / (prefix + "images-idx3-ubyte"),
@@ -90,7 +101,6 @@ void write_synthetic(const std::filesystem::path& folder, const Labelled& train,
   };
   write("train-", train);
   write("t10k-", test);
-  write_atomically(folder / "SOURCE", source + "\n");
 }
 
 }  // namespace programs::two_pictures

@@ -15,7 +15,7 @@ namespace programs::two_pictures {
 [[nodiscard]] Labelled make_synthetic_pictures(std::int64_t count, comet::RandomKey key);
 
 /// \brief Writes a set in the format of MNIST, and SOURCE, which says what it is.
-/// \throws FileError if a file cannot be written
+/// \throws FileError if there are pictures, labels or a SOURCE already, or a file cannot be written
 void write_synthetic(const std::filesystem::path& folder, const Labelled& train,
                      const Labelled& test, const std::string& source);
 

@@ -9,6 +9,7 @@
 #include <CLI/CLI.hpp>
 
 #include <examples/bert/run_program.hpp>
+#include <examples/programs/run_on_ranks.hpp>
 #include <programs/commands/program.hpp>
 #include <support/catch.hpp>
 
@@ -118,6 +119,15 @@ TEST_CASE("bert synthesize: a task of its own, once", "[bert][commands]") {
   check_refused({"synthesize", folder}, "exists already and is not replaced");
   check_refused({"synthesize", folder, "--train", "1"}, "--train is 1, expected at least 2");
   check_refused({"synthesize", folder, "--dev", "10001"}, "--dev is 10001, expected at most 10000");
+}
+
+TEST_CASE("bert: no command runs on ranks, and none is said to", "[bert][commands][error]") {
+  const TemporaryDirectory directory;
+  const std::string folder = (directory.path() / "made").string();
+  const auto outcomes = programs::test::run_on_ranks<Program>(2, {"synthesize", folder});
+  CHECK(outcomes[0].code == 2);
+  CHECK(outcomes[0].err == "bert: synthesize runs in one process, and there are 2\n");
+  CHECK_FALSE(std::filesystem::exists(folder));
 }
 
 TEST_CASE("programs: of what nobody foresaw the first line", "[bert][commands][error]") {

@@ -95,6 +95,9 @@ TEST_CASE("bert compare: what a later row or seed lacks is found before the firs
   };
   refused({"--gates=dense", "--seeds=1,2", "--teacher=" + study.model("teacher-{seed}")},
           study.model("teacher-2") + ": cannot be read");
+  check_refused({"moefy", "--teacher=" + study.model("teacher-{seed}"), "--seed=1",
+                 "--out=" + study.model("teacher-1")},
+                "which is read and would be lost");
   refused({"--gates=dense,comet", "--own=5"}, "--shared + --experts * --own is 24");
   refused({"--gates=dense,dense_17"}, "--units is 17, expected from 1 to 16");
   Arguments no_teacher = study.small("compare", "late", {"--gates=teacher"});

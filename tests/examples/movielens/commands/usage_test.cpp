@@ -5,9 +5,12 @@
 #include <string>
 #include <vector>
 
+#include <CLI/CLI.hpp>
+
 #include <comet/version.hpp>
 
 #include <programs/commands/mpi.hpp>
+#include <programs/commands/usage.hpp>
 
 #include <examples/movielens/run_program.hpp>
 #include <support/catch.hpp>
@@ -43,6 +46,24 @@ TEST_CASE("movielens --help: every command, within 80 columns", "[movielens][usa
   CHECK_THAT(train, Catch::Contains("(required)"));
 }
 
+TEST_CASE("--help: a long list is broken after its commas", "[movielens][usage]") {
+  std::vector<std::string> values(20, "comet_search");
+  CLI::App program("Has a long list.", "long");
+  program.add_option("--gates", values, "which gates")->delimiter(',')->capture_default_str();
+  programs::use_plain_help(program);
+  const std::string help = program.help();
+  std::istringstream lines(help);
+  for (std::string line; std::getline(lines, line);) {
+    INFO(line);
+    CHECK(line.size() <= 80);
+  }
+  std::string words = help;
+  std::erase_if(words, [](char c) { return c == ' ' || c == '\n'; });
+  std::string list = "(default" + values.front();
+  for (std::size_t i = 1; i < values.size(); ++i) list += ',' + values[i];
+  CHECK_THAT(words, Catch::Contains(list + ')'));
+}
+
 TEST_CASE("movielens: an unknown word is named, with its neighbour", "[movielens][usage][error]") {
   const auto refused = [](const std::vector<std::string>& arguments, const std::string& reason) {
     const Outcome outcome = run_program(arguments);
@@ -60,6 +81,18 @@ TEST_CASE("movielens: an unknown word is named, with its neighbour", "[movielens
   refused({"train", "--data=x", "--epochs=1.5"}, "--epochs is \"1.5\", expected a whole number");
   refused({"train", "--data=x", "--epochs=99999999999999"},
           "--epochs is \"99999999999999\", expected a smaller number");
+  refused({"train", "--data=x", "--epochs=-99999999999999"},
+          "--epochs is \"-99999999999999\", expected a larger number");
+  const std::string digits = "20261127131237000000000";
+  refused({"train", "--data=x", "--seed=" + digits},
+          "--seed: is " + digits + ", expected a smaller number");
+  refused({"train", "--data=x", "--seed=-" + digits},
+          "--seed: is -" + digits + ", expected a larger number");
+  refused({"compare", "--data=x", "--seeds=1,-" + digits},
+          "--seeds: is -" + digits + ", expected a larger number");
+  // Names and numbers that need not be whole may have any number of digits.
+  refused({"train", "--data=" + digits, "--out=" + digits, "--learning-rate=100000000000000000000"},
+          digits + ": cannot be opened: No such file or directory");
   refused({"train", "--data=x", "--learning-rate=1,5"},
           "--learning-rate is \"1,5\", expected a number");
   refused({"compare", "--data=x", "--seeds=1,x"},

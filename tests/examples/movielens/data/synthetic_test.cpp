@@ -68,12 +68,14 @@ TEST_CASE("make_synthetic_ratings: skewed, and a function of the seed", "[moviel
 }
 
 TEST_CASE("make_synthetic_ratings: refuses impossible sizes", "[movielens][synthetic][error]") {
-  CHECK_THROWS_AS(make_synthetic_ratings({.users = 1, .items = 5, .ratings = 5, .seed = 1}),
-                  std::invalid_argument);
-  CHECK_THROWS_AS(make_synthetic_ratings({.users = -3, .items = 5, .ratings = 5, .seed = 1}),
-                  std::invalid_argument);
+  CHECK_THROWS_WITH(make_synthetic_ratings({.users = 1, .items = 5, .ratings = 5, .seed = 1}),
+                    "--users is 1, expected at least 2");
+  CHECK_THROWS_WITH(make_synthetic_ratings({.users = 5, .items = -3, .ratings = 5, .seed = 1}),
+                    "--items is -3, expected at least 2");
+  CHECK_THROWS_WITH(make_synthetic_ratings({.users = 3, .items = 5, .ratings = 5, .seed = -1}),
+                    "--seed is -1, expected at least 0");
   CHECK_THROWS_WITH(make_synthetic_ratings({.users = 3, .items = 5, .ratings = 4, .seed = 1}),
-                    "3 users and 5 items can have from 5 to 15 ratings, not 4");
+                    "--ratings is 4, expected from 5 to 15 with 3 users and 5 items");
   CHECK_THROWS_AS(make_synthetic_ratings({.users = 3, .items = 5, .ratings = 16, .seed = 1}),
                   std::invalid_argument);
 }

@@ -137,6 +137,12 @@ TEST_CASE("SearchSpace: what is wrong is refused in one line that names the key"
   refused(R"({"k": 1.5})", "\"k\": is 1.5, expected a whole number");
   refused(R"({"k": {"uniform": [1, 2]}})", "\"k\": is 1.0, expected a whole number");
   refused(R"({"k": {"integer": [1, 2.5]}})", "\"k\": integer is [1,2.5], expected whole numbers");
+  // Of an option that need not be whole, too, whose values have no such bounds.
+  for (const std::string bounds : {"[0,18446744073709551615]", "[0,9223372036854775807]",
+                                   "[-9223372036854775808,0]", "[1,1073741825]"})
+    refused(
+        R"({"entropy": {"integer": )" + bounds + "}}",
+        "\"entropy\": integer is " + bounds + ", expected bounds from -1073741824 to 1073741824");
   refused(R"({"experts": 4, "k": {"integer": [1, 5]}})",
           "\"k\": --k is 5, expected from 1 to --experts = 4");
   refused(R"({"epochs": 99999999999})", "\"epochs\": is 99999999999, expected a smaller number");

@@ -2,7 +2,9 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <chrono>
 #include <csignal>
+#include <cstddef>
 #include <cstdint>
 #include <filesystem>
 #include <fstream>
@@ -252,13 +254,29 @@ TEST_CASE("movielens tune: killed at any moment and resumed, the trials are the 
 
 TEST_CASE("movielens tune: two processes share a folder", "[movielens][tune]") {
   const Tuning tuning;
-  REQUIRE(tuning.tune("alone").code == 0);
+  // So many that neither can do all of them before the other begins.
+  REQUIRE(tuning.tune("alone", {"--trials", "40"}).code == 0);
   const std::vector<std::string> arguments =
-      tuning.arguments("shared", {"--resume", "--parallel", "1"});
-  Child child(arguments, tuning.directory.path() / "err");
+      tuning.arguments("shared", {"--resume", "--parallel", "1", "--trials", "40"});
+  const auto err = tuning.directory.path() / "err";
+  Child child(arguments, err);
+  const auto log = tuning.folder("shared") / "trials.jsonl";
+  const auto deadline = std::chrono::steady_clock::now() + std::chrono::minutes(1);
+  while (lines_in(content_of(log)) == 0 && std::chrono::steady_clock::now() < deadline)
+    ::usleep(1000);
   const Outcome here = run_program(arguments);
   CHECK(child.wait() == 0);
   CHECK(here.code == 0);
+  const auto trials_in = [](const std::string& text) {
+    const std::string word = "  trial ";
+    std::size_t count = 0;
+    for (auto at = text.find(word); at != std::string::npos; at = text.find(word, at + 1)) ++count;
+    return count;
+  };
+  const std::size_t of_child = trials_in(content_of(err)), of_here = trials_in(here.err);
+  CHECK(of_child > 0);
+  CHECK(of_here > 0);
+  CHECK(of_child + of_here == 40);
   CHECK(tuning.trials("shared") == tuning.trials("alone"));
 }
 
@@ -297,6 +315,24 @@ TEST_CASE("movielens tune --halving: the better half goes on", "[movielens][tune
   const Outcome plain = tuning.tune("halved", {"--resume", "--epochs", "4"});
   CHECK(plain.code == 2);
   CHECK_THAT(plain.err, Catch::Contains("has rung 0, this search gives it none"));
+  const auto refused = [&](const std::string& epochs, const std::string& reason) {
+    const Outcome outcome = tuning.tune("halved", {"--resume", "--halving", "--epochs", epochs});
+    INFO(outcome.err);
+    CHECK(outcome.code == 2);
+    CHECK(lines_in(outcome.err) == 1);
+    CHECK_THAT(outcome.err, Catch::Contains(reason));
+  };
+  refused("8", "has epochs 1, this search gives it 2");
+  refused("1", "has rung 0, this search gives it none");
+  // Rungs that no search has: there is no number of epochs that belongs to them.
+  const auto file = tuning.folder("halved") / "trials.jsonl";
+  const std::string before = content_of(file);
+  for (const std::string rung : {"-1", "-100", "2", "100"}) {
+    std::string content = before;
+    content.replace(content.find("\"rung\":0"), 8, "\"rung\":" + rung);
+    std::ofstream(file) << content;
+    refused("4", "has rung " + rung + ", this search gives it none");
+  }
 }
 
 TEST_CASE("movielens tune: what cannot be is refused before anything is written",

@@ -219,6 +219,28 @@ TEST_CASE("movielens train: SIGTERM and Ctrl-C end with 130, a checkpoint and on
                             ": is of another training: epochs: 12 there, 13 here; another "
                             "--out keeps it, without --resume it is replaced\n");
     CHECK(content_of(directory / "model.safetensors") == ended_model);
+
+    // Nor one whose result is damaged.
+    more.pop_back();
+    const Json result = Json::parse(content_of(directory / "result.json"));
+    const auto refused = [&](const Json& damaged) {
+      INFO(damaged.dump());
+      std::ofstream(directory / "result.json") << damaged.dump();
+      const Outcome outcome = training.train(name, more);
+      CHECK(outcome.code == 2);
+      CHECK(outcome.err == "movielens: " + (directory / "result.json").string() +
+                               ": is not what a training writes; another --out keeps it, without "
+                               "--resume it is replaced\n");
+      CHECK(content_of(directory / "model.safetensors") == ended_model);
+    };
+    refused(3);
+    for (const char* const key : {"options", "test", "epochs", "seconds", "parameters"}) {
+      Json without = result, other_type = result;
+      without.erase(key);
+      refused(without);
+      other_type[key] = Json::array({"x"});
+      if (key != std::string("options")) refused(other_type);
+    }
   }
   // Without checkpoints there is no promise.
   Arguments none = options;

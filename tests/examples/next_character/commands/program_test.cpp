@@ -269,6 +269,10 @@ TEST_CASE("next_character: bad input ends with 2 and one line", "[next_character
   const std::string model = "--model=" + training.model("a");
   refused({"sample", model, "--temperature=-1"}, "--temperature is -1, expected");
   refused({"explain", model, "--out=" + training.model("a")}, "is read and would be lost");
+  // One of the texts of a folder, too.
+  const std::string one = training.data() + "/1.py";
+  for (const std::string& data : {training.data(), one})
+    refused({"explain", model, "--data=" + data, "--out=" + one}, "is read and would be lost");
   const std::string text = (training.out("texts") / "1.py").string();
   refused({"train", "--data=" + text, "--record=" + text}, "is read and would be lost");
   refused({"sample", model, "--length=-1"}, "--length is -1, expected at least 0");

@@ -79,6 +79,7 @@ TEST_CASE("OptionTable: a wrong value is named with what is expected",
   CHECK_THROWS_WITH(table.set("kind", "be"), "is \"be\", which is none of them, did you mean bee?");
   CHECK_THROWS_WITH(table.set("some_weights", {1}), "is [1], expected a list of 2 numbers");
   CHECK_THROWS_WITH(table.set("size", 1LL << 31), "is 2147483648, expected a smaller number");
+  CHECK_THROWS_WITH(table.set("size", -99999999999), "is -99999999999, expected a larger number");
   CHECK_NOTHROW(table.set("seed", 1LL << 40));
   CHECK_THROWS_WITH(table.set("sise", 1), "there is no option sise");
   CHECK(table.searchable() ==

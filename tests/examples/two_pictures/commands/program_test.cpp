@@ -209,6 +209,24 @@ TEST_CASE("two_pictures tune: what no trial can have is refused before anything 
   CHECK_FALSE(std::filesystem::exists(training.out("r")));
 }
 
+TEST_CASE("two_pictures synthesize: made-up pictures replace nothing", "[two_pictures][error]") {
+  const programs::test::TemporaryDirectory directory;
+  const auto refused_beside = [&](const std::string& name) {
+    INFO(name);
+    const std::filesystem::path folder = directory.path() / name / "data";
+    std::filesystem::create_directories(folder);
+    std::ofstream(folder / name) << "kept";
+    programs::test::check_refused<Program>(
+        {"synthesize", folder.string(), "--pictures=20", "--test=20"},
+        (folder / name).string() + ": exists already and is not replaced");
+    CHECK(programs::test::content_of(folder / name) == "kept");
+    CHECK(std::distance(std::filesystem::directory_iterator(folder), {}) == 1);
+  };
+  for (const char* const name :
+       {"SOURCE", "train-images-idx3-ubyte", "t10k-labels-idx1-ubyte", "t10k-images.idx3-ubyte.gz"})
+    refused_beside(name);
+}
+
 TEST_CASE("two_pictures: made-up pictures are said to be, and others than the training's",
           "[two_pictures]") {
   const SmallTraining training;
