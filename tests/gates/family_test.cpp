@@ -242,6 +242,10 @@ TEST_CASE("a gate that does not exist, or an option that it lacks, is refused in
   lacks("hash", {.growth = 2}, "growth");
   CHECK_THROWS_WITH(make_gate<float>("top_k", {.input_dim = 2, .num_experts = 4, .k = 5}, key),
                     "comet::TopKGate: k is 5, expected at most num_experts = 4");
+  CHECK_THROWS_WITH(make_gate<float>("comet", {.num_experts = 4}, key),
+                    "comet::CometGate: input_dim is 0, expected at least 1");
+  CHECK_THROWS_WITH(make_gate<float>("comet", {.input_dim = 2}, key),
+                    "comet::CometGate: num_experts is 0, expected at least 1");
 }
 
 TEST_CASE("every gap of the family has its reason, and the docs have the table") {

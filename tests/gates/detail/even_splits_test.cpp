@@ -113,6 +113,21 @@ TEST_CASE("split_evenly makes splits as soft as it is told, in units of gamma") 
     }
 }
 
+TEST_CASE("in which units a feature is given does not matter to split_evenly") {
+  const Matrix<double> x = random_matrix<double>(5, 300, 6);
+  Matrix<double> other = x;
+  const double unit = 1024;
+  other.row(2) *= unit;
+  const auto splits = [](const Matrix<double>& samples) {
+    CometGate<double> gate({.input_dim = 5, .num_experts = 8, .k = 1}, RandomKey(1));
+    split_evenly(gate, samples, RandomKey(2));
+    return Matrix<double>(gate.splits().weight());
+  };
+  Matrix<double> expected = splits(x);
+  expected.row(2) /= unit;
+  CHECK(splits(other).isApprox(expected, 1e-9));
+}
+
 TEST_CASE("split_evenly does not look at padding, and follows from its key") {
   Matrix<double> x = random_matrix<double>(4, 300, 1);
   std::vector<std::uint8_t> mask(300, 1);
