@@ -759,3 +759,35 @@ TEST_CASE("a layer checks what a gate of the user's returns") {
   CHECK_THROWS_WITH(layer.predict(Matrix<double>::Zero(2, 2), longer, pass),
                     "comet::MoeLayer::predict: routing.num_samples() is 1, expected x.cols() = 2");
 }
+
+TEST_CASE("mixtures may take the place of x in predict(), and are refused by backward()") {
+  const MoeLayer layer(CometGate<double>({.input_dim = 3, .num_experts = 4}, RandomKey(0)),
+                       dense_experts<double>(4, {.input_dim = 3, .output_dim = 3}));
+  const Matrix<double> x = random_matrix<double>(3, 70, 1), dy = random_matrix<double>(3, 70, 2);
+  Matrix<double> y(3, 70), z = x;
+  Pass pass(layer);
+  layer.predict(x, y, pass);
+  layer.predict(z, z, pass);
+  CHECK(z == y);
+  z = x;
+  layer.forward(z, z, RandomKey(1), pass);
+  CHECK_THROWS_WITH(layer.backward(z, dy, pass),
+                    "comet::MoeLayer::backward: x has changed since forward()");
+  CHECK_NOTHROW(layer.backward(x, dy, pass));
+}
+
+TEST_CASE("dx has memory of its own") {
+  const MoeLayer layer(CometGate<double>({.input_dim = 3, .num_experts = 4}, RandomKey(0)),
+                       dense_experts<double>(4, {.input_dim = 3, .output_dim = 3}));
+  Matrix<double> x = random_matrix<double>(3, 70, 1), dy = random_matrix<double>(3, 70, 2);
+  Matrix<double> y(3, 70);
+  Pass pass(layer);
+  layer.forward(x, y, RandomKey(1), pass);
+  CHECK_THROWS_WITH(layer.backward(x, dy, x, pass),
+                    "comet::MoeLayer::backward: dx overlaps x, expected memory of its own");
+  CHECK_THROWS_WITH(layer.backward(x, dy, dy, pass),
+                    "comet::MoeLayer::backward: dx overlaps dy, expected memory of its own");
+  Matrix<double> both(6, 70);
+  both << x, Matrix<double>::Zero(3, 70);
+  CHECK_NOTHROW(layer.backward(both.topRows(3), dy, both.bottomRows(3), pass));
+}

@@ -282,8 +282,8 @@ void MoeLayer<G, E>::forward(const Samples<S>& samples, MatrixView<S> y, RandomK
   }
   dispatch(where, samples, pass);
   bank_.forward(ws.plan_, ws.columns_, ws.outputs_, key.fold(1), ws.bank_, samples.first);
+  ws.fingerprint_ = detail::fingerprint(samples);  // before y, which may be x, is written
   combine(ws.outputs_, ws.plan_, std::span<const Routing<S>>(ws.routings_), y, pass.pool);
-  ws.fingerprint_ = detail::fingerprint(samples);
   ws.filled_by_.set(identity_);
 }
 
@@ -298,6 +298,7 @@ void MoeLayer<G, E>::backward(const Samples<S>& samples, const ConstMatrixView<S
   detail::check_layer_shapes(where, *this, samples, dy, "dy.rows()", "dy.cols()");
   ws.check_filled(*this, samples);
   detail::check_input_gradient(where, dx, samples.features);
+  detail::check_apart(where, "dx", dx, "dy", dy);
   GradientView<S> rest = pass.gradients(*this);
   ws.filled_by_.clear();
   ws.bank_.borrow(rest.next(bank_.experts()), pass);

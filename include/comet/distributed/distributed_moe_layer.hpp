@@ -2,6 +2,7 @@
 #pragma once
 
 #include <concepts>
+#include <cstdint>
 #include <span>
 #include <string_view>
 #include <utility>
@@ -10,6 +11,7 @@
 #include <comet/core/buffer.hpp>
 #include <comet/core/check.hpp>
 #include <comet/core/concepts.hpp>
+#include <comet/core/fingerprint.hpp>
 #include <comet/core/identity.hpp>
 #include <comet/core/index_range.hpp>
 #include <comet/core/layer_shapes.hpp>
@@ -152,7 +154,7 @@ class DistributedMoeLayer {
   /// \param samples  as in forward()
   /// \param dy       m x (T B); of a loss that is a mean over rows, times share_of_rows()
   /// \param dx       d x B, added to; no_gradient saves its cost, on ranks that pass it
-  /// \throws std::invalid_argument unless the pass holds a forward() of this layer and of as many
+  /// \throws std::invalid_argument unless the pass holds a forward() of this layer and of these
   ///         samples: one backward() uses it up
   /// \throws CommunicationError if another rank does not take part
   void backward(const Samples<S>& samples, const ConstMatrixView<S>& dy, MatrixView<S> dx,
@@ -236,6 +238,7 @@ class DistributedMoeLayer<C, G, E>::Workspace {
   Columns<S> columns_, outputs_, doutputs_, dcolumns_;  // of the plan
   BatchPlace place_;                                    // of the samples here
   detail::FilledBy filled_by_;                          // the forward() that backward() may follow
+  std::uint64_t fingerprint_ = 0;                       // of its samples
 };
 
 /// What predict() and forward() have in common: route(task, samples) is given samples that are
@@ -291,7 +294,10 @@ void DistributedMoeLayer<C, G, E>::forward(const Samples<S>& samples, MatrixView
           gates_[t].route(numbered, ws.routings_[t], ws.gates_[t]);
         }
       },
-      [&] { bank_.forward(ws.plan_, ws.columns_, ws.outputs_, ws.place_, key.fold(1), ws.bank_); });
+      [&] {
+        bank_.forward(ws.plan_, ws.columns_, ws.outputs_, ws.place_, key.fold(1), ws.bank_);
+        ws.fingerprint_ = detail::fingerprint(samples);  // before y, which may be x, is written
+      });
   ws.filled_by_.set(identity_);
 }
 
@@ -305,7 +311,10 @@ void DistributedMoeLayer<C, G, E>::backward(const Samples<S>& samples, const Con
   ws.filled_by_.check(where, identity_, "layer");
   detail::check_equal(where, "x.cols()", samples.size(), "samples of the last forward()",
                       ws.plan_.num_samples());
+  if (detail::fingerprint(samples) != ws.fingerprint_)
+    detail::raise(where, "x has changed since forward()");
   detail::check_input_gradient(where, dx, samples.features);
+  detail::check_apart(where, "dx", dx, "dy", dy);
   ws.filled_by_.clear();
   GradientView<S> rest = pass.gradients(*this);
   ws.bank_.borrow(rest.next(bank_), pass);
