@@ -225,6 +225,16 @@ TEST_CASE("the way back is by the samples of the forward(), to memory of its own
   CHECK_THROWS_WITH(
       layer.backward(samples(), dy, dy, pass),
       "comet::DistributedMoeLayer::backward: dx overlaps dy, expected memory of its own");
+  const auto gate = layer.gates()[0];
+  const auto wider = make_gate<double>("comet", {.input_dim = 6, .num_experts = 9}, RandomKey(8));
+  layer.gates()[0] = wider;
+  const std::string is = "gate.num_experts() is 9, expected the number of experts of all ranks = 5";
+  CHECK_THROWS_WITH(layer.backward(samples(), dy, pass),
+                    "comet::DistributedMoeLayer::backward: " + is);
+  CHECK_THROWS_WITH(layer.predict(samples(), dy, pass),
+                    "comet::DistributedMoeLayer::predict: " + is);
+  layer.gates()[0] = gate;
+  layer.forward(samples(), dy, task.key(), pass);
   CHECK_NOTHROW(layer.backward(samples(), dy, pass));
 }
 

@@ -94,14 +94,11 @@ class DistributedMoeLayer {
   DistributedMoeLayer(C& world, std::vector<G> gates, std::vector<E> experts)
       : gates_(std::move(gates)), bank_(world, std::move(experts)) {
     constexpr const char* where = "DistributedMoeLayer";
-    detail::check_at_least(where, "gates.size()", Index(gates_.size()), 1);
-    for (const G& gate : gates_) {
-      detail::check_equal(where, "gate.num_experts()", gate.num_experts(),
-                          "the number of experts of all ranks", num_experts());
+    check_gates(where);
+    for (const G& gate : gates_)
       if (depends_on_batch(gate))
         detail::raise(where,
                       "the rows of the gate depend on their batch, of which a rank has a piece");
-    }
     check_replicated(world, *this, where);
     check_replicated_state(world, gates_, "DistributedMoeLayer: the gates");
   }
@@ -123,7 +120,7 @@ class DistributedMoeLayer {
   [[nodiscard]] std::span<const IndexRange> shares() const noexcept { return bank_.shares(); }
   /// One per task.
   [[nodiscard]] const std::vector<G>& gates() const noexcept { return gates_; }
-  /// One per task. Whoever changes them does so on every rank.
+  /// One per task. Whoever changes them does so on every rank, between backward() and forward().
   [[nodiscard]] std::vector<G>& gates() noexcept { return gates_; }
   /// The experts that live here.
   [[nodiscard]] std::span<const E> experts() const noexcept { return bank_.experts(); }
@@ -183,6 +180,9 @@ class DistributedMoeLayer {
   }
 
  private:
+  void check_gates(std::string_view where) const {
+    detail::check_gates(where, gates_, "the number of experts of all ranks", num_experts());
+  }
   template <class Route, class Run>
   void run(const char* where, const Samples<S>& samples, MatrixView<S> y,
            Pass<DistributedMoeLayer>& pass, Route route, Run run_bank) const;
@@ -249,6 +249,7 @@ void DistributedMoeLayer<C, G, E>::run(const char* where, const Samples<S>& samp
                                        MatrixView<S> y, Pass<DistributedMoeLayer>& pass,
                                        Route route, Run run_bank) const {
   detail::check_layer_shapes(where, *this, samples, y, "y.rows()", "y.cols()");
+  check_gates(where);
   samples.validate(where);
   auto& ws = pass.workspace;
   ws.start(*this, pass);
@@ -309,6 +310,9 @@ void DistributedMoeLayer<C, G, E>::backward(const Samples<S>& samples, const Con
   auto& ws = pass.workspace;
   detail::check_layer_shapes(where, *this, samples, dy, "dy.rows()", "dy.cols()");
   ws.filled_by_.check(where, identity_, "layer");
+  check_gates(where);
+  detail::check_equal(where, "gates.size()", num_tasks(), "tasks of the last forward()",
+                      Index(ws.gates_.size()));
   detail::check_equal(where, "x.cols()", samples.size(), "samples of the last forward()",
                       ws.plan_.num_samples());
   if (detail::fingerprint(samples) != ws.fingerprint_)
