@@ -49,6 +49,7 @@ class EarlyStopping {
   template <class Model>
   explicit EarlyStopping(const Model& model, EarlyStoppingOptions options = {})
       : options_(options), weights_(std::size_t(count_parameters(model)), S(0)) {
+    detail::check_model<Model>();
     detail::check_at_least("EarlyStopping", "patience", options.patience, 1);
     detail::check_not_negative("EarlyStopping", "min_improvement", options.min_improvement);
   }
