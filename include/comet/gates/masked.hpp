@@ -183,6 +183,7 @@ class MaskedExperts {
 
   /// From the gate's rows to those of experts that stay.
   void mask(Routing<S>& routing, Workspace& ws) const {
+    detail::check_experts("MaskedExperts: the gate inside", ws.whole_, num_experts());
     routing.clear();
     ws.sums_.clear();
     for (Index b = 0; b < ws.whole_.num_samples(); ++b) {
