@@ -104,6 +104,25 @@ void check_fits(std::string_view where, std::string_view name, double value) {
               " = " + shown(most));
 }
 
+/// An option > 0 that will be a number of type S: it must not be infinite or next to 0 there.
+template <class S>
+void check_positive_as(std::string_view where, std::string_view name, double value) {
+  check_positive(where, name, value);
+  check_fits<S>(where, name, value);
+  constexpr S least = std::numeric_limits<S>::min();
+  if (value < double(least)) [[unlikely]]
+    raise(where, name, value,
+          std::string("at least the smallest ") + (std::is_same_v<S, float> ? "float" : "double") +
+              " = " + shown(least));
+}
+
+/// An option >= 0 that will be a number of type S.
+template <class S>
+void check_not_negative_as(std::string_view where, std::string_view name, double value) {
+  check_not_negative(where, name, value);
+  check_fits<S>(where, name, value);
+}
+
 /// A probability that may be 0 but not 1: dropout rates, decay rates.
 inline void check_rate(std::string_view where, std::string_view name, double value) {
   if (!(value >= 0 && value < 1)) [[unlikely]]

@@ -103,7 +103,7 @@ class CometGate {
   /// entropy penalty and of the reward for even use.
   /// \throws std::invalid_argument if a number is outside its bounds; nothing is changed then
   void anneal(const GateAnnealing& annealing) {
-    options_ = detail::annealed("CometGate::anneal", options_, annealing);
+    options_ = detail::annealed<S>("CometGate::anneal", options_, annealing);
   }
 
   /// \brief Sets the splits so that each leaf of each tree gets as many samples as another. Call it
@@ -180,8 +180,8 @@ class CometGate {
 
   static CometGateOptions validated(const CometGateOptions& options) {
     detail::check_at_least("CometGate", "input_dim", options.input_dim, 1);
-    detail::check_soft_tree("CometGate", options);
-    detail::check_not_negative("CometGate", "split_scale", options.split_scale);
+    detail::check_soft_tree<S>("CometGate", options);
+    detail::check_not_negative_as<S>("CometGate", "split_scale", options.split_scale);
     return options;
   }
 

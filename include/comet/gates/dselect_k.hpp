@@ -104,7 +104,7 @@ class DSelectKGate {
   /// entropy penalty and of the reward for even use.
   /// \throws std::invalid_argument if a number is outside its bounds; nothing is changed then
   void anneal(const GateAnnealing& annealing) {
-    options_ = detail::annealed("DSelectKGate::anneal", options_, annealing);
+    options_ = detail::annealed<S>("DSelectKGate::anneal", options_, annealing);
   }
 
   /// \brief Routes a batch. \param samples  d x B \param routing  resized here
@@ -174,9 +174,9 @@ class DSelectKGate {
 
   static DSelectKGateOptions validated(const DSelectKGateOptions& options) {
     detail::check_at_least("DSelectKGate", "input_dim", options.input_dim, 1);
-    detail::check_soft_tree("DSelectKGate", options);
-    detail::check_not_negative("DSelectKGate", "reachability", options.reachability);
-    detail::check_not_negative("DSelectKGate", "split_scale", options.split_scale);
+    detail::check_soft_tree<S>("DSelectKGate", options);
+    detail::check_not_negative_as<S>("DSelectKGate", "reachability", options.reachability);
+    detail::check_not_negative_as<S>("DSelectKGate", "split_scale", options.split_scale);
     return options;
   }
 

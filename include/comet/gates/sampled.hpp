@@ -143,9 +143,9 @@ class SampledGate {
     constexpr const char* where = "SampledGate";
     detail::check_at_least(where, "input_dim", options.input_dim, 1);
     detail::check_selection(where, options, 2);
-    detail::check_positive(where, "temperature", options.temperature);
-    detail::check_not_negative(where, "trimmed_lasso", options.trimmed_lasso);
-    detail::check_row_penalties(where, options);
+    detail::check_positive_as<S>(where, "temperature", options.temperature);
+    detail::check_not_negative_as<S>(where, "trimmed_lasso", options.trimmed_lasso);
+    detail::check_row_penalties<S>(where, options);
     return options;
   }
   static SampledTables<S> tables(const SampledGateOptions& options, RandomKey key) {

@@ -137,8 +137,8 @@ class SoftmaxGate {
  private:
   static SoftmaxGateOptions validated(const SoftmaxGateOptions& options) {
     detail::check_at_least("SoftmaxGate", "input_dim", options.input_dim, 1);
-    detail::check_at_least("SoftmaxGate", "num_experts", options.num_experts, 1);
-    detail::check_row_penalties("SoftmaxGate", options);
+    detail::check_num_experts("SoftmaxGate", options.num_experts);
+    detail::check_row_penalties<S>("SoftmaxGate", options);
     return options;
   }
 

@@ -75,7 +75,7 @@ class StaticDSelectKGate {
   /// entropy penalty and of the reward for even use.
   /// \throws std::invalid_argument if a number is outside its bounds; nothing is changed then
   void anneal(const GateAnnealing& annealing) {
-    options_ = detail::annealed("StaticDSelectKGate::anneal", options_, annealing);
+    options_ = detail::annealed<S>("StaticDSelectKGate::anneal", options_, annealing);
   }
 
   /// \brief Routes a batch. \param samples  any x B \param routing  resized here
@@ -145,8 +145,8 @@ class StaticDSelectKGate {
 
  private:
   static StaticDSelectKGateOptions validated(const StaticDSelectKGateOptions& options) {
-    detail::check_soft_tree("StaticDSelectKGate", options);
-    detail::check_not_negative("StaticDSelectKGate", "reachability", options.reachability);
+    detail::check_soft_tree<S>("StaticDSelectKGate", options);
+    detail::check_not_negative_as<S>("StaticDSelectKGate", "reachability", options.reachability);
     return options;
   }
 
