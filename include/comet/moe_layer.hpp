@@ -131,6 +131,9 @@ class MoeLayer {
   /// \param dx       d x B, added to; no_gradient saves its cost
   /// \throws std::invalid_argument unless the pass holds a forward() of this layer, which has not
   ///         been assigned to since, and of these samples: one backward() uses it up
+  ///
+  /// If an expert or a gate throws midway, what the pass's gradients and dx have been added to is
+  /// unspecified: set them to zero before they are used again.
   void backward(const Samples<S>& samples, const ConstMatrixView<S>& dy, MatrixView<S> dx,
                 Pass<MoeLayer>& pass) const;
   /// \brief The same without the gradient by x.
