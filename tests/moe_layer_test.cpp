@@ -759,3 +759,78 @@ TEST_CASE("a layer checks what a gate of the user's returns") {
   CHECK_THROWS_WITH(layer.predict(Matrix<double>::Zero(2, 2), longer, pass),
                     "comet::MoeLayer::predict: routing.num_samples() is 1, expected x.cols() = 2");
 }
+
+TEST_CASE("mixtures may take the place of x in predict(), and are refused by backward()") {
+  const MoeLayer layer(CometGate<double>({.input_dim = 3, .num_experts = 4}, RandomKey(0)),
+                       dense_experts<double>(4, {.input_dim = 3, .output_dim = 3}));
+  const Matrix<double> x = random_matrix<double>(3, 70, 1), dy = random_matrix<double>(3, 70, 2);
+  Matrix<double> y(3, 70), z = x;
+  Pass pass(layer);
+  layer.predict(x, y, pass);
+  layer.predict(z, z, pass);
+  CHECK(z == y);
+  z = x;
+  layer.forward(z, z, RandomKey(1), pass);
+  CHECK_THROWS_WITH(layer.backward(z, dy, pass),
+                    "comet::MoeLayer::backward: x has changed since forward()");
+  CHECK_NOTHROW(layer.backward(x, dy, pass));
+}
+
+TEST_CASE("dx has memory of its own") {
+  const MoeLayer layer(CometGate<double>({.input_dim = 3, .num_experts = 4}, RandomKey(0)),
+                       dense_experts<double>(4, {.input_dim = 3, .output_dim = 3}));
+  Matrix<double> x = random_matrix<double>(3, 70, 1), dy = random_matrix<double>(3, 70, 2);
+  Matrix<double> y(3, 70);
+  Pass pass(layer);
+  layer.forward(x, y, RandomKey(1), pass);
+  CHECK_THROWS_WITH(layer.backward(x, dy, x, pass),
+                    "comet::MoeLayer::backward: dx overlaps x, expected memory of its own");
+  CHECK_THROWS_WITH(layer.backward(x, dy, dy, pass),
+                    "comet::MoeLayer::backward: dx overlaps dy, expected memory of its own");
+  Matrix<double> both(6, 70);
+  both << x, Matrix<double>::Zero(3, 70);
+  CHECK_NOTHROW(layer.backward(both.topRows(3), dy, both.bottomRows(3), pass));
+}
+
+TEST_CASE("a gate may be replaced by one for as many experts, not midway") {
+  const auto gate = [](Index n, Index k = 2) {
+    return CometGate<double>({.input_dim = 3, .num_experts = n, .k = k}, RandomKey(0));
+  };
+  MoeLayer layer(gate(4), dense_experts<double>(4, {.input_dim = 3, .output_dim = 2}));
+  const Matrix<double> x = random_matrix<double>(3, 70, 1), dy = random_matrix<double>(2, 70, 2);
+  Matrix<double> y(2, 70), both(2, 140), none(2, 0);
+  Pass pass(layer);
+  for (const Index n : {3, 8}) {
+    layer.gates()[0] = gate(n);
+    const std::string is = "gate.num_experts() is " + std::to_string(n);
+    CHECK_THROWS_WITH(layer.predict(x, y, pass),
+                      "comet::MoeLayer::predict: " + is + ", expected experts.size() = 4");
+    CHECK_THROWS_WITH(layer.forward(x, y, RandomKey(1), pass),
+                      "comet::MoeLayer::forward: " + is + ", expected experts.size() = 4");
+    layer.gates()[0] = gate(4);
+    layer.forward(x, y, RandomKey(1), pass);
+    layer.gates()[0] = gate(n);
+    CHECK_THROWS_WITH(layer.backward(x, dy, pass),
+                      "comet::MoeLayer::backward: " + is + ", expected experts.size() = 4");
+  }
+  for (const Index k : {1, 2, 3}) {
+    layer.gates()[0] = gate(4);
+    layer.forward(x, y, RandomKey(1), pass);
+    layer.gates()[0] = gate(4, k);
+    CHECK_THROWS_WITH(MoeLayer(layer).backward(x, dy, pass),
+                      "comet::MoeLayer::backward: the pass holds a forward() of another layer");
+    Pass other(layer);
+    std::swap(pass.workspace, other.workspace);  // without gradients of the other gate
+    CHECK_THROWS_WITH(layer.backward(x, dy, other),
+                      "comet::CometGate::backward: the pass holds a forward() of another gate");
+  }
+  layer.forward(x, y, RandomKey(1), pass);
+  layer.gates().push_back(gate(4));
+  both << dy, dy;
+  CHECK_THROWS_WITH(
+      layer.backward(x, both, pass),
+      "comet::MoeLayer::backward: gates.size() is 2, expected tasks of the last forward() = 1");
+  layer.gates().clear();
+  CHECK_THROWS_WITH(layer.predict(x, none, pass),
+                    "comet::MoeLayer::predict: gates.size() is 0, expected at least 1");
+}

@@ -5,6 +5,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <span>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -88,10 +89,7 @@ class MoeLayer {
   /// \throws std::invalid_argument if the parts do not fit together
   MoeLayer(std::vector<G> gates, std::vector<E> experts)
       : gates_(std::move(gates)), bank_(std::move(experts)) {
-    detail::check_at_least("MoeLayer", "gates.size()", Index(gates_.size()), 1);
-    for (const G& gate : gates_)
-      detail::check_equal("MoeLayer", "gate.num_experts()", gate.num_experts(), "experts.size()",
-                          num_experts());
+    check_gates("MoeLayer");
   }
   /// \brief The same for one task.
   MoeLayer(G gate, std::vector<E> experts)
@@ -107,7 +105,7 @@ class MoeLayer {
   [[nodiscard]] Index output_dim() const noexcept { return bank_.output_dim(); }
   /// One per task.
   [[nodiscard]] const std::vector<G>& gates() const noexcept { return gates_; }
-  /// One per task.
+  /// One per task: each may be replaced by one for as many experts, between backward() and forward().
   [[nodiscard]] std::vector<G>& gates() noexcept { return gates_; }
   /// The experts, n of them.
   [[nodiscard]] const std::vector<E>& experts() const noexcept { return bank_.experts(); }
@@ -133,6 +131,9 @@ class MoeLayer {
   /// \param dx       d x B, added to; no_gradient saves its cost
   /// \throws std::invalid_argument unless the pass holds a forward() of this layer, which has not
   ///         been assigned to since, and of these samples: one backward() uses it up
+  ///
+  /// If an expert or a gate throws midway, what the pass's gradients and dx have been added to is
+  /// unspecified: set them to zero before they are used again.
   void backward(const Samples<S>& samples, const ConstMatrixView<S>& dy, MatrixView<S> dx,
                 Pass<MoeLayer>& pass) const;
   /// \brief The same without the gradient by x.
@@ -175,6 +176,10 @@ class MoeLayer {
   }
 
  private:
+  void check_gates(std::string_view where) const {
+    detail::check_gates(where, gates_, "experts.size()", num_experts());
+  }
+
   /// What comes before the experts run, after the gates have.
   void dispatch(const char* where, const Samples<S>& samples, Pass<MoeLayer>& pass) const {
     auto& ws = pass.workspace;
@@ -225,6 +230,9 @@ class MoeLayer<G, E>::Workspace {
   void check_filled(const MoeLayer& layer, const Samples<S>& samples) const {
     constexpr const char* where = "MoeLayer::backward";
     filled_by_.check(where, layer.identity_, "layer");
+    layer.check_gates(where);
+    detail::check_equal(where, "gates.size()", layer.num_tasks(), "tasks of the last forward()",
+                        Index(gates_.size()));
     detail::check_equal(where, "x.cols()", samples.size(), "samples of the last forward()",
                         plan_.num_samples());
     if (detail::fingerprint(samples) != fingerprint_)
@@ -248,6 +256,7 @@ void MoeLayer<G, E>::predict(const Samples<S>& samples, MatrixView<S> y,
                              Pass<MoeLayer>& pass) const {
   constexpr const char* where = "MoeLayer::predict";
   detail::check_layer_shapes(where, *this, samples, y, "y.rows()", "y.cols()");
+  check_gates(where);
   samples.validate(where);
   auto& ws = pass.workspace;
   ws.start(*this, pass);
@@ -270,6 +279,7 @@ void MoeLayer<G, E>::forward(const Samples<S>& samples, MatrixView<S> y, RandomK
                 "TrainableExpert): they only predict, as frozen ones do");
   constexpr const char* where = "MoeLayer::forward";
   detail::check_layer_shapes(where, *this, samples, y, "y.rows()", "y.cols()");
+  check_gates(where);
   samples.validate(where);
   auto& ws = pass.workspace;
   ws.start(*this, pass);
@@ -282,8 +292,8 @@ void MoeLayer<G, E>::forward(const Samples<S>& samples, MatrixView<S> y, RandomK
   }
   dispatch(where, samples, pass);
   bank_.forward(ws.plan_, ws.columns_, ws.outputs_, key.fold(1), ws.bank_, samples.first);
+  ws.fingerprint_ = detail::fingerprint(samples);  // before y, which may be x, is written
   combine(ws.outputs_, ws.plan_, std::span<const Routing<S>>(ws.routings_), y, pass.pool);
-  ws.fingerprint_ = detail::fingerprint(samples);
   ws.filled_by_.set(identity_);
 }
 
@@ -298,6 +308,7 @@ void MoeLayer<G, E>::backward(const Samples<S>& samples, const ConstMatrixView<S
   detail::check_layer_shapes(where, *this, samples, dy, "dy.rows()", "dy.cols()");
   ws.check_filled(*this, samples);
   detail::check_input_gradient(where, dx, samples.features);
+  detail::check_apart(where, "dx", dx, "dy", dy);
   GradientView<S> rest = pass.gradients(*this);
   ws.filled_by_.clear();
   ws.bank_.borrow(rest.next(bank_.experts()), pass);

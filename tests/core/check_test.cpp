@@ -145,3 +145,30 @@ TEST_CASE("a backward pass belongs to its forward(), routing and shapes") {
                     "comet::A: dweights.size() is 3, expected routing.num_entries() = 4");
   CHECK_THROWS_WITH(check(x, dweights, wide, 4), "comet::A: dx.cols() is 5, expected x.cols() = 4");
 }
+
+TEST_CASE("what is added to lies apart from what is read") {
+  Matrix<double> all(6, 10);
+  const auto apart = [](const ConstMatrixView<double>& a, const ConstMatrixView<double>& b) {
+    return !detail::overlap(a, b) && !detail::overlap(b, a);
+  };
+  CHECK(apart(all, Matrix<double>(6, 10)));
+  CHECK(apart(all.leftCols(5), all.rightCols(5)));
+  CHECK(apart(all.topRows(3), all.bottomRows(3)));
+  CHECK(apart(all.topRows(3), all.bottomRows(3).middleCols(4, 1)));
+  CHECK(apart(all.leftCols(0), all));
+  CHECK(apart(all.col(3), all.col(4)));
+  CHECK_FALSE(apart(all, all));
+  CHECK_FALSE(apart(all.leftCols(6), all.rightCols(6)));
+  CHECK_FALSE(apart(all.topRows(4), all.bottomRows(3)));
+  CHECK_FALSE(apart(all.topRows(3), all.block(2, 4, 3, 1)));
+  CHECK_FALSE(apart(all, all.col(9)));
+  // Columns that alternate are apart, too; others of two strides are not told from each other.
+  using Strided = Eigen::Map<Matrix<double>, 0, Eigen::OuterStride<>>;
+  const Strided even(all.data(), 6, 5, Eigen::OuterStride<>(12));
+  const Strided odd(all.data() + 6, 6, 5, Eigen::OuterStride<>(12));
+  CHECK(apart(even, odd));
+  CHECK_FALSE(apart(even, all.rightCols(9)));
+  CHECK_THROWS_WITH(detail::check_input_gradient("A", all, all),
+                    "comet::A: dx overlaps x, expected memory of its own");
+  CHECK_NOTHROW(detail::check_apart("A", "dx", all.topRows(2), "dy", all.bottomRows(4)));
+}

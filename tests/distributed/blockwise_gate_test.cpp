@@ -313,7 +313,7 @@ TEST_CASE("a pass that other blocks have used is refused, or made to fit") {
   narrow.forward(x, routing, key, pass);
   CHECK_THROWS_WITH(pairs.backward(x, routing, std::vector<S>(std::size_t(routing.num_entries())),
                                    no_gradient, pass),
-                    "comet::BlockwiseGate::backward: the pass holds no forward(); call it first");
+                    "comet::BlockwiseGate::backward: the pass holds a forward() of another gate");
   // Gradients of a larger model, which are those of the other gate.
   Gradients<S> expected(wide), actual(wide);
   Pass own(wide, expected.view());

@@ -5,9 +5,11 @@
 #include <string>
 #include <vector>
 
+#include <comet/core/make_experts.hpp>
 #include <comet/distributed/distributed_moe_layer.hpp>
 #include <comet/distributed/reduce_gradients.hpp>
 #include <comet/distributed/self_communicator.hpp>
+#include <comet/experts/dense.hpp>
 #include <comet/optimizers/adam.hpp>
 
 #include <support/catch.hpp>
@@ -200,6 +202,40 @@ TEST_CASE("a layer alone on one rank is a MoeLayer") {
   CHECK_THROWS_WITH(layer.backward(task.batch().samples(), task.batch().dy, pass),
                     "comet::DistributedMoeLayer::backward: the pass holds no forward(), or a "
                     "backward() has used it; call forward() first");
+}
+
+TEST_CASE("the way back is by the samples of the forward(), to memory of its own") {
+  const RankTask<double> task;
+  SelfCommunicator alone;
+  DistributedMoeLayer layer(
+      alone, task.gates(),
+      make_experts<DenseExpert<double>>(task.num_experts,
+                                        {.input_dim = task.d, .output_dim = task.d}, task.key()));
+  Pass pass(layer);
+  const auto batch = task.batch();
+  Matrix<double> z = batch.x, dy = batch.x;
+  const auto samples = [&] { return batch.samples().with_features(z); };
+  layer.forward(samples(), z, task.key(), pass);
+  CHECK_THROWS_WITH(layer.backward(samples(), dy, pass),
+                    "comet::DistributedMoeLayer::backward: x has changed since forward()");
+  z = batch.x;
+  CHECK_THROWS_WITH(
+      layer.backward(samples(), dy, z, pass),
+      "comet::DistributedMoeLayer::backward: dx overlaps x, expected memory of its own");
+  CHECK_THROWS_WITH(
+      layer.backward(samples(), dy, dy, pass),
+      "comet::DistributedMoeLayer::backward: dx overlaps dy, expected memory of its own");
+  const auto gate = layer.gates()[0];
+  const auto wider = make_gate<double>("comet", {.input_dim = 6, .num_experts = 9}, RandomKey(8));
+  layer.gates()[0] = wider;
+  const std::string is = "gate.num_experts() is 9, expected the number of experts of all ranks = 5";
+  CHECK_THROWS_WITH(layer.backward(samples(), dy, pass),
+                    "comet::DistributedMoeLayer::backward: " + is);
+  CHECK_THROWS_WITH(layer.predict(samples(), dy, pass),
+                    "comet::DistributedMoeLayer::predict: " + is);
+  layer.gates()[0] = gate;
+  layer.forward(samples(), dy, task.key(), pass);
+  CHECK_NOTHROW(layer.backward(samples(), dy, pass));
 }
 
 TEST_CASE("dx may be wanted on some ranks only") {

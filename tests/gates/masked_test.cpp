@@ -1,4 +1,6 @@
 // SPDX-License-Identifier: MIT
+#include <span>
+#include <string>
 #include <vector>
 
 #include <comet/gates/any.hpp>
@@ -10,6 +12,7 @@
 #include <comet/gates/replay.hpp>
 #include <comet/gates/softmax.hpp>
 #include <comet/gates/top_k.hpp>
+#include <comet/local_search/permuted_gate.hpp>
 
 #include <support/catch.hpp>
 #include <support/gates.hpp>
@@ -109,4 +112,41 @@ TEST_CASE("a mask refuses what it cannot work with") {
   CHECK_THROWS_WITH(make({}), "comet::MaskedExperts: experts.size() is 0, expected at least 1");
   CHECK_THROWS_WITH(make({1, 6}), "comet::MaskedExperts: an expert is 6, expected in 0..5");
   CHECK_THROWS_WITH(make({-1}), "comet::MaskedExperts: an expert is -1, expected in 0..5");
+}
+
+TEST_CASE("a gate inside that names no expert of its own is named") {
+  struct Wild {
+    using Scalar = double;
+    struct Workspace {};
+    ExpertId expert = 0;
+    [[nodiscard]] Index num_experts() const { return 5; }
+    [[nodiscard]] Index max_active() const { return 1; }
+    void route(const Samples<double>& samples, Routing<double>& routing, Pass<Wild>&) const {
+      routing.clear();
+      for (Index b = 0; b < samples.size(); ++b) {
+        routing.push(b == 2 ? expert : 0, 1);
+        routing.end_sample();
+      }
+    }
+  };
+  const Matrix<double> x = random_matrix<double>(3, 4, 1);
+  for (const ExpertId expert : {-1, 5, 1000}) {
+    const std::string is = " is " + std::to_string(expert) + ", expected at least 0 and below ";
+    Routing<double> routing;
+    const MaskedExperts masked(Wild{.expert = expert}, some);
+    Pass pass(masked);
+    CHECK_THROWS_WITH(masked.route(x, routing, pass),
+                      "comet::MaskedExperts: the gate inside: an expert of routing sample 2" + is +
+                          "num_experts = 5");
+    PermutedGate permuted{Wild{.expert = expert}};
+    Pass own(permuted);
+    CHECK_THROWS_WITH(
+        permuted.route(x, routing, own),
+        "comet::PermutedGate: the gate inside: an expert of its rows" + is + "number of slots = 5");
+    const Matrix<double> soft = Matrix<double>::Constant(5, 5, 0.2);
+    permuted.set_soft(std::span(&soft, 1), std::vector{Permutation::identity(5)});
+    CHECK_THROWS_WITH(permuted.forward(x, routing, RandomKey(1), own),
+                      "comet::PermutedGate: the gate inside: an expert of routing sample 2" + is +
+                          "num_experts = 5");
+  }
 }

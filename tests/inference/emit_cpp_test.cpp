@@ -42,7 +42,9 @@ TEST_CASE("a name that is no namespace is refused before anything is written") {
   std::ostringstream out;
   const auto gate = HashGate<float>({0, 1}, 2);
   for (const char* name :
-       {"", "7th", "a gate", "a;b", "a::int", "a::", "::a", "a::::b", "x__y", "std"})
+       {"",         "7th",       "a gate",    "a;b",     "a::int",      "a::",      "::a",
+        "a::::b",   "x__y",      "std",       "concept", "a::requires", "co_await", "co_return",
+        "co_yield", "consteval", "constinit", "char8_t", "char16_t",    "char32_t"})
     CHECK_THROWS_WITH(
         emit_cpp(gate, out, {.name = name}),
         "comet::emit_cpp: name is \"" + std::string(name) + "\", expected a C++ namespace");

@@ -54,6 +54,27 @@ TEST_CASE("a file appears whole, or not at all") {
   CHECK(files_in(directory.path()) == 1);
 }
 
+TEST_CASE("a file may have as long a name as the system takes") {
+  const TemporaryDirectory directory;
+  for (const std::size_t size : {1U, 200U, 240U, 250U, 255U}) {
+    const fs::path file = directory.path() / std::string(size, 'n');
+    {
+      AtomicFile output(file);
+      output.write(std::as_bytes(std::span("lost", 4)));
+    }
+    CHECK(files_in(directory.path()) == 0);
+    save(file, "new");
+    CHECK(content_of(file) == "new");
+    fs::remove(file);
+  }
+  CHECK_THROWS_WITH(save(directory.path() / std::string(256, 'n'), "new"),
+                    Catch::Contains("File name too long"));
+  // Two that are being written at once, and differ in their ends only.
+  AtomicFile first(directory.path() / (std::string(249, 'n') + 'a'));
+  AtomicFile second(directory.path() / (std::string(249, 'n') + 'b'));
+  CHECK(files_in(directory.path()) == 2);
+}
+
 TEST_CASE("a symbolic link stays one, and what it leads to is replaced") {
   const TemporaryDirectory directory;
   const auto inner = directory.path() / "inner";

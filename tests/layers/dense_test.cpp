@@ -128,6 +128,11 @@ TEST_CASE("a dense layer refuses wrong sizes") {
                     "comet::Dense::backward: y.cols() is 3, expected x.cols() = 4");
   CHECK_THROWS_WITH(layer.backward(x, y, dy, tall_y.topRows(2), pass),
                     "comet::Dense::backward: dx.rows() is 2, expected x.rows() = 3");
+  Matrix<float> both(3, 4);
+  CHECK_THROWS_WITH(layer.backward(both, y, dy, both, pass),
+                    "comet::Dense::backward: dx overlaps x, expected memory of its own");
+  CHECK_THROWS_WITH(layer.backward(x, y, both.topRows(2), both, pass),
+                    "comet::Dense::backward: dx overlaps dy, expected memory of its own");
   // The derivative of a smooth activation comes from forward().
   const Dense<float> smooth({.input_dim = 3, .output_dim = 2, .activation = Activation::gelu},
                             RandomKey(0));

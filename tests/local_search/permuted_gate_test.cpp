@@ -530,8 +530,8 @@ TEST_CASE("misuse of a permuted gate is named") {
   CHECK_THROWS_WITH(gate.backward(x, routing, dweights, no_gradient, pass),
                     "comet::PermutedGate::backward: the permutation has changed since forward()");
   CHECK_THROWS_WITH(gate.add_soft_gradient(1, gradient, pass),
-                    "comet::PermutedGate::add_soft_gradient: j is 1, expected at most the number "
-                    "of permutations - 1 = 0");
+                    "comet::PermutedGate::add_soft_gradient: j is 1, expected at least 0 and "
+                    "below the number of permutations = 1");
 }
 
 TEST_CASE("a permuted gate allocates nothing for sizes it has seen") {

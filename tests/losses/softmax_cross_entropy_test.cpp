@@ -114,3 +114,16 @@ TEST_CASE("a million classes and a million samples, in float too") {
   CHECK(comet::softmax_cross_entropy(Matrix<float>::Zero(2, many), zeros, comet::no_gradient) ==
         Approx(std::log(2.0)).epsilon(1e-7));
 }
+
+TEST_CASE("the derivative may take the place of the logits") {
+  const std::vector<std::int32_t> classes = {2, 0, 3};
+  const Matrix<double> z = comet::test::random_matrix<double>(4, 3, 1, -2, 2);
+  for (const double smoothing : {0.0, 0.1}) {
+    Matrix<double> gradient(4, 3), in_place = z;
+    const double loss =
+        comet::softmax_cross_entropy(z, classes, gradient, {.label_smoothing = smoothing});
+    CHECK(comet::softmax_cross_entropy(in_place, classes, in_place,
+                                       {.label_smoothing = smoothing}) == loss);
+    CHECK(in_place == gradient);
+  }
+}

@@ -85,6 +85,14 @@ TEST_CASE("early stopping refuses what it cannot keep") {
                     "construction = 8");
   CHECK_THROWS_AS(best.see(std::nan(""), model), NotFinite);
   CHECK(best.num_seen() == 0);
+  for_each_parameter(other = model,
+                     [](const ParameterName&, auto& values) { values(0, 0) = std::nanf(""); });
+  CHECK_THROWS_WITH(best.see(1, other), Catch::StartsWith("comet::EarlyStopping::see: ") &&
+                                            Catch::Contains("(0, 0) is nan"));
+  CHECK(best.num_seen() == 0);
+  EarlyStopping kept(model);
+  CHECK(kept.see(1, model));
+  CHECK_FALSE(kept.see(2, other));  // would not be kept
   const auto give = [&](std::int64_t seen, std::int64_t since, double loss, float weight) {
     best.visit_state([&](const ParameterName& name, auto values) {
       using T = typename decltype(values)::element_type;

@@ -3,6 +3,7 @@
 
 #include <Eigen/Core>
 #include <cmath>
+#include <cstdint>
 #include <iomanip>
 #include <limits>
 #include <locale>
@@ -118,6 +119,25 @@ void check_fits(std::string_view where, std::string_view name, double value) {
               " = " + shown(most));
 }
 
+/// An option > 0 that will be a number of type S: it must not be infinite or next to 0 there.
+template <class S>
+void check_positive_as(std::string_view where, std::string_view name, double value) {
+  check_positive(where, name, value);
+  check_fits<S>(where, name, value);
+  constexpr S least = std::numeric_limits<S>::min();
+  if (value < double(least)) [[unlikely]]
+    raise(where, name, value,
+          std::string("at least the smallest ") + (std::is_same_v<S, float> ? "float" : "double") +
+              " = " + shown(least));
+}
+
+/// An option >= 0 that will be a number of type S.
+template <class S>
+void check_not_negative_as(std::string_view where, std::string_view name, double value) {
+  check_not_negative(where, name, value);
+  check_fits<S>(where, name, value);
+}
+
 /// A probability that may be 0 but not 1: dropout rates, decay rates.
 inline void check_rate(std::string_view where, std::string_view name, double value) {
   if (!(value >= 0 && value < 1)) [[unlikely]]
@@ -132,12 +152,44 @@ void check_rate_as(std::string_view where, std::string_view name, double value) 
     raise(where, name, value, "below 1 as a float");
 }
 
-/// The shape of a gradient by x that is added to; empty if it is not wanted.
+/// Whether two views of column-major matrices have a number in common. Blocks of rows of one matrix,
+/// whose columns alternate in memory, have none.
+template <class A, class B>
+[[nodiscard]] bool overlap(const A& a, const B& b) {
+  if (a.size() == 0 || b.size() == 0) return false;
+  constexpr Index size = sizeof(typename A::Scalar);
+  // As numbers: pointers into different arrays have no order.
+  const auto first_a = reinterpret_cast<std::uintptr_t>(a.data());
+  const auto first_b = reinterpret_cast<std::uintptr_t>(b.data());
+  const auto bytes = [](const auto& view) {
+    return std::uintptr_t(((view.cols() - 1) * view.outerStride() + view.rows()) * size);
+  };
+  if (first_a >= first_b + bytes(b) || first_b >= first_a + bytes(a)) return false;
+  const Index stride = a.cols() > 1 ? a.outerStride() : b.outerStride();
+  if (b.cols() > 1 && b.outerStride() != stride) return true;
+  if (stride == 0) return true;
+  // Where a column of a begins, counted from the column of b before it.
+  const Index distance = Index(first_a - first_b) / size % stride;
+  const Index begin = distance < 0 ? distance + stride : distance;
+  return begin < b.rows() || begin + a.rows() > stride;
+}
+
+/// What is added to must not be what is read: `dx`, where `x` is wanted until the end.
+template <class A, class B>
+void check_apart(std::string_view where, std::string_view a_name, const A& a,
+                 std::string_view b_name, const B& b) {
+  if (overlap(a, b)) [[unlikely]]
+    raise(where, std::string(a_name) + " overlaps " + std::string(b_name) +
+                     ", expected memory of its own");
+}
+
+/// A gradient by x that is added to, of the shape of x and apart from it; empty if it is not wanted.
 template <class DX, class X>
 void check_input_gradient(std::string_view where, const DX& dx, const X& x) {
   if (dx.size() == 0) return;
   check_equal(where, "dx.rows()", dx.rows(), "x.rows()", x.rows());
   check_equal(where, "dx.cols()", dx.cols(), "x.cols()", x.cols());
+  check_apart(where, "dx", dx, "x", x);
 }
 
 [[noreturn, gnu::cold, gnu::noinline]] inline void raise_not_finite(std::string_view where,

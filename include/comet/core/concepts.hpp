@@ -27,8 +27,8 @@ namespace comet {
 /// \brief Routes: decides which experts see a sample, and with what weight.
 ///
 /// Laws: route() is a function of one sample at a time, unless the gate says otherwise by
-/// `static constexpr bool depends_on_batch = true`; weights are >= 0 and sum to at most 1
-/// unless the gate says otherwise (testing::GateLawOptions::at_most_one); a row has at most
+/// `static constexpr bool depends_on_batch = true`; weights are >= 0 and sum to 1 unless the gate
+/// says otherwise (testing::GateLawOptions: sums_to_one, at_most_one); a row has at most
 /// max_active() entries, experts ascending; a masked sample has an empty row. Checked by
 /// testing/gate_laws.hpp.
 template <class G>

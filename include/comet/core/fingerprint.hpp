@@ -3,8 +3,8 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <cstring>
 
+#include <comet/core/nh_hash.hpp>
 #include <comet/core/samples.hpp>
 #include <comet/core/types.hpp>
 
@@ -12,34 +12,13 @@ namespace comet::detail {
 
 /// \brief A number that changes, but for one case in 2^32, when a feature does or moves, of a
 /// sample that is none of padding: tells a batch from another one.
-///
-/// Halves of a word, each with a number of its place, are multiplied with each other and summed:
-/// NH, the universal hash of UMAC (Black and others, 1999, section 4), for it is a step for a
-/// register of words.
 template <class S>
 std::uint64_t fingerprint(const Samples<S>& samples) {
-  using Words = VectorOf<std::uint64_t, 4>;
-  constexpr std::size_t block = sizeof(Words);
-  constexpr std::uint64_t step = 0x9e3779b97f4a7c15ULL;  // of the golden ratio
   const std::size_t size = std::size_t(samples.dim()) * sizeof(S);
   std::uint64_t sum = 0;
-  for (Index b = 0; b < samples.size(); ++b) {
-    if (!samples.is_live(b)) continue;
-    const auto* bytes = reinterpret_cast<const char*>(samples.features.col(b).data());
-    Words places = {step, 2 * step, 3 * step, 4 * step}, sums = {};
-    for (std::size_t at = 0; at < size; at += block) {
-      Words words = {};
-      if (at + block <= size) {
-        std::memcpy(&words, bytes + at, block);
-      } else {
-        std::memcpy(&words, bytes + at, size - at);
-      }
-      words += places;
-      sums += (words & 0xffffffffU) * (words >> 32U);
-      places += 4 * step;
-    }
-    sum += (sums[0] + sums[1] + sums[2] + sums[3]) * std::uint64_t(2 * b + 1);
-  }
+  for (Index b = 0; b < samples.size(); ++b)
+    if (samples.is_live(b))
+      sum += nh_hash(samples.features.col(b).data(), size) * std::uint64_t(2 * b + 1);
   return sum;
 }
 

@@ -108,6 +108,7 @@ class Gradients {
   /// Zeros, one matrix per tensor of the model.
   template <class Model>
   requires(!std::same_as<Model, Gradients>) explicit Gradients(const Model& model) {
+    detail::check_model<Model>();
     constexpr Index multiple = 64 / Index(sizeof(S));  // a cache line: no two tensors share one
     Index total = 0;
     for_each_parameter(model, [&](const ParameterName&, const auto& parameter) {

@@ -10,6 +10,17 @@
 
 namespace comet::detail {
 
+/// What a layer asks of its gates, also of those that have taken the place of others: one per task,
+/// of its experts.
+/// \param bound_name  what the caller calls the number of experts
+template <class Gates>
+void check_gates(std::string_view where, const Gates& gates, std::string_view bound_name,
+                 Index num_experts) {
+  check_at_least(where, "gates.size()", Index(gates.size()), 1);
+  for (const auto& gate : gates)
+    check_equal(where, "gate.num_experts()", gate.num_experts(), bound_name, num_experts);
+}
+
 /// What a layer asks of a batch and of its mixtures, or their derivatives: all tasks side by side.
 /// \param y_rows, y_cols  how the caller names the sizes of y
 template <class Layer, class S>

@@ -121,6 +121,28 @@ concept Parametric =
   part.visit(f);
 };
 
+namespace detail {
+
+/// \brief What optimizers, files and gradients ask of the model that they are given: a visit() that
+/// they can call, or to be a part of no parameters, which runs in a Pass or is an expert. Any other
+/// is a model whose visit() has been forgotten: it would be left as it is without a word.
+template <class Model>
+constexpr void check_model() {
+  constexpr bool is_part = requires { typename Model::Workspace; }
+  || requires(const Model& model) { model.cache_dim(); };
+  constexpr bool not_const = !Parametric<Model> && requires(Model & model, AnyChildVisitor f) {
+    model.visit(f);
+  };
+  static_assert(!not_const,
+                "comet: the visit(f) of this model is not const, and its parameters would not be "
+                "seen: it has to be `void visit(F&& f) const`");
+  static_assert(Parametric<Model> || not_const || is_part,
+                "comet: this model has no `visit(f) const`, and its parameters would not be seen: "
+                "it calls f(name, child) for each part that the model is made of");
+}
+
+}  // namespace detail
+
 /// \brief Calls f(name, parameter) for every tensor below `part`: Parameter<Storage>&, const if the
 /// part is. A part without visit() has none.
 template <class Part, class F>

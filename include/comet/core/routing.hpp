@@ -117,6 +117,20 @@ class Routing {
   AlignedVector<S> weights_;          // entries, same order
 };
 
+namespace detail {
+
+/// What gates around others ask of the rows inside, whose experts they look up in a table of n.
+template <class S>
+void check_experts(std::string_view where, const Routing<S>& routing, Index num_experts) {
+  for (Index b = 0; b < routing.num_samples(); ++b)
+    for (const ExpertId expert : routing.experts(b))
+      if (expert < 0 || expert >= num_experts) [[unlikely]]
+        check_index(where, "an expert of routing sample " + std::to_string(b), expert,
+                    "num_experts", num_experts);
+}
+
+}  // namespace detail
+
 /// \brief A row in the making: the one place where weights of slots become weights of experts.
 ///
 /// A slot is what a gate speaks of by itself: a leaf, a code, a logit, perhaps of one tree or

@@ -7,6 +7,8 @@
 #include <vector>
 
 #include <comet/core/check.hpp>
+#include <comet/core/gate_forward.hpp>
+#include <comet/core/identity.hpp>
 #include <comet/core/routing.hpp>
 #include <comet/core/types.hpp>
 
@@ -91,6 +93,13 @@ struct Samples {
     detail::check_equal(where, "dweights.size()", Index(dweights.size()), "routing.num_entries()",
                         routing.num_entries());
     detail::check_input_gradient(where, dx, features);
+  }
+  /// \brief The same, and that the forward() was of this gate and gave these rows.
+  void validate_backward(std::string_view where, const Routing<S>& routing,
+                         std::span<const S> dweights, const MatrixView<S>& dx,
+                         const detail::GateForward& forward, const detail::Identity& gate) const {
+    validate_backward(where, routing, dweights, dx, forward.num_samples());
+    forward.check(where, gate, dim(), routing);
   }
 };
 

@@ -11,7 +11,9 @@
 
 #include <comet/core/check.hpp>
 #include <comet/core/concepts.hpp>
+#include <comet/core/gate_forward.hpp>
 #include <comet/core/gradients.hpp>
+#include <comet/core/identity.hpp>
 #include <comet/core/pass.hpp>
 #include <comet/core/random.hpp>
 #include <comet/core/rank_sum.hpp>
@@ -104,7 +106,7 @@ class BlockwiseGate {
     detail::BlockSums penalties_;
     Gradients<S> gradients_;  // of one block
     TreeSum<S> sum_;
-    Index num_samples_ = -1;  // of the forward() that backward() may follow
+    detail::GateForward forward_;  // that backward() may follow
   };
 
   /// \param num_blocks  a power of two
@@ -130,7 +132,7 @@ class BlockwiseGate {
 
   /// \brief As the gate does. \see RoutingGate
   void route(const Samples<S>& samples, Routing<S>& routing, Pass<BlockwiseGate>& pass) const {
-    pass.workspace.num_samples_ = -1;
+    pass.workspace.forward_.clear();
     pass.workspace.passes_.resize(std::size_t(num_blocks_));
     pass.workspace.passes_.front().run_in(pass);
     gate_.route(samples, routing, pass.workspace.passes_.front());
@@ -140,7 +142,7 @@ class BlockwiseGate {
   void forward(const Samples<S>& samples, Routing<S>& routing, RandomKey key,
                Pass<BlockwiseGate>& pass) const {
     auto& ws = pass.workspace;
-    ws.num_samples_ = -1;
+    ws.forward_.clear();
     if (samples.size() % num_blocks_ != 0) [[unlikely]]
       detail::raise("BlockwiseGate::forward", "x.cols()", samples.size(),
                     "a multiple of num_blocks = " + std::to_string(num_blocks_));
@@ -166,7 +168,7 @@ class BlockwiseGate {
       std::ranges::copy(rows.weights(), routing.weights().begin() + entry);
       entry += rows.num_entries();
     }
-    ws.num_samples_ = samples.size();
+    ws.forward_.set(identity_, samples, routing);
   }
   /// \brief Adds the gradients of all blocks. \see TrainableGate
   ///
@@ -177,8 +179,8 @@ class BlockwiseGate {
   void backward(const Samples<S>& samples, const Routing<S>& routing, std::span<const S> dweights,
                 MatrixView<S> dx, Pass<BlockwiseGate>& pass) const {
     auto& ws = pass.workspace;
-    samples.validate_backward("BlockwiseGate::backward", routing, dweights, dx,
-                              Index(ws.passes_.size()) == num_blocks_ ? ws.num_samples_ : -1);
+    samples.validate_backward("BlockwiseGate::backward", routing, dweights, dx, ws.forward_,
+                              identity_);
     const GradientView<S> gradients = pass.gradients(*this);
     // Those of another gate, whose pass this was, would be written beyond their ends.
     if (!ws.gradients_.view().fits(*this)) ws.gradients_ = Gradients<S>(*this);
@@ -187,7 +189,7 @@ class BlockwiseGate {
     } catch (...) {  // what the blocks have left there is no part of another sum
       ws.sum_ = {};
       ws.gradients_ = {};
-      ws.num_samples_ = -1;
+      ws.forward_.clear();
       throw;
     }
     ws.sum_.add_to(gradients);
@@ -241,6 +243,7 @@ class BlockwiseGate {
 
   G gate_;
   Index num_blocks_;
+  detail::Identity identity_;
 };
 
 template <class G>

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <concepts>
+#include <cstdint>
 #include <span>
 #include <string_view>
 #include <utility>
@@ -10,6 +11,7 @@
 #include <comet/core/buffer.hpp>
 #include <comet/core/check.hpp>
 #include <comet/core/concepts.hpp>
+#include <comet/core/fingerprint.hpp>
 #include <comet/core/identity.hpp>
 #include <comet/core/index_range.hpp>
 #include <comet/core/layer_shapes.hpp>
@@ -92,14 +94,11 @@ class DistributedMoeLayer {
   DistributedMoeLayer(C& world, std::vector<G> gates, std::vector<E> experts)
       : gates_(std::move(gates)), bank_(world, std::move(experts)) {
     constexpr const char* where = "DistributedMoeLayer";
-    detail::check_at_least(where, "gates.size()", Index(gates_.size()), 1);
-    for (const G& gate : gates_) {
-      detail::check_equal(where, "gate.num_experts()", gate.num_experts(),
-                          "the number of experts of all ranks", num_experts());
+    check_gates(where);
+    for (const G& gate : gates_)
       if (depends_on_batch(gate))
         detail::raise(where,
                       "the rows of the gate depend on their batch, of which a rank has a piece");
-    }
     check_replicated(world, *this, where);
     check_replicated_state(world, gates_, "DistributedMoeLayer: the gates");
   }
@@ -121,7 +120,7 @@ class DistributedMoeLayer {
   [[nodiscard]] std::span<const IndexRange> shares() const noexcept { return bank_.shares(); }
   /// One per task.
   [[nodiscard]] const std::vector<G>& gates() const noexcept { return gates_; }
-  /// One per task. Whoever changes them does so on every rank.
+  /// One per task. Whoever changes them does so on every rank, between backward() and forward().
   [[nodiscard]] std::vector<G>& gates() noexcept { return gates_; }
   /// The experts that live here.
   [[nodiscard]] std::span<const E> experts() const noexcept { return bank_.experts(); }
@@ -152,7 +151,7 @@ class DistributedMoeLayer {
   /// \param samples  as in forward()
   /// \param dy       m x (T B); of a loss that is a mean over rows, times share_of_rows()
   /// \param dx       d x B, added to; no_gradient saves its cost, on ranks that pass it
-  /// \throws std::invalid_argument unless the pass holds a forward() of this layer and of as many
+  /// \throws std::invalid_argument unless the pass holds a forward() of this layer and of these
   ///         samples: one backward() uses it up
   /// \throws CommunicationError if another rank does not take part
   void backward(const Samples<S>& samples, const ConstMatrixView<S>& dy, MatrixView<S> dx,
@@ -181,6 +180,9 @@ class DistributedMoeLayer {
   }
 
  private:
+  void check_gates(std::string_view where) const {
+    detail::check_gates(where, gates_, "the number of experts of all ranks", num_experts());
+  }
   template <class Route, class Run>
   void run(const char* where, const Samples<S>& samples, MatrixView<S> y,
            Pass<DistributedMoeLayer>& pass, Route route, Run run_bank) const;
@@ -236,6 +238,7 @@ class DistributedMoeLayer<C, G, E>::Workspace {
   Columns<S> columns_, outputs_, doutputs_, dcolumns_;  // of the plan
   BatchPlace place_;                                    // of the samples here
   detail::FilledBy filled_by_;                          // the forward() that backward() may follow
+  std::uint64_t fingerprint_ = 0;                       // of its samples
 };
 
 /// What predict() and forward() have in common: route(task, samples) is given samples that are
@@ -246,6 +249,7 @@ void DistributedMoeLayer<C, G, E>::run(const char* where, const Samples<S>& samp
                                        MatrixView<S> y, Pass<DistributedMoeLayer>& pass,
                                        Route route, Run run_bank) const {
   detail::check_layer_shapes(where, *this, samples, y, "y.rows()", "y.cols()");
+  check_gates(where);
   samples.validate(where);
   auto& ws = pass.workspace;
   ws.start(*this, pass);
@@ -291,7 +295,10 @@ void DistributedMoeLayer<C, G, E>::forward(const Samples<S>& samples, MatrixView
           gates_[t].route(numbered, ws.routings_[t], ws.gates_[t]);
         }
       },
-      [&] { bank_.forward(ws.plan_, ws.columns_, ws.outputs_, ws.place_, key.fold(1), ws.bank_); });
+      [&] {
+        bank_.forward(ws.plan_, ws.columns_, ws.outputs_, ws.place_, key.fold(1), ws.bank_);
+        ws.fingerprint_ = detail::fingerprint(samples);  // before y, which may be x, is written
+      });
   ws.filled_by_.set(identity_);
 }
 
@@ -303,9 +310,15 @@ void DistributedMoeLayer<C, G, E>::backward(const Samples<S>& samples, const Con
   auto& ws = pass.workspace;
   detail::check_layer_shapes(where, *this, samples, dy, "dy.rows()", "dy.cols()");
   ws.filled_by_.check(where, identity_, "layer");
+  check_gates(where);
+  detail::check_equal(where, "gates.size()", num_tasks(), "tasks of the last forward()",
+                      Index(ws.gates_.size()));
   detail::check_equal(where, "x.cols()", samples.size(), "samples of the last forward()",
                       ws.plan_.num_samples());
+  if (detail::fingerprint(samples) != ws.fingerprint_)
+    detail::raise(where, "x has changed since forward()");
   detail::check_input_gradient(where, dx, samples.features);
+  detail::check_apart(where, "dx", dx, "dy", dy);
   ws.filled_by_.clear();
   GradientView<S> rest = pass.gradients(*this);
   ws.bank_.borrow(rest.next(bank_), pass);

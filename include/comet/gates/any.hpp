@@ -15,6 +15,8 @@
 
 #include <comet/core/check.hpp>
 #include <comet/core/concepts.hpp>
+#include <comet/core/gate_forward.hpp>
+#include <comet/core/identity.hpp>
 #include <comet/core/parameters.hpp>
 #include <comet/core/pass.hpp>
 #include <comet/core/permutation.hpp>
@@ -47,7 +49,7 @@ class AnyGate {
   class Workspace {
     friend class AnyGate;
     std::any inner_;
-    Index num_samples_ = -1;  // of the forward() of a gate without parameters
+    detail::GateForward forward_;  // of a gate without parameters
   };
 
   /// \brief Holds a gate, trainable or without parameters.
@@ -235,7 +237,7 @@ class AnyGate {
     Index max_active() const override { return gate.max_active(); }
 
     void route(const Samples<S>& samples, Routing<S>& routing, Pass<AnyGate>& pass) const override {
-      pass.workspace.num_samples_ = -1;
+      pass.workspace.forward_.clear();
       gate.route(samples, routing, inner(pass));
     }
     void forward(const Samples<S>& samples, Routing<S>& routing, RandomKey key,
@@ -244,7 +246,7 @@ class AnyGate {
         gate.forward(samples, routing, key, inner(pass));
       } else {
         route(samples, routing, pass);
-        pass.workspace.num_samples_ = samples.size();
+        pass.workspace.forward_.set(identity, samples, routing);
       }
     }
     void backward(const Samples<S>& samples, const Routing<S>& routing, std::span<const S> dweights,
@@ -255,7 +257,7 @@ class AnyGate {
         gate.backward(samples, routing, dweights, dx, inner(pass));
       } else {
         samples.validate_backward("AnyGate::backward", routing, dweights, dx,
-                                  pass.workspace.num_samples_);
+                                  pass.workspace.forward_, identity);
       }
     }
     S regularization(const Pass<AnyGate>& pass) const override {
@@ -339,6 +341,7 @@ class AnyGate {
     }
 
     G gate;
+    detail::Identity identity;
   };
 
   std::unique_ptr<Holder> held_;

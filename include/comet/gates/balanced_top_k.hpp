@@ -11,6 +11,7 @@
 
 #include <comet/core/buffer.hpp>
 #include <comet/core/check.hpp>
+#include <comet/core/identity.hpp>
 #include <comet/core/pass.hpp>
 #include <comet/core/permutation.hpp>
 #include <comet/core/random.hpp>
@@ -107,7 +108,7 @@ class BalancedTopKGate {
   void forward(const Samples<S>& samples, Routing<S>& routing, RandomKey /*key*/,
                Pass<BalancedTopKGate>& pass) const {
     evaluate("BalancedTopKGate::forward", samples, routing, pass);
-    pass.workspace.batch_.end_forward(samples.size());
+    pass.workspace.batch_.end_forward(identity_, samples, routing);
   }
 
   /// \brief Adds the gradients of sum(dweights . weights).
@@ -202,6 +203,7 @@ class BalancedTopKGate {
 
   BalancedTopKGateOptions options_;
   BalancedTopKTables<S> tables_;
+  detail::Identity identity_;
 };
 
 template <class S>
@@ -229,7 +231,7 @@ void BalancedTopKGate<S>::backward(const Samples<S>& samples, const Routing<S>& 
                                    Pass<BalancedTopKGate>& pass) const {
   auto& ws = pass.workspace;
   samples.validate_backward("BalancedTopKGate::backward", routing, dweights, dx,
-                            ws.batch_.num_samples());
+                            ws.batch_.forward(), identity_);
   const auto scores = ws.scores_.matrix();
   const bool shares = options_.scores == GateScores::softmax;
   const auto by_logits = [&](Index column, Index b, auto add) {

@@ -7,6 +7,7 @@
 #include <string_view>
 
 #include <comet/core/check.hpp>
+#include <comet/core/identity.hpp>
 #include <comet/core/pass.hpp>
 #include <comet/core/random.hpp>
 #include <comet/core/routing.hpp>
@@ -102,7 +103,7 @@ class CometGate {
   /// entropy penalty and of the reward for even use.
   /// \throws std::invalid_argument if a number is outside its bounds; nothing is changed then
   void anneal(const GateAnnealing& annealing) {
-    options_ = detail::annealed("CometGate::anneal", options_, annealing);
+    options_ = detail::annealed<S>("CometGate::anneal", options_, annealing);
   }
 
   /// \brief Sets the splits so that each leaf of each tree gets as many samples as another. Call it
@@ -179,8 +180,8 @@ class CometGate {
 
   static CometGateOptions validated(const CometGateOptions& options) {
     detail::check_at_least("CometGate", "input_dim", options.input_dim, 1);
-    detail::check_soft_tree("CometGate", options);
-    detail::check_not_negative("CometGate", "split_scale", options.split_scale);
+    detail::check_soft_tree<S>("CometGate", options);
+    detail::check_not_negative_as<S>("CometGate", "split_scale", options.split_scale);
     return options;
   }
 
@@ -203,6 +204,7 @@ class CometGate {
   CometGateOptions options_;
   Hyperplanes<S> splits_;  // d x (n-1)k
   Hyperplanes<S> leaves_;  // d x n k
+  detail::Identity identity_;
 };
 
 /// \brief Scratch of a CometGate.
@@ -232,7 +234,7 @@ void CometGate<S>::evaluate(std::string_view where, const Samples<S>& samples, R
       routing, detail::worth_threads(pass.pool, double(input_dim()) * double(num_live) * nodes),
       [&](Tile& tile) { descend(where, samples.features, tile, purpose, rows); }, add_weight);
   if (purpose == Purpose::inference) return;
-  ws.batch_.keep();
+  ws.batch_.keep(identity_, samples, routing);
   const bool penalties = options_.entropy > 0 || options_.spread > 0;
   ws.num_rows_ = penalties ? pass.rank_sum.count(num_live) : num_live;
   double undecided = 0;
@@ -273,7 +275,8 @@ void CometGate<S>::backward(const Samples<S>& samples, const Routing<S>& routing
                             std::span<const S> dweights, MatrixView<S> dx,
                             Pass<CometGate>& pass) const {
   auto& ws = pass.workspace;
-  samples.validate_backward("CometGate::backward", routing, dweights, dx, ws.batch_.num_samples());
+  samples.validate_backward("CometGate::backward", routing, dweights, dx, ws.batch_.forward(),
+                            identity_);
   if (ws.batch_.size() == 0) return;
   ws.split_gradients_.start(ws.batch_.size());
   ws.leaf_gradients_.start(ws.batch_.size());

@@ -7,6 +7,7 @@
 
 #include <comet/core/buffer.hpp>
 #include <comet/core/check.hpp>
+#include <comet/core/identity.hpp>
 #include <comet/core/pass.hpp>
 #include <comet/core/random.hpp>
 #include <comet/core/routing.hpp>
@@ -103,7 +104,7 @@ class DSelectKGate {
   /// entropy penalty and of the reward for even use.
   /// \throws std::invalid_argument if a number is outside its bounds; nothing is changed then
   void anneal(const GateAnnealing& annealing) {
-    options_ = detail::annealed("DSelectKGate::anneal", options_, annealing);
+    options_ = detail::annealed<S>("DSelectKGate::anneal", options_, annealing);
   }
 
   /// \brief Routes a batch. \param samples  d x B \param routing  resized here
@@ -173,9 +174,9 @@ class DSelectKGate {
 
   static DSelectKGateOptions validated(const DSelectKGateOptions& options) {
     detail::check_at_least("DSelectKGate", "input_dim", options.input_dim, 1);
-    detail::check_soft_tree("DSelectKGate", options);
-    detail::check_not_negative("DSelectKGate", "reachability", options.reachability);
-    detail::check_not_negative("DSelectKGate", "split_scale", options.split_scale);
+    detail::check_soft_tree<S>("DSelectKGate", options);
+    detail::check_not_negative_as<S>("DSelectKGate", "reachability", options.reachability);
+    detail::check_not_negative_as<S>("DSelectKGate", "split_scale", options.split_scale);
     return options;
   }
 
@@ -192,6 +193,7 @@ class DSelectKGate {
   DSelectKGateOptions options_;
   Hyperplanes<S> bits_;     // d x k m, selector by selector
   Hyperplanes<S> mixture_;  // d x k
+  detail::Identity identity_;
 };
 
 /// \brief Scratch of a DSelectKGate.
@@ -230,7 +232,7 @@ void DSelectKGate<S>::evaluate(std::string_view where, const Samples<S>& samples
       },
       Tile::add_weight);
   if (purpose == Purpose::inference) return;
-  ws.batch_.keep();
+  ws.batch_.keep(identity_, samples, routing);
   double sum = 0;
   for (Index t = 0; t < ws.batch_.size(); ++t) sum += double(ws.batch_[t].penalty());
   ws.num_rows_ = num_live;
@@ -266,8 +268,8 @@ void DSelectKGate<S>::backward(const Samples<S>& samples, const Routing<S>& rout
                                std::span<const S> dweights, MatrixView<S> dx,
                                Pass<DSelectKGate>& pass) const {
   auto& ws = pass.workspace;
-  samples.validate_backward("DSelectKGate::backward", routing, dweights, dx,
-                            ws.batch_.num_samples());
+  samples.validate_backward("DSelectKGate::backward", routing, dweights, dx, ws.batch_.forward(),
+                            identity_);
   const Index tiles = ws.batch_.size();
   if (tiles == 0) return;
   ws.bit_gradients_.start(tiles);

@@ -10,6 +10,7 @@
 
 #include <comet/core/buffer.hpp>
 #include <comet/core/check.hpp>
+#include <comet/core/identity.hpp>
 #include <comet/core/pass.hpp>
 #include <comet/core/random.hpp>
 #include <comet/core/routing.hpp>
@@ -100,7 +101,7 @@ class ExpertChoiceGate {
   void forward(const Samples<S>& samples, Routing<S>& routing, RandomKey /*key*/,
                Pass<ExpertChoiceGate>& pass) const {
     evaluate("ExpertChoiceGate::forward", samples, routing, pass);
-    pass.workspace.batch_.end_forward(samples.size());
+    pass.workspace.batch_.end_forward(identity_, samples, routing);
   }
 
   /// \brief Adds the gradients of sum(dweights . weights).
@@ -136,6 +137,7 @@ class ExpertChoiceGate {
 
   ExpertChoiceGateOptions options_;
   Hyperplanes<S> logits_;  // d x n
+  detail::Identity identity_;
 };
 
 template <class S>
@@ -187,7 +189,7 @@ void ExpertChoiceGate<S>::backward(const Samples<S>& samples, const Routing<S>& 
                                    Pass<ExpertChoiceGate>& pass) const {
   auto& ws = pass.workspace;
   samples.validate_backward("ExpertChoiceGate::backward", routing, dweights, dx,
-                            ws.batch_.num_samples());
+                            ws.batch_.forward(), identity_);
   const auto scores = ws.scores_.matrix();
   const auto by_logits = [&](Index column, Index b, auto add) {
     const auto experts = routing.experts(b);

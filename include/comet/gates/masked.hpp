@@ -13,6 +13,8 @@
 #include <comet/core/buffer.hpp>
 #include <comet/core/check.hpp>
 #include <comet/core/concepts.hpp>
+#include <comet/core/gate_forward.hpp>
+#include <comet/core/identity.hpp>
 #include <comet/core/parameters.hpp>
 #include <comet/core/pass.hpp>
 #include <comet/core/routing.hpp>
@@ -57,10 +59,10 @@ class MaskedExperts {
   class Workspace {
     friend class MaskedExperts;
     Pass<G> inner_;
-    Routing<S> whole_;         // what the gate said
-    std::vector<S> sums_;      // per sample, what weights were divided by; 0 for an empty row
-    AlignedVector<S> dwhole_;  // one per entry of whole_
-    Index num_samples_ = -1;   // of the forward() that backward() may follow
+    Routing<S> whole_;             // what the gate said
+    std::vector<S> sums_;          // per sample, what weights were divided by; 0 for an empty row
+    AlignedVector<S> dwhole_;      // one per entry of whole_
+    detail::GateForward forward_;  // that backward() may follow
   };
 
   /// \param experts  numbers of those that stay, one or more, in any order
@@ -118,14 +120,15 @@ class MaskedExperts {
       gate_.route(samples, ws.whole_, ws.inner_);
     }
     mask(routing, ws);
-    ws.num_samples_ = samples.size();
+    ws.forward_.set(identity_, samples, routing);
   }
   /// \brief Adds the gradients of the gate. \see TrainableGate
   /// \throws std::invalid_argument if the pass holds no forward() of this batch
   void backward(const Samples<S>& samples, const Routing<S>& routing, std::span<const S> dweights,
                 MatrixView<S> dx, Pass<MaskedExperts>& pass) const {
     Workspace& ws = pass.workspace;
-    samples.validate_backward("MaskedExperts::backward", routing, dweights, dx, ws.num_samples_);
+    samples.validate_backward("MaskedExperts::backward", routing, dweights, dx, ws.forward_,
+                              identity_);
     if constexpr (TrainableGate<G>) {
       unmask(routing, dweights, ws);
       ws.inner_.borrow(pass.gradients(*this), pass);
@@ -173,13 +176,14 @@ class MaskedExperts {
 
  private:
   static Workspace& start(Pass<MaskedExperts>& pass) {
-    pass.workspace.num_samples_ = -1;
+    pass.workspace.forward_.clear();
     pass.workspace.inner_.run_in(pass);
     return pass.workspace;
   }
 
   /// From the gate's rows to those of experts that stay.
   void mask(Routing<S>& routing, Workspace& ws) const {
+    detail::check_experts("MaskedExperts: the gate inside", ws.whole_, num_experts());
     routing.clear();
     ws.sums_.clear();
     for (Index b = 0; b < ws.whole_.num_samples(); ++b) {
@@ -220,6 +224,7 @@ class MaskedExperts {
   G gate_;
   MaskedWeights weights_;
   std::vector<std::uint8_t> stays_;  // n
+  detail::Identity identity_;
 };
 
 }  // namespace comet

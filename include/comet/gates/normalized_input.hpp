@@ -9,6 +9,8 @@
 #include <comet/core/buffer.hpp>
 #include <comet/core/check.hpp>
 #include <comet/core/concepts.hpp>
+#include <comet/core/gate_forward.hpp>
+#include <comet/core/identity.hpp>
 #include <comet/core/parameters.hpp>
 #include <comet/core/pass.hpp>
 #include <comet/core/permutation.hpp>
@@ -59,10 +61,10 @@ class NormalizedInput {
   class Workspace {
     friend class NormalizedInput;
     Pass<G> inner_;
-    Buffer<S> features_;       // d x B, normalised
-    Buffer<S> gradient_;       // d x B, by them
-    AlignedVector<S> factor_;  // B, as normalize() returned them
-    Index num_samples_ = -1;   // of the forward() that backward() may follow
+    Buffer<S> features_;           // d x B, normalised
+    Buffer<S> gradient_;           // d x B, by them
+    AlignedVector<S> factor_;      // B, as normalize() returned them
+    detail::GateForward forward_;  // that backward() may follow
   };
 
   /// \throws std::invalid_argument if epsilon is not a finite number > 0
@@ -101,7 +103,7 @@ class NormalizedInput {
                Pass<NormalizedInput>& pass) const requires TrainableGate<G> {
     gate_.forward(normalized("NormalizedInput::forward", samples, pass), routing, key,
                   pass.workspace.inner_);
-    pass.workspace.num_samples_ = samples.size();
+    pass.workspace.forward_.set(identity_, samples, routing);
   }
   /// \brief Adds the gradients of the gate, and dx through the normalisation.
   void backward(const Samples<S>& samples, const Routing<S>& routing, std::span<const S> dweights,
@@ -127,7 +129,7 @@ class NormalizedInput {
                      Pass<NormalizedInput>& pass) const requires SelectorGate<G> {
     gate_.forward_slots(normalized("NormalizedInput::forward_slots", samples, pass), routing, key,
                         pass.workspace.inner_);
-    pass.workspace.num_samples_ = samples.size();
+    pass.workspace.forward_.set(identity_, samples, routing);
   }
 
   /// \brief As the gate does. \see AnnealableGate
@@ -199,7 +201,7 @@ class NormalizedInput {
   Samples<S> normalized(std::string_view where, const Samples<S>& samples,
                         Pass<NormalizedInput>& pass) const {
     Workspace& ws = pass.workspace;
-    ws.num_samples_ = -1;
+    ws.forward_.clear();
     ws.inner_.run_in(pass);
     samples.validate(where);
     auto features = ws.features_.shape(samples.dim(), samples.size());
@@ -216,6 +218,7 @@ class NormalizedInput {
 
   G gate_;
   NormalizedInputOptions options_;
+  detail::Identity identity_;
 };
 
 template <class G>
@@ -223,7 +226,8 @@ void NormalizedInput<G>::backward(const Samples<S>& samples, const Routing<S>& r
                                   std::span<const S> dweights, MatrixView<S> dx,
                                   Pass<NormalizedInput>& pass) const requires TrainableGate<G> {
   Workspace& ws = pass.workspace;
-  samples.validate_backward("NormalizedInput::backward", routing, dweights, dx, ws.num_samples_);
+  samples.validate_backward("NormalizedInput::backward", routing, dweights, dx, ws.forward_,
+                            identity_);
   ws.inner_.borrow(pass.gradients(*this), pass);
   const auto features = ws.features_.matrix();
   const Samples<S> inner = samples.with_features(features);

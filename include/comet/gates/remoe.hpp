@@ -9,6 +9,7 @@
 #include <vector>
 
 #include <comet/core/check.hpp>
+#include <comet/core/identity.hpp>
 #include <comet/core/pass.hpp>
 #include <comet/core/permutation.hpp>
 #include <comet/core/random.hpp>
@@ -98,7 +99,7 @@ class ReMoeGate {
                Pass<ReMoeGate>& pass) const {
     evaluate("ReMoeGate::forward", samples, routing, pass);
     price(routing, pass);
-    pass.workspace.batch_.end_forward(samples.size());
+    pass.workspace.batch_.end_forward(identity_, samples, routing);
   }
 
   /// \brief Adds the gradients of sum(dweights . weights) + regularization.
@@ -109,8 +110,8 @@ class ReMoeGate {
   void backward(const Samples<S>& samples, const Routing<S>& routing, std::span<const S> dweights,
                 MatrixView<S> dx, Pass<ReMoeGate>& pass) const {
     auto& ws = pass.workspace;
-    samples.validate_backward("ReMoeGate::backward", routing, dweights, dx,
-                              ws.batch_.num_samples());
+    samples.validate_backward("ReMoeGate::backward", routing, dweights, dx, ws.batch_.forward(),
+                              identity_);
     const auto by_logits = [&](Index, Index b, auto add) {
       const auto experts = routing.experts(b);
       const S* by = dweights.data() + routing.offsets()[std::size_t(b)];
@@ -192,6 +193,7 @@ class ReMoeGate {
   ReMoeGateOptions options_;
   ReMoeTables<S> tables_;
   double sparsity_;  // lambda
+  detail::Identity identity_;
 };
 
 template <class S>

@@ -10,6 +10,7 @@
 
 #include <comet/core/buffer.hpp>
 #include <comet/core/check.hpp>
+#include <comet/core/identity.hpp>
 #include <comet/core/pass.hpp>
 #include <comet/core/permutation.hpp>
 #include <comet/core/random.hpp>
@@ -142,9 +143,9 @@ class SampledGate {
     constexpr const char* where = "SampledGate";
     detail::check_at_least(where, "input_dim", options.input_dim, 1);
     detail::check_selection(where, options, 2);
-    detail::check_positive(where, "temperature", options.temperature);
-    detail::check_not_negative(where, "trimmed_lasso", options.trimmed_lasso);
-    detail::check_row_penalties(where, options);
+    detail::check_positive_as<S>(where, "temperature", options.temperature);
+    detail::check_not_negative_as<S>(where, "trimmed_lasso", options.trimmed_lasso);
+    detail::check_row_penalties<S>(where, options);
     return options;
   }
   static SampledTables<S> tables(const SampledGateOptions& options, RandomKey key) {
@@ -161,6 +162,7 @@ class SampledGate {
 
   SampledGateOptions options_;
   SampledTables<S> tables_;
+  detail::Identity identity_;
 };
 
 /// \brief Scratch of a SampledGate. Its matrices have a column per sample that is no padding.
@@ -266,7 +268,7 @@ void SampledGate<S>::evaluate(const Samples<S>& samples, Routing<S>& routing,
       ws.num_rows_ == 0 ? S(0) : S(options_.trimmed_lasso * sum / double(ws.num_rows_));
   if (detail::SoftmaxPenalties<S>::wanted(options_))
     ws.regularization_ += S(ws.penalties_.evaluate(options_, shares, pass.rank_sum));
-  ws.batch_.end_forward(samples.size());
+  ws.batch_.end_forward(identity_, samples, routing);
 }
 
 template <class S>
@@ -287,7 +289,7 @@ void SampledGate<S>::forward(const Samples<S>& samples, std::span<const ExpertId
                              std::span<const ExpertId> carrier, Routing<S>& routing,
                              Pass<SampledGate>& pass) const {
   constexpr const char* where = "SampledGate::forward";
-  pass.workspace.batch_.end_forward(-1);
+  pass.workspace.batch_.clear();
   const Index k = options_.k;
   detail::check_equal(where, "drawn.size()", Index(drawn.size()), "k * x.cols()",
                       k * samples.size());
@@ -307,8 +309,8 @@ void SampledGate<S>::backward(const Samples<S>& samples, const Routing<S>& routi
                               std::span<const S> dweights, MatrixView<S> dx,
                               Pass<SampledGate>& pass) const {
   auto& ws = pass.workspace;
-  samples.validate_backward("SampledGate::backward", routing, dweights, dx,
-                            ws.batch_.num_samples());
+  samples.validate_backward("SampledGate::backward", routing, dweights, dx, ws.batch_.forward(),
+                            identity_);
   const Index k = options_.k;
   const auto shares = ws.shares_.matrix();
   const auto factor = S(1 / options_.temperature);

@@ -10,6 +10,8 @@
 
 #include <comet/core/buffer.hpp>
 #include <comet/core/check.hpp>
+#include <comet/core/gate_forward.hpp>
+#include <comet/core/identity.hpp>
 #include <comet/core/pass.hpp>
 #include <comet/core/permutation.hpp>
 #include <comet/core/random.hpp>
@@ -90,7 +92,7 @@ class SoftmaxGate {
     auto& ws = pass.workspace;
     if (detail::SoftmaxPenalties<S>::wanted(options_))
       ws.regularization_ = S(ws.penalties_.evaluate(options_, rows(routing, ws), pass.rank_sum));
-    ws.num_samples_ = samples.size();
+    ws.forward_.set(identity_, samples, routing);
   }
 
   /// \brief Adds the gradients of sum(dweights . weights) + regularization.
@@ -135,8 +137,8 @@ class SoftmaxGate {
  private:
   static SoftmaxGateOptions validated(const SoftmaxGateOptions& options) {
     detail::check_at_least("SoftmaxGate", "input_dim", options.input_dim, 1);
-    detail::check_at_least("SoftmaxGate", "num_experts", options.num_experts, 1);
-    detail::check_row_penalties("SoftmaxGate", options);
+    detail::check_num_experts("SoftmaxGate", options.num_experts);
+    detail::check_row_penalties<S>("SoftmaxGate", options);
     return options;
   }
 
@@ -151,6 +153,7 @@ class SoftmaxGate {
 
   SoftmaxGateOptions options_;
   Hyperplanes<S> logits_;  // d x n
+  detail::Identity identity_;
 };
 
 /// \brief Scratch of a SoftmaxGate.
@@ -164,9 +167,9 @@ class SoftmaxGate<S>::Workspace {
   Buffer<S> by_logit_;               // n x B
   Buffer<S> by_weight_;              // n x B, if there are penalties
   detail::SoftmaxPenalties<S> penalties_;
-  Buffer<S> x_;             // d x B of the live samples, if there is a mask
-  Buffer<S> dx_;            // likewise
-  Index num_samples_ = -1;  // of the forward() that backward() may follow
+  Buffer<S> x_;                  // d x B of the live samples, if there is a mask
+  Buffer<S> dx_;                 // likewise
+  detail::GateForward forward_;  // that backward() may follow
   S regularization_ = 0;
 };
 
@@ -174,7 +177,7 @@ template <class S>
 void SoftmaxGate<S>::evaluate(std::string_view where, const Samples<S>& samples,
                               Routing<S>& routing, Pass<SoftmaxGate>& pass) const {
   auto& ws = pass.workspace;
-  ws.num_samples_ = -1;
+  ws.forward_.clear();
   ws.regularization_ = 0;
   samples.validate(where, input_dim());
   ws.live_.assign(samples);
@@ -207,7 +210,7 @@ void SoftmaxGate<S>::backward(const Samples<S>& samples, const Routing<S>& routi
                               std::span<const S> dweights, MatrixView<S> dx,
                               Pass<SoftmaxGate>& pass) const {
   auto& ws = pass.workspace;
-  samples.validate_backward("SoftmaxGate::backward", routing, dweights, dx, ws.num_samples_);
+  samples.validate_backward("SoftmaxGate::backward", routing, dweights, dx, ws.forward_, identity_);
   const auto& live = ws.live_;
   const S* weights = routing.weights().data();
   if (live.size() == 0) return;

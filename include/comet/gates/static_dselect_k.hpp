@@ -7,6 +7,8 @@
 #include <vector>
 
 #include <comet/core/check.hpp>
+#include <comet/core/gate_forward.hpp>
+#include <comet/core/identity.hpp>
 #include <comet/core/parameters.hpp>
 #include <comet/core/pass.hpp>
 #include <comet/core/random.hpp>
@@ -73,7 +75,7 @@ class StaticDSelectKGate {
   /// entropy penalty and of the reward for even use.
   /// \throws std::invalid_argument if a number is outside its bounds; nothing is changed then
   void anneal(const GateAnnealing& annealing) {
-    options_ = detail::annealed("StaticDSelectKGate::anneal", options_, annealing);
+    options_ = detail::annealed<S>("StaticDSelectKGate::anneal", options_, annealing);
   }
 
   /// \brief Routes a batch. \param samples  any x B \param routing  resized here
@@ -88,7 +90,7 @@ class StaticDSelectKGate {
                Pass<StaticDSelectKGate>& pass) const {
     auto& ws = pass.workspace;
     evaluate("StaticDSelectKGate::forward", samples, routing, ws, detail::Purpose::training);
-    ws.num_samples_ = samples.size();
+    ws.forward_.set(identity_, samples, routing);
     // Every rank has the row, and of its penalties the share that it has of the samples.
     const Index num_live = ws.live_.size();
     const bool penalties = options_.entropy > 0 || options_.spread > 0 || options_.reachability > 0;
@@ -112,8 +114,8 @@ class StaticDSelectKGate {
   void backward(const Samples<S>& samples, const Routing<S>& routing, std::span<const S> dweights,
                 MatrixView<S> dx, Pass<StaticDSelectKGate>& pass) const {
     auto& ws = pass.workspace;
-    samples.validate_backward("StaticDSelectKGate::backward", routing, dweights, dx,
-                              ws.num_samples_);
+    samples.validate_backward("StaticDSelectKGate::backward", routing, dweights, dx, ws.forward_,
+                              identity_);
     if (ws.live_.size() == 0) return;
     const auto row = std::size_t(ws.row_.num_entries());
     ws.dweights_.assign(row, S(0));
@@ -143,15 +145,15 @@ class StaticDSelectKGate {
 
  private:
   static StaticDSelectKGateOptions validated(const StaticDSelectKGateOptions& options) {
-    detail::check_soft_tree("StaticDSelectKGate", options);
-    detail::check_not_negative("StaticDSelectKGate", "reachability", options.reachability);
+    detail::check_soft_tree<S>("StaticDSelectKGate", options);
+    detail::check_not_negative_as<S>("StaticDSelectKGate", "reachability", options.reachability);
     return options;
   }
 
   /// The row, and as many copies as there are samples.
   void evaluate(std::string_view where, const Samples<S>& samples, Routing<S>& routing,
                 Workspace& ws, detail::Purpose purpose) const {
-    ws.num_samples_ = -1;
+    ws.forward_.clear();
     ws.regularization_ = 0;
     if (!samples.mask.empty())
       detail::check_equal(where, "samples.mask.size()", Index(samples.mask.size()), "x.cols()",
@@ -182,6 +184,7 @@ class StaticDSelectKGate {
   StaticDSelectKGateOptions options_;
   Parameter<S> bits_;     // m x k, one selector per column
   Parameter<S> mixture_;  // k x 1
+  detail::Identity identity_;
 };
 
 /// \brief Scratch of a StaticDSelectKGate.
@@ -195,8 +198,8 @@ class StaticDSelectKGate<S>::Workspace {
   std::vector<std::int32_t> sizes_;  // entries of each sample
   std::vector<S> dweights_;          // one per entry of the row, summed over the batch
   detail::SpreadPenalty<S> spread_;
-  S share_ = 1;             // of this rank in the penalties
-  Index num_samples_ = -1;  // of the forward() that backward() may follow
+  S share_ = 1;                  // of this rank in the penalties
+  detail::GateForward forward_;  // that backward() may follow
   S regularization_ = 0;
 };
 

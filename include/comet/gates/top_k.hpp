@@ -178,6 +178,7 @@ class TopKGate {
   TopKGateOptions options_;
   Hyperplanes<S> logits_;                // d x n
   std::optional<Hyperplanes<S>> noise_;  // d x n
+  detail::Identity identity_;
 };
 
 /// \brief Scratch of a TopKGate. Its matrices have a column per sample that is no padding.
@@ -194,14 +195,14 @@ class TopKGate<S>::Workspace {
   std::vector<std::int32_t> sizes_;  // k each, 0 for padding
   detail::LogitGradients<S> logit_gradients_;
   detail::LogitGradients<S> noise_gradients_;
-  Index num_samples_ = -1;  // of the forward() that backward() may follow
+  detail::GateForward forward_;  // that backward() may follow
   S regularization_ = 0;
 };
 
 template <class S>
 void TopKGate<S>::begin(std::string_view where, const Samples<S>& samples,
                         Pass<TopKGate>& pass) const {
-  pass.workspace.num_samples_ = -1;
+  pass.workspace.forward_.clear();
   samples.validate(where, input_dim());
   pass.workspace.live_.assign(samples);
 }
@@ -243,7 +244,7 @@ void TopKGate<S>::finish_forward(const Samples<S>& samples, Routing<S>& routing,
   evaluate(where, samples, routing, noise_.has_value(), pass);
   ws.regularization_ =
       ws.penalties_.evaluate(where, options_, routing, ws.logits_.matrix(), pass.rank_sum);
-  ws.num_samples_ = samples.size();
+  ws.forward_.set(identity_, samples, routing);
 }
 
 template <class S>
@@ -265,8 +266,7 @@ void TopKGate<S>::evaluate(std::string_view where, const Samples<S>& samples, Ro
                            bool noisy, Pass<TopKGate>& pass) const {
   auto& ws = pass.workspace;
   const auto& live = ws.live_;
-  const Index n = num_experts();
-  const Index k = options_.k;
+  const Index n = num_experts(), k = options_.k;
   const bool over_all = options_.softmax == TopKSoftmax::all;
   auto logits = ws.logits_.shape(n, live.size());
   ws.noise_scale_.shape(noisy ? n : 0, live.size());
@@ -327,7 +327,7 @@ void TopKGate<S>::backward(const Samples<S>& samples, const Routing<S>& routing,
                            std::span<const S> dweights, MatrixView<S> dx,
                            Pass<TopKGate>& pass) const {
   auto& ws = pass.workspace;
-  samples.validate_backward("TopKGate::backward", routing, dweights, dx, ws.num_samples_);
+  samples.validate_backward("TopKGate::backward", routing, dweights, dx, ws.forward_, identity_);
   const auto noise = ws.noise_.matrix();
   const auto noise_scale = ws.noise_scale_.matrix();
   ws.logit_gradients_.start(1);

@@ -11,6 +11,7 @@
 #include <cstdio>
 #include <cstring>
 #include <filesystem>
+#include <functional>
 #include <span>
 #include <string>
 #include <system_error>
@@ -98,7 +99,7 @@ class AtomicFile {
 
   void open_beside(bool replaces) {
     target_ = behind_links(file_);
-    beside_ = target_.string() + ".tmp." + std::to_string(::getpid());
+    beside_ = target_.parent_path() / name_beside(target_.filename().string());
     struct stat old = {};
     if (replaces && ::stat(target_.c_str(), &old) != 0) refuse();
     // Nobody may read it before it has the old one's mode.
@@ -113,6 +114,15 @@ class AtomicFile {
     discard();
     errno = reason;
     refuse();
+  }
+
+  /// The name and an ending of its own; of a name that leaves no room for the ending, the front and
+  /// a number that names differ by.
+  static std::string name_beside(const std::string& name) {
+    constexpr std::size_t longest = 255, front = 200;  // NAME_MAX of the usual file systems
+    const std::string ending = ".tmp." + std::to_string(::getpid());
+    if (name.size() + ending.size() <= longest) return name + ending;
+    return name.substr(0, front) + '.' + std::to_string(std::hash<std::string>()(name)) + ending;
   }
 
   /// What this process has open under a name that leads to /proc/self/fd/N; or -1.

@@ -51,6 +51,7 @@ namespace comet {
 template <class Model>
 [[nodiscard]] std::vector<Tensor> parameter_tensors(const Model& model,
                                                     const std::string& prefix = "") {
+  detail::check_model<Model>();
   std::vector<Tensor> tensors;
   for_each_parameter(model, [&](const ParameterName& name, const auto& parameter) {
     using S = typename std::remove_cvref_t<decltype(parameter)>::Scalar;
@@ -133,6 +134,7 @@ void restored(Part& part) {
 template <class Model>
 void load_parameters(const TensorFile& file, Model& model, const std::string& prefix = "",
                      const std::set<std::string>& others = {}) {
+  detail::check_model<Model>();
   std::set<std::string> expected;
   for_each_parameter(std::as_const(model),
                      [&](const ParameterName& parameter_name, const auto& parameter) {

@@ -72,6 +72,7 @@ class Dropout {
     check_shape(where, "y", y, x);
     check_shape(where, "dy", dy, x);
     detail::check_input_gradient(where, dx, x);
+    detail::check_apart(where, "dx", dx, "dy", dy);
     if (dx.size() == 0) return;
     auto column = pass.workspace.column_.shape(dy.rows(), 1);
     for (Index b = 0; b < dy.cols(); ++b) {

@@ -87,6 +87,7 @@ class LayerNorm {
     check_shapes(where, x, y, "y");
     check_shapes(where, x, dy, "dy");
     detail::check_input_gradient(where, dx, x);
+    detail::check_apart(where, "dx", dx, "dy", dy);
     if (x.cols() == 0) return;
     ThreadPool* pool = threads_for(pass, x.cols());
     const Index d = input_dim();

@@ -59,7 +59,7 @@ class PermutedGate {
     detail::SoftMixing<S> mixing_;     // of the last soft forward()
     Matrix<S> soft_gradient_;          // n x slots
     std::uint64_t gradient_of_ = 0;    // the version of P that it belongs to
-    Index num_samples_ = -1;           // of the forward() that backward() may follow
+    detail::GateForward forward_;      // that backward() may follow
     std::uint64_t version_ = 0;        // of P in that forward()
   };
 
@@ -161,7 +161,7 @@ class PermutedGate {
     gate_.forward_slots(samples, ws.slots_, key, ws.inner_);
     relabel(routing, ws, [&](ExpertId slot) { return labels_.slot_of(slot); });
     ws.version_ = version_;
-    ws.num_samples_ = samples.size();
+    ws.forward_.set(identity_, samples, routing);
   }
 
   /// \brief As the gate does. \see AnnealableGate
@@ -236,7 +236,7 @@ class PermutedGate {
   }
 
   static Workspace& start(Pass<PermutedGate>& pass) {
-    pass.workspace.num_samples_ = -1;
+    pass.workspace.forward_.clear();
     pass.workspace.inner_.run_in(pass);
     return pass.workspace;
   }
@@ -264,6 +264,7 @@ class PermutedGate {
   detail::Relabelling labels_;
   Matrix<S> soft_;             // n x slots: column = slot; empty unless a search is on
   std::uint64_t version_ = 0;  // counts how often P was set
+  detail::Identity identity_;
 };
 
 template <class G>
@@ -289,8 +290,7 @@ void PermutedGate<G>::add_soft_gradient(Index j, MatrixView<double> gradient,
   const Index n = num_experts();
   const auto selectors = Index(permutations().size());
   if (!is_soft()) detail::raise(where, "the permutation is not soft");
-  detail::check_at_least(where, "j", j, 0);
-  detail::check_at_most(where, "j", j, "the number of permutations - 1", selectors - 1);
+  detail::check_index(where, "j", j, "the number of permutations", selectors);
   detail::check_equal(where, "gradient.rows()", gradient.rows(), "num_experts", n);
   detail::check_equal(where, "gradient.cols()", gradient.cols(), "num_experts", n);
   if (pass.workspace.gradient_of_ != version_) return;  // no backward() since set_soft()
@@ -319,7 +319,7 @@ void PermutedGate<G>::forward(const Samples<S>& samples, Routing<S>& routing, Ra
     relabel(routing, ws, [&](ExpertId slot) { return labels_.expert_of(slot); });
   }
   ws.version_ = version_;
-  ws.num_samples_ = samples.size();
+  ws.forward_.set(identity_, samples, routing);
 }
 
 template <class G>
@@ -328,7 +328,7 @@ void PermutedGate<G>::backward(const Samples<S>& samples, const Routing<S>& rout
                                Pass<PermutedGate>& pass) const {
   constexpr const char* where = "PermutedGate::backward";
   Workspace& ws = pass.workspace;
-  samples.validate_backward(where, routing, dweights, dx, ws.num_samples_);
+  samples.validate_backward(where, routing, dweights, dx, ws.forward_, identity_);
   if (ws.version_ != version_) detail::raise(where, "the permutation has changed since forward()");
   ws.dslots_.resize(std::size_t(ws.slots_.num_entries()));
   if (is_soft()) {

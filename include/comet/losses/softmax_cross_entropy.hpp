@@ -60,7 +60,7 @@ struct SoftmaxCrossEntropyOptions {
 ///
 /// \param logits    z, C x B, one class per row
 /// \param classes   B numbers in 0..C-1
-/// \param gradient  C x B, overwritten by dL/dz; or no_gradient
+/// \param gradient  C x B, overwritten by dL/dz; or no_gradient. It may be the logits' own memory
 /// \return L, summed in double; 0 if B is 0
 /// \throws std::invalid_argument if shapes differ, naming the first class that is out of range
 /// \throws NotFinite naming the first logit that is not finite, or if the loss overflows
@@ -86,13 +86,14 @@ double softmax_cross_entropy(const Eigen::DenseBase<Logits>& logits,
       detail::raise(where, "classes[" + std::to_string(b) + "]", target,
                     "in 0.." + std::to_string(z.rows() - 1));
     const S* const h = z.col(b).data();
+    const S of_target = h[target];  // gradient may be the logits' own memory
     if (smoothing > 0)
-      sum += smoothing * (double(h[target]) - z.col(b).template cast<double>().mean());
+      sum += smoothing * (double(of_target) - z.col(b).template cast<double>().mean());
     if (!wants_gradient) {
-      sum += double(detail::log_sum_exp(h, z.rows()) - h[target]);
+      sum += double(detail::log_sum_exp(h, z.rows()) - of_target);
       continue;
     }
-    sum += double(detail::log_sum_exp(h, z.rows(), gradient.col(b).data()) - h[target]);
+    sum += double(detail::log_sum_exp(h, z.rows(), gradient.col(b).data()) - of_target);
     gradient(target, b) -= S(1 - smoothing);
     if (smoothing > 0) gradient.col(b).array() -= S(smoothing / double(z.rows()));
     gradient.col(b) *= scale;

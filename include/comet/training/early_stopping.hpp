@@ -49,6 +49,7 @@ class EarlyStopping {
   template <class Model>
   explicit EarlyStopping(const Model& model, EarlyStoppingOptions options = {})
       : options_(options), weights_(std::size_t(count_parameters(model)), S(0)) {
+    detail::check_model<Model>();
     detail::check_at_least("EarlyStopping", "patience", options.patience, 1);
     detail::check_not_negative("EarlyStopping", "min_improvement", options.min_improvement);
   }
@@ -56,16 +57,21 @@ class EarlyStopping {
   /// \brief Takes a loss into account, and the weights if it is the best so far.
   /// \return whether it is
   /// \throws std::invalid_argument if the model has another size than the one at construction
-  /// \throws NotFinite if the loss is nan or infinite
+  /// \throws NotFinite if the loss is nan or infinite, or naming a weight that is and would be kept
   template <class Model>
   bool see(double loss, const Model& model) {
     constexpr const char* where = "EarlyStopping::see";
     check_size(where, model);
     if (!std::isfinite(loss)) [[unlikely]]
       detail::raise_not_finite(where, "the loss", "is not finite");
+    const bool is_best = counts_[0] == 0 || loss < best_ - options_.min_improvement;
+    if (is_best)
+      for_each_parameter(model, [&](const ParameterName& name, const auto& values) {
+        detail::check_finite<S>(where, name.str(), values);
+      });
     ++counts_[0];
     ++counts_[1];
-    if (counts_[0] > 1 && !(loss < best_ - options_.min_improvement)) return false;
+    if (!is_best) return false;
     best_ = loss;
     counts_[1] = 0;
     S* next = weights_.data();

@@ -33,10 +33,10 @@ class BalancePenalties {
   /// Refuses strengths below 0.
   template <class Options>
   static void check(std::string_view where, const Options& options) {
-    check_not_negative(where, "load_balance", options.load_balance);
-    check_not_negative(where, "importance", options.importance);
-    check_not_negative(where, "router_z", options.router_z);
-    check_row_penalties(where, options);
+    check_not_negative_as<S>(where, "load_balance", options.load_balance);
+    check_not_negative_as<S>(where, "importance", options.importance);
+    check_not_negative_as<S>(where, "router_z", options.router_z);
+    check_row_penalties<S>(where, options);
   }
 
   /// The sum of the penalties, each times its strength; 0 if none is wanted.

@@ -7,7 +7,9 @@
 
 #include <comet/core/buffer.hpp>
 #include <comet/core/check.hpp>
+#include <comet/core/gate_forward.hpp>
 #include <comet/core/gradients.hpp>
+#include <comet/core/identity.hpp>
 #include <comet/core/routing.hpp>
 #include <comet/core/samples.hpp>
 #include <comet/core/thread_pool.hpp>
@@ -26,7 +28,7 @@ class LogitBatch {
  public:
   /// Takes stock of a batch; what was held is gone.
   void begin(std::string_view where, const Samples<S>& samples, Index input_dim) {
-    num_samples_ = -1;
+    forward_.clear();
     samples.validate(where, input_dim);
     live_.assign(samples);
   }
@@ -51,8 +53,12 @@ class LogitBatch {
     for_live_tiles(worth_threads(pool, cost), samples, live_, tile);
   }
 
-  /// Remembers that backward() may follow. \param num_samples  of the batch, padding included
-  void end_forward(Index num_samples) { num_samples_ = num_samples; }
+  /// What was held is gone.
+  void clear() { forward_.clear(); }
+  /// Remembers that backward() of this gate may follow.
+  void end_forward(const Identity& gate, const Samples<S>& samples, const Routing<S>& routing) {
+    forward_.set(gate, samples, routing);
+  }
 
   /// Adds the gradients.
   /// \param by_logits  by_logits(column, sample, add) calls add(expert, derivative by its logit)
@@ -70,8 +76,8 @@ class LogitBatch {
 
   /// The samples that are no padding.
   [[nodiscard]] const LiveSamples& live() const noexcept { return live_; }
-  /// Those of the forward() that backward() may follow; negative without one.
-  [[nodiscard]] Index num_samples() const noexcept { return num_samples_; }
+  /// The forward() that backward() may follow.
+  [[nodiscard]] const GateForward& forward() const noexcept { return forward_; }
   /// Of a live sample.
   [[nodiscard]] const S* logits(Index column) const { return logits_.matrix().col(column).data(); }
 
@@ -79,7 +85,7 @@ class LogitBatch {
   LiveSamples live_;
   Buffer<S> logits_;  // n x B
   LogitGradients<S> gradients_;
-  Index num_samples_ = -1;
+  GateForward forward_;
 };
 
 /// \brief What end_of_step() asks of a pass and a load.
@@ -93,7 +99,7 @@ template <class S>
 void check_end_of_step(std::string_view where, std::span<const Index> load, Index num_experts,
                        const LogitBatch<S>& batch) {
   check_end_of_step(where, load, num_experts);
-  if (batch.num_samples() < 0) [[unlikely]]
+  if (batch.forward().num_samples() < 0) [[unlikely]]
     raise(where, "the pass holds no forward(); call it first");
 }
 

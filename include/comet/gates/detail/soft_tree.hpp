@@ -269,7 +269,7 @@ class SoftTreeBatch {
  public:
   /// Takes a batch; what was there is gone, also if this throws.
   void start(std::string_view where, const Samples<S>& samples, Index input_dim) {
-    num_samples_ = -1;
+    forward_.clear();
     samples.validate(where, input_dim);
     live_.assign(samples);
     sizes_.assign(std::size_t(samples.size()), 0);
@@ -292,11 +292,13 @@ class SoftTreeBatch {
     for (Index t = 0; t < size(); ++t)
       for (const auto& leaf : (*this)[t].walk().leaves()) f(Index(leaf.slot), leaf.reach);
   }
-  /// From now on backward() may follow.
-  void keep() { num_samples_ = Index(sizes_.size()); }
+  /// From now on backward() of this gate may follow.
+  void keep(const Identity& gate, const Samples<S>& samples, const Routing<S>& routing) {
+    forward_.set(gate, samples, routing);
+  }
 
-  /// Samples of the forward() that backward() may follow, or -1.
-  [[nodiscard]] Index num_samples() const { return num_samples_; }
+  /// The forward() that backward() may follow.
+  [[nodiscard]] const GateForward& forward() const { return forward_; }
   /// Those that are no padding.
   [[nodiscard]] const LiveSamples& live() const { return live_; }
   /// Number of tiles.
@@ -307,7 +309,7 @@ class SoftTreeBatch {
   LiveSamples live_;
   std::vector<Tile> tiles_;
   std::vector<std::int32_t> sizes_;  // entries of each sample
-  Index num_samples_ = -1;
+  GateForward forward_;
 };
 
 }  // namespace comet::detail

@@ -79,6 +79,7 @@ void backward_columns(std::string_view where, const Layer& layer, Index block,
   check_columns(where, layer, x, y, "y");
   check_columns(where, layer, x, dy, "dy");
   check_input_gradient(where, dx, x);
+  check_apart(where, "dx", dx, "dy", dy);
   if (x.cols() == 0) return;
   // A layer that keeps nothing needs no forward().
   auto cache = layer.cache_dim() > 0 ? pass.workspace.cache.matrix()

@@ -42,13 +42,16 @@ class Relabelling {
   }
 
   /// Of a slot of all selectors together, or of one of them if they have permutations of their own.
+  /// \throws std::invalid_argument if there is no such slot
   [[nodiscard]] ExpertId expert_of(ExpertId slot) const {
+    check_slot(slot, is_shared() ? num_experts_ : num_slots());
     if (is_shared()) return permutations_.front()[slot];
     const auto selectors = ExpertId(num_selectors_);
     return permutations_[std::size_t(slot % selectors)][slot / selectors];
   }
   /// Where a slot of one selector goes among the slots.
   [[nodiscard]] ExpertId slot_of(ExpertId slot) const {
+    check_slot(slot, num_slots());
     const auto selectors = ExpertId(num_selectors_);
     const ExpertId j = slot % selectors;
     return of_selector(permutations_, j)[slot / selectors] * selectors + j;
@@ -93,6 +96,11 @@ class Relabelling {
   }
 
  private:
+  [[nodiscard]] Index num_slots() const { return num_selectors_ * num_experts_; }
+  static void check_slot(ExpertId slot, Index num_slots) {
+    check_index("PermutedGate: the gate inside", "an expert of its rows", slot, "number of slots",
+                num_slots);
+  }
   static const Permutation& of_selector(std::span<const Permutation> list, Index j) {
     return list[list.size() > 1 ? std::size_t(j) : 0];
   }

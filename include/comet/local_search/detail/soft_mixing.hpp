@@ -35,6 +35,7 @@ class SoftMixing {
   void forward(const Matrix<S>& soft, const Samples<S>& samples, const Routing<S>& slots,
                Routing<S>& routing) {
     const Index n = soft.rows();
+    check_experts("PermutedGate: the gate inside", slots, soft.cols());
     live_.assign(samples);
     sizes_.assign(std::size_t(samples.size()), 0);
     auto dense = dense_.shape(soft.cols(), live_.size());

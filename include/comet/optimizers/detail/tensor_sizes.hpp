@@ -16,6 +16,7 @@ class TensorSizes {
   TensorSizes() = default;
   template <class Model>
   explicit TensorSizes(const Model& model) {
+    check_model<Model>();
     for_each_parameter(model, [&](const ParameterName&, const auto& parameter) {
       sizes_.push_back(parameter.size());
       total_ += parameter.size();
