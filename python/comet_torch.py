@@ -100,7 +100,8 @@ class MoE(torch.nn.Module):
         self._mixture.end_of_step()
 
     def summary(self):
-        """What the last forward() was routed to, in a line for each task: "2.1 experts per sample, ..."."""
+        """What the last forward() was routed to: "2.1 experts per sample, ..."; of several tasks a line
+        for each that begins with its number, "task 0: "."""
         return self._mixture.summary()
 
     def anneal(self, **settings):

@@ -114,7 +114,8 @@ class MixtureTest(unittest.TestCase):
             mixture.summary()
         mixture(numbers(B, D))
         lines = mixture.summary().split("\n")
-        self.assertEqual([line.split(",")[0] for line in lines], 2 * ["2.0 experts per sample"])
+        self.assertEqual([line.split(",")[0] for line in lines],
+                         [f"task {task}: 2.0 experts per sample" for task in range(2)])
 
     def test_end_of_step_and_anneal(self):
         balanced = moe(gate="balanced_top_k", rate=0.5)
