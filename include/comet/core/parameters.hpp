@@ -128,15 +128,15 @@ namespace detail {
 /// is a model whose visit() has been forgotten: it would be left as it is without a word.
 template <class Model>
 constexpr void check_model() {
-  constexpr bool is_part = requires { typename Model::Workspace; }
-  || requires(const Model& model) { model.cache_dim(); };
+  constexpr bool runs_in_pass = requires { typename Model::Workspace; };
+  constexpr bool is_expert = requires(const Model& model) { model.cache_dim(); };
   constexpr bool not_const = !Parametric<Model> && requires(Model & model, AnyChildVisitor f) {
     model.visit(f);
   };
   static_assert(!not_const,
                 "comet: the visit(f) of this model is not const, and its parameters would not be "
                 "seen: it has to be `void visit(F&& f) const`");
-  static_assert(Parametric<Model> || not_const || is_part,
+  static_assert(Parametric<Model> || not_const || runs_in_pass || is_expert,
                 "comet: this model has no `visit(f) const`, and its parameters would not be seen: "
                 "it calls f(name, child) for each part that the model is made of");
 }
