@@ -36,3 +36,9 @@ if(PROJECT_IS_TOP_LEVEL)
         ${CMAKE_COMMAND} -E env CCACHE_SLOPPINESS=pch_defines,time_macros ${COMET_CCACHE})
   endif()
 endif()
+
+# The example programs, or some of them, as the environment says for this time: not in the cache.
+set(COMET_PROGRAMS movielens next_character two_pictures bert)
+if(DEFINED ENV{COMET_PROGRAMS})
+  set(COMET_PROGRAMS $ENV{COMET_PROGRAMS})
+endif()
