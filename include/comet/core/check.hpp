@@ -109,14 +109,21 @@ inline void check_not_negative(std::string_view where, std::string_view name, do
     raise(where, name, value, "a finite number >= 0");
 }
 
+/// \param limit  one of type S, in words: `at most the largest`
+template <class S>
+[[noreturn]] void raise_beyond_range(std::string_view where, std::string_view name, double value,
+                                     std::string_view limit, S bound) {
+  raise(
+      where, name, value,
+      std::string(limit) + (std::is_same_v<S, float> ? " float = " : " double = ") + shown(bound));
+}
+
 /// A number of an option that will be one of type S: beyond its range it would be infinite.
 template <class S>
 void check_fits(std::string_view where, std::string_view name, double value) {
   constexpr S most = std::numeric_limits<S>::max();
   if (!(std::abs(value) <= double(most))) [[unlikely]]
-    raise(where, name, value,
-          std::string("at most the largest ") + (std::is_same_v<S, float> ? "float" : "double") +
-              " = " + shown(most));
+    raise_beyond_range(where, name, value, "at most the largest", most);
 }
 
 /// An option > 0 that will be a number of type S: it must not be infinite or next to 0 there.
@@ -126,9 +133,7 @@ void check_positive_as(std::string_view where, std::string_view name, double val
   check_fits<S>(where, name, value);
   constexpr S least = std::numeric_limits<S>::min();
   if (value < double(least)) [[unlikely]]
-    raise(where, name, value,
-          std::string("at least the smallest ") + (std::is_same_v<S, float> ? "float" : "double") +
-              " = " + shown(least));
+    raise_beyond_range(where, name, value, "at least the smallest", least);
 }
 
 /// An option >= 0 that will be a number of type S.
