@@ -38,7 +38,8 @@ if(PROJECT_IS_TOP_LEVEL)
 endif()
 
 # The example programs, or some of them, as the environment says for this time: not in the cache.
-set(COMET_PROGRAMS movielens next_character two_pictures bert)
+set(COMET_ALL_PROGRAMS movielens next_character two_pictures bert)
+set(COMET_PROGRAMS ${COMET_ALL_PROGRAMS})
 if(DEFINED ENV{COMET_PROGRAMS})
   set(COMET_PROGRAMS $ENV{COMET_PROGRAMS})
 endif()
