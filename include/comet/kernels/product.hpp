@@ -53,8 +53,7 @@ void outer_tile(const S* a, Index a_stride, Index depth, const Strided<S>& b, bo
 }
 
 /// A part of `a`, its rows in panels of two registers, or four of 32, each panel contiguous and
-/// padded with zeros. It is read from the second-level cache once per tile of columns, and fits it
-/// with room to spare.
+/// padded with zeros. It fits the second-level cache with room to spare.
 template <class S>
 class PackedPanels {
  public:
@@ -69,6 +68,7 @@ class PackedPanels {
       const S* column = a + k * a_stride;
       S* target = values_;
       for_each_panel(
+          rows,
           [&](Index row, auto registers) {
             constexpr Index height = registers() * lanes<S>;
             for (Index r = 0; r < height; r += lanes<S>)  // g++ would call a copy
@@ -82,48 +82,60 @@ class PackedPanels {
     }
   }
 
-  /// out(:, 0..Columns-1) += or = the part times b.
-  /// \param ahead  columns behind those that will come next: asked for on the way, since a gradient
-  ///               has not been touched since the last step
-  template <int Columns>
-  void multiply(const Strided<S>& b, bool accumulate, S* out, Index out_stride, Index ahead) const {
-    const S* panel = values_;
-    for_each_panel(
-        [&](Index row, auto registers) {
-          constexpr Index height = registers() * lanes<S>;
-          for (Index c = Columns; c < Columns + ahead; ++c)
-            prefetch(out + row + c * out_stride, height);
-          outer_tile<registers(), Columns>(panel, height, depth_, b, accumulate, out + row,
-                                           out_stride);
-          panel += depth_ * height;
-        },
-        [&](Index row, Index inside) {
-          S edge[std::size_t(low_height * Columns)] = {};
-          if (accumulate)
-            for (Index c = 0; c < Columns; ++c)
-              std::copy_n(out + row + c * out_stride, inside, edge + c * low_height);
-          outer_tile<low, Columns>(panel, low_height, depth_, b, accumulate, edge, low_height);
-          for (Index c = 0; c < Columns; ++c)
-            std::copy_n(edge + c * low_height, inside, out + row + c * out_stride);
-        });
+  /// out(:, 0..columns-1) += or = the part times b. A group of panels meets all of b before the next
+  /// one does: the two fit the first-level cache, from which they are read once per tile.
+  /// \param ahead  columns behind these that will come next: a tile asks for the one after it, since
+  ///               a gradient has not been touched since the last step
+  void multiply(const Strided<S>& b, Index columns, bool accumulate, S* out, Index out_stride,
+                Index ahead) const {
+    for (Index first = 0; first < rows_; first += group_rows) {
+      const Index rows = std::min(group_rows, rows_ - first);
+      for_each_tile<low>(columns, [&](Index c, auto width) {
+        S* const target = out + first + c * out_stride;
+        const S* panel = values_ + depth_ * first;
+        const Index next = std::min(Index(width()), columns + ahead - c - width());
+        for_each_panel(
+            rows,
+            [&](Index row, auto registers) {
+              constexpr Index height = registers() * lanes<S>;
+              for (Index i = width(); i < width() + next; ++i)
+                prefetch(target + row + i * out_stride, height);
+              outer_tile<registers(), width()>(panel, height, depth_, b.at(0, c), accumulate,
+                                               target + row, out_stride);
+              panel += depth_ * height;
+            },
+            [&](Index row, Index inside) {
+              S edge[std::size_t(low_height * width())] = {};
+              if (accumulate)
+                for (Index i = 0; i < width(); ++i)
+                  std::copy_n(target + row + i * out_stride, inside, edge + i * low_height);
+              outer_tile<low, width()>(panel, low_height, depth_, b.at(0, c), accumulate, edge,
+                                       low_height);
+              for (Index i = 0; i < width(); ++i)
+                std::copy_n(edge + i * low_height, inside, target + row + i * out_stride);
+            });
+      });
+    }
   }
 
  private:
   static constexpr int low = 2, high = sizeof(Packet<S>) == 64 ? 4 : low;  // panels, in registers
   static constexpr Index low_height = low * lanes<S>;
+  static constexpr Index group_rows = 256 / Index(sizeof(S));  // see multiply()
+  static_assert(group_rows % (high * lanes<S>) == 0, "only the last panel is partial");
 
   /// Calls full(row, registers) for panels from the top, high ones first, then maybe
   /// partial(row, rows inside a low one).
   template <class Full, class Partial>
-  EIGEN_ALWAYS_INLINE void for_each_panel(Full full, Partial partial) const {
+  static EIGEN_ALWAYS_INLINE void for_each_panel(Index rows, Full full, Partial partial) {
     Index row = 0;
     const auto panels = [&](auto registers) {
       constexpr Index height = registers() * lanes<S>;
-      for (; row + height <= rows_; row += height) full(row, registers);
+      for (; row + height <= rows; row += height) full(row, registers);
     };
     panels(std::integral_constant<int, high>{});
     if constexpr (high > low) panels(std::integral_constant<int, low>{});
-    if (row < rows_) partial(row, rows_ - row);
+    if (row < rows) partial(row, rows - row);
   }
 
   alignas(64) S values_[std::size_t(most_rows * most_depth)];
@@ -178,6 +190,7 @@ void product(Out&& out, const A& a, const B& b) {
   using Panels = PackedPanels<S>;
   const Strided<S> all_factors{b.data(), b.rowStride(), b.colStride()};
   constexpr Index few_columns = 16;
+  constexpr Index most_columns = 48;  // of b at a time, see multiply()
   if (b.cols() <= few_columns && a.cols() > 0)
     return thin_product(accumulate, out.data(), out.outerStride(), a.rows(), b.cols(), a.data(),
                         a.outerStride(), a.cols(), all_factors);
@@ -188,26 +201,19 @@ void product(Out&& out, const A& a, const B& b) {
       const Index depth = std::min(Panels::most_depth, a.cols() - k);
       const bool add = accumulate || k > 0;
       panels.pack(a.data() + row + k * a.outerStride(), a.outerStride(), rows, depth);
-      Index c = 0;
-      const auto columns = [&](auto count) {
-        S* target = out.data() + row + c * out.outerStride();
+      for (Index c = 0; c < b.cols(); c += most_columns) {
+        const Index columns = std::min(most_columns, b.cols() - c);
         Strided<S> factors = all_factors.at(k, c);
-        S packed[std::size_t(Panels::most_depth * count())];
+        S packed[std::size_t(Panels::most_depth * most_columns)];
         if (factors.row_stride != 1) {
           // The lines of a tall matrix all fall into a few sets of the cache.
           for (Index i = 0; i < depth; ++i)
-            std::copy_n(factors.data + i * factors.row_stride, count(), packed + i * count());
-          factors = {packed, count(), 1};
+            std::copy_n(factors.data + i * factors.row_stride, columns, packed + i * columns);
+          factors = {packed, columns, 1};
         }
-        c += count();
-        panels.template multiply<count()>(factors, add, target, out.outerStride(),
-                                          std::min(Index(count()), out.cols() - c));
-      };
-      using std::integral_constant;
-      while (out.cols() - c >= 6) columns(integral_constant<int, 6>{});
-      if (out.cols() - c >= 4) columns(integral_constant<int, 4>{});
-      if (out.cols() - c >= 2) columns(integral_constant<int, 2>{});
-      if (out.cols() - c >= 1) columns(integral_constant<int, 1>{});
+        panels.multiply(factors, columns, add, out.data() + row + c * out.outerStride(),
+                        out.outerStride(), std::min(Index(6), b.cols() - c - columns));
+      }
     }
   }
 }
