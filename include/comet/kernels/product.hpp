@@ -83,11 +83,13 @@ class PackedPanels {
   }
 
   /// out(:, 0..columns-1) += or = the part times b. A group of panels meets all of b before the next
-  /// one does: the two fit the first-level cache, from which they are read once per tile.
+  /// one does: the two fit the first-level cache, from which they are read once per tile. Flat
+  /// panels are all in one, and whole columns come from memory.
   /// \param ahead  columns behind these that will come next: a tile asks for the one after it, since
   ///               a gradient has not been touched since the last step
   void multiply(const Strided<S>& b, Index columns, bool accumulate, S* out, Index out_stride,
                 Index ahead) const {
+    const Index group_rows = panel_rows * (most_depth / std::max(Index(1), depth_));
     for (Index first = 0; first < rows_; first += group_rows) {
       const Index rows = std::min(group_rows, rows_ - first);
       for_each_tile<low>(columns, [&](Index c, auto width) {
@@ -121,8 +123,8 @@ class PackedPanels {
  private:
   static constexpr int low = 2, high = sizeof(Packet<S>) == 64 ? 4 : low;  // panels, in registers
   static constexpr Index low_height = low * lanes<S>;
-  static constexpr Index group_rows = 256 / Index(sizeof(S));  // see multiply()
-  static_assert(group_rows % (high * lanes<S>) == 0, "only the last panel is partial");
+  static constexpr Index panel_rows = 256 / Index(sizeof(S));  // of a group of the tallest panels
+  static_assert(panel_rows % (high * lanes<S>) == 0, "only the last panel is partial");
 
   /// Calls full(row, registers) for panels from the top, high ones first, then maybe
   /// partial(row, rows inside a low one).
