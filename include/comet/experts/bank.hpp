@@ -317,7 +317,7 @@ void ExpertBank<E>::accumulate(const DispatchPlan& plan, const Columns<S>& colum
   auto& ws = pass.workspace;
   ThreadPool* pool = threads_for(plan, pass.pool);
   const Index workers = detail::num_workers(pool);
-  const Index most = detail::cut_slices(experts_, plan, first_, ws.slices_);
+  const Index most = detail::cut_slices(experts_, plan, first_, workers, ws.slices_);
   const Index ahead = detail::columns_ahead(plan, most, column_multiple());
   if (!columns.is_gathered()) ws.inputs_.shape(input_dim(), most, workers, ahead);
   if constexpr (!SplitBackwardExpert<E>) {

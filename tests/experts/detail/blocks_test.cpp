@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT
+#include <utility>
 #include <vector>
 
+#include <comet/experts/dense.hpp>
 #include <comet/experts/detail/blocks.hpp>
 
 #include <support/catch.hpp>
@@ -45,4 +47,32 @@ TEST_CASE("blocks cover every column once, in even widths, widest first") {
     detail::cut_blocks(plan, 3, 1, 128, multiple, blocks);
     CHECK(blocks.empty());
   }
+}
+
+TEST_CASE("slices of as many experts as there are workers come in turn") {
+  Routing<double> routing;
+  for (const ExpertId e : {0, 1, 1, 3, 4}) {  // none for expert 2
+    routing.push(e, 1.0);
+    routing.end_sample();
+  }
+  DispatchPlan plan;
+  plan.build(routing, 5);
+  const DenseExpert<double> expert({.input_dim = 2, .output_dim = 200}, RandomKey(1));
+  const auto cut = [&](Index first_expert, Index count, Index workers) {
+    std::vector<detail::Slice> slices;
+    const std::vector<DenseExpert<double>> experts(std::size_t(count), expert);
+    const Index most = detail::cut_slices(experts, plan, first_expert, workers, slices);
+    std::vector<std::pair<int, int>> pairs;
+    for (const auto& [number, slice] : slices) pairs.emplace_back(number, slice);
+    return std::pair(most, pairs);
+  };
+  using Pairs = std::vector<std::pair<int, int>>;
+  REQUIRE(expert.num_slices() == 2);
+  CHECK(cut(0, 5, 1) ==
+        std::pair(Index(2), Pairs{{0, 0}, {0, 1}, {1, 0}, {1, 1}, {3, 0}, {3, 1}, {4, 0}, {4, 1}}));
+  CHECK(cut(0, 5, 3) ==
+        std::pair(Index(2), Pairs{{0, 0}, {1, 0}, {3, 0}, {0, 1}, {1, 1}, {3, 1}, {4, 0}, {4, 1}}));
+  CHECK(cut(0, 5, 9).second.size() == 8);
+  CHECK(cut(2, 3, 2) == std::pair(Index(1), Pairs{{1, 0}, {2, 0}, {1, 1}, {2, 1}}));
+  CHECK(cut(2, 1, 2) == std::pair(Index(0), Pairs{}));
 }

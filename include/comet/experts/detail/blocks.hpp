@@ -78,20 +78,28 @@ struct Slice {
   std::int32_t slice;
 };
 
-/// Slices of all experts that have columns. \return the most columns that one has
+/// Slices of all experts that have columns; as many experts in turn as there are workers, so that
+/// a worker mostly goes on with the expert whose columns it has gathered.
+/// \return the most columns that one has
 template <class E>
 Index cut_slices(const std::vector<E>& experts, const DispatchPlan& plan, Index first_expert,
-                 std::vector<Slice>& slices) {
+                 Index workers, std::vector<Slice>& slices) {
+  const Index num_experts = Index(experts.size());
   Index most = 0;
   slices.clear();
-  for (Index number = 0; number < Index(experts.size()); ++number) {
-    const Index count = plan.count(first_expert + number);
-    if (count == 0) continue;
-    most = std::max(most, count);
+  for (Index first = 0, last = 0; first < num_experts; first = last) {
     Index pieces = 1;
-    if constexpr (SplitBackwardExpert<E>) pieces = experts[std::size_t(number)].num_slices();
+    for (Index taken = 0; last < num_experts && taken < workers; ++last) {
+      const Index count = plan.count(first_expert + last);
+      if (count == 0) continue;
+      ++taken;
+      most = std::max(most, count);
+      if constexpr (SplitBackwardExpert<E>) pieces = experts[std::size_t(last)].num_slices();
+    }
     for (Index slice = 0; slice < pieces; ++slice)
-      slices.push_back({std::int32_t(number), std::int32_t(slice)});
+      for (Index number = first; number < last; ++number)
+        if (plan.count(first_expert + number) > 0)
+          slices.push_back({std::int32_t(number), std::int32_t(slice)});
   }
   return most;
 }
