@@ -40,6 +40,7 @@
 #include <comet/experts/constant.hpp>
 #include <comet/experts/dense.hpp>
 #include <comet/experts/frozen.hpp>
+#include <comet/experts/gated_mlp.hpp>
 #include <comet/experts/mlp.hpp>
 #include <comet/experts/upcycle.hpp>
 #include <comet/gates/all.hpp>

@@ -10,6 +10,7 @@
 #include <comet/core/make_experts.hpp>
 #include <comet/core/thread_pool.hpp>
 #include <comet/experts/dense.hpp>
+#include <comet/experts/gated_mlp.hpp>
 #include <comet/experts/mlp.hpp>
 #include <comet/gates/comet.hpp>
 #include <comet/gates/hash.hpp>
@@ -22,7 +23,8 @@ using comet::test::parameter;
 using comet::test::random_matrix;
 
 static_assert(PredictingExpert<FrozenExpert<float>> && !TrainableExpert<FrozenExpert<float>>);
-static_assert(FreezableExpert<DenseExpert<float>> && FreezableExpert<MlpExpert<double>>);
+static_assert(FreezableExpert<DenseExpert<float>> && FreezableExpert<MlpExpert<double>> &&
+              FreezableExpert<GatedMlpExpert<float>>);
 
 namespace {
 
@@ -92,6 +94,31 @@ TEMPLATE_TEST_CASE("a frozen layer predicts as the layer does", "", COMET_TEST_S
   check_frozen<MlpExpert<S>>({.input_dim = d, .hidden_dim = 29, .output_dim = m});
   check_frozen<MlpExpert<S>>(
       {.input_dim = d, .hidden_dim = 8, .output_dim = m, .activation = Activation::silu});
+  check_frozen<GatedMlpExpert<S>>({.input_dim = d, .hidden_dim = 29, .output_dim = m});
+}
+
+TEST_CASE("a map may have a factor, at the end too") {
+  const GatedMlpExpert<double> expert({.input_dim = 3, .hidden_dim = 4, .output_dim = 2}, key);
+  const auto frozen = expert.freeze();
+  std::vector<std::string> names;
+  frozen.visit([&](const ParameterName& name, const auto&) { names.push_back(name.str()); });
+  CHECK(names == std::vector<std::string>{"hidden.weight", "hidden.bias", "factor.weight",
+                                          "factor.bias", "output.weight", "output.bias"});
+  const auto part = frozen.parts()[0];
+  const FrozenExpert<double> last({part});
+  REQUIRE(last.cache_dim() == 4);
+  const Matrix<double> x = random_matrix<double>(3, 5, 1);
+  Matrix<double> y(4, 5), left(4, 5), right(4, 5), cache(4, 5);
+  last.predict(x, y, cache);
+  part.affine.predict(x, left);
+  part.factor->affine.predict(x, right);
+  CHECK(y == left.cwiseProduct(right));
+
+  auto other = frozen.parts()[1];
+  other.factor = FrozenExpert<double>::Map{part.name, part.affine};
+  CHECK_THROWS_WITH(
+      FrozenExpert<double>({part, other}),
+      "comet::FrozenExpert: factor.input_dim() is 3, expected input_dim() of its part = 4");
 }
 
 TEST_CASE("eight bits: a scale for each output, of which no weight is cut off") {

@@ -2,6 +2,7 @@
 #include <comet/experts/chain.hpp>
 #include <comet/experts/constant.hpp>
 #include <comet/experts/dense.hpp>
+#include <comet/experts/gated_mlp.hpp>
 #include <comet/experts/mlp.hpp>
 #include <comet/layers/convolution_2d.hpp>
 #include <comet/layers/dense.hpp>
@@ -40,10 +41,12 @@ TEMPLATE_TEST_CASE("frozen experts keep those of prediction", "", COMET_TEST_SCA
   using S = TestType;
   const DenseExpert<S> dense({.input_dim = 43, .output_dim = 6}, key);
   const MlpExpert<S> mlp({.input_dim = 43, .hidden_dim = 19, .output_dim = 6}, key);
+  const GatedMlpExpert<S> gated({.input_dim = 43, .hidden_dim = 19, .output_dim = 6}, key);
   test::check_prediction_laws(dense);
   test::check_prediction_laws(mlp);
   for (const Storage storage : {Storage::full, Storage::bf16, Storage::int8}) {
     test::check_prediction_laws(dense.freeze(storage));
     test::check_prediction_laws(mlp.freeze(storage));
+    test::check_prediction_laws(gated.freeze(storage));
   }
 }

@@ -8,6 +8,7 @@
 #include <string>
 
 #include <comet/core/make_experts.hpp>
+#include <comet/experts/gated_mlp.hpp>
 #include <comet/experts/mlp.hpp>
 #include <comet/gates/comet.hpp>
 #include <comet/gates/dselect_k.hpp>
@@ -64,6 +65,14 @@ TEST_CASE("a layer that has no form as a header is refused before anything is wr
                     Catch::StartsWith("comet::emit_cpp: an expert has gelu or silu"));
   CHECK_THROWS_WITH(emit_cpp(freeze(layer(Activation::relu), Storage::bf16), out),
                     "comet::emit_cpp: the storage is bf16, expected full or int8");
+  const MoeLayer gated(
+      TopKGate<float>({.input_dim = 2, .num_experts = 1, .k = 1}, RandomKey(1)),
+      make_experts<GatedMlpExpert<float>>(
+          1, {.input_dim = 2, .hidden_dim = 3, .output_dim = 1, .activation = Activation::relu},
+          RandomKey(2)));
+  CHECK_THROWS_WITH(
+      emit_cpp(freeze(gated), out),
+      "comet::emit_cpp: an expert is gated (GatedMlpExpert): a header has no form for it");
   CHECK(out.str().empty());
   std::ofstream closed("/nonexistent/header.hpp");
   const char* not_opened = "comet::emit_cpp: the stream cannot be written to: was its file opened?";

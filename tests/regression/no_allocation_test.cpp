@@ -10,6 +10,7 @@
 #include <comet/core/make_experts.hpp>
 #include <comet/dispatch/combine.hpp>
 #include <comet/experts/bank.hpp>
+#include <comet/experts/gated_mlp.hpp>
 #include <comet/experts/mlp.hpp>
 #include <comet/gates/comet.hpp>
 #include <comet/gates/top_k.hpp>
@@ -101,8 +102,8 @@ TEMPLATE_TEST_CASE("a second step of a masked batch allocates nothing", "", Come
   if (!test::can_count_allocations) return;
   const MoeLayer layer(
       TestType({.input_dim = 64, .num_experts = 8, .k = 2}, RandomKey(1)),
-      make_experts<MlpExpert<float>>(8, {.input_dim = 64, .hidden_dim = 100, .output_dim = 32},
-                                     RandomKey(2)));
+      make_experts<GatedMlpExpert<float>>(8, {.input_dim = 64, .hidden_dim = 100, .output_dim = 32},
+                                          RandomKey(2)));
   for (const Index threads : {1, 2}) {
     CAPTURE(threads);
     ThreadPool pool(threads);

@@ -1,9 +1,6 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
-#include <algorithm>
-#include <cmath>
-
 #include <comet/core/check.hpp>
 #include <comet/core/concepts.hpp>
 #include <comet/core/parameters.hpp>
@@ -11,7 +8,7 @@
 #include <comet/core/storage.hpp>
 #include <comet/core/types.hpp>
 #include <comet/experts/frozen.hpp>
-#include <comet/kernels/affine.hpp>
+#include <comet/kernels/affine_map.hpp>
 #include <comet/kernels/dropout.hpp>
 
 namespace comet {
@@ -44,42 +41,38 @@ class DenseExpert {
   ///         dropout is asked for with identity
   DenseExpert(DenseExpertOptions options, RandomKey key)
       : options_(validated(options)),
-        weight_(options.input_dim, options.output_dim),
-        bias_({options.output_dim}) {
-    const double bound = std::sqrt(6.0 / double(options.input_dim + options.output_dim));
-    key.fill_uniform(weight_, -bound, bound);
-  }
+        map_(options.input_dim, options.output_dim, options.activation, key) {}
 
   /// Number of input features d.
   [[nodiscard]] Index input_dim() const noexcept { return options_.input_dim; }
   /// Number of outputs m.
   [[nodiscard]] Index output_dim() const noexcept { return options_.output_dim; }
   /// Nothing is kept but the output; of gelu and silu, their derivatives.
-  [[nodiscard]] Index cache_dim() const noexcept { return keeps_slope() ? output_dim() : 0; }
+  [[nodiscard]] Index cache_dim() const noexcept { return map_.keeps_slope() ? output_dim() : 0; }
   /// Multiply-adds of a column: d m.
-  [[nodiscard]] double cost() const noexcept { return double(input_dim()) * double(output_dim()); }
+  [[nodiscard]] double cost() const noexcept { return map_.cost(); }
   /// The settings in use.
   [[nodiscard]] const DenseExpertOptions& options() const noexcept { return options_; }
   /// Weights, in x out.
-  [[nodiscard]] const Matrix<S>& weight() const noexcept { return weight_; }  // d x m
+  [[nodiscard]] const Matrix<S>& weight() const noexcept { return map_.weight(); }
   /// Biases, one per output.
-  [[nodiscard]] const Matrix<S>& bias() const noexcept { return bias_; }  // m x 1
+  [[nodiscard]] const Matrix<S>& bias() const noexcept { return map_.bias(); }
 
   /// \brief y = f(x) without dropout. \param x  d x width \param y  m x width
   void predict(const ConstMatrixView<S>& x, MatrixView<S> y, MatrixView<S> /*cache*/) const {
-    detail::affine_forward(weight_, bias_, options_.activation, x, y);
+    map_.forward(x, y);
   }
 
   /// \brief y = f(x) with dropout; `tile` tells which sample a column is.
   void forward(const ConstMatrixView<S>& x, MatrixView<S> y, MatrixView<S> cache,
                const TrainingTile& tile) const {
-    detail::affine_forward(weight_, bias_, options_.activation, x, y, cache);
+    map_.forward(x, y, cache);
     const detail::Dropout dropout(options_.dropout);
     if (!dropout.active()) return;
     for (std::size_t c = 0; c < tile.samples.size(); ++c) {
       const RandomKey key = tile.key_of(c);
       dropout.apply(key, y.col(Index(c)).data(), output_dim());
-      if (keeps_slope()) dropout.apply(key, cache.col(Index(c)).data(), output_dim());
+      if (map_.keeps_slope()) dropout.apply(key, cache.col(Index(c)).data(), output_dim());
     }
   }
 
@@ -87,42 +80,33 @@ class DenseExpert {
   /// \param dx  d x width, or no_gradient
   void backward_columns(const ConstMatrixView<S>& /*x*/, const ConstMatrixView<S>& y,
                         MatrixView<S> cache, MatrixView<S> dy, MatrixView<S> dx) const {
-    if (keeps_slope()) {
-      dy.array() *= cache.array();
-    } else {
-      detail::activation_backward(options_.activation,
-                                  detail::Dropout(options_.dropout).template scale<S>(), y, dy);
-    }
-    if (dx.size() > 0) detail::product<true>(dx, weight_, dy);
+    map_.back_through_activation(y, cache, detail::Dropout(options_.dropout).template scale<S>(),
+                                 dy);
+    map_.back_to_input(dy, dx);
   }
 
   /// Parts of the parameter gradients that threads can share.
-  [[nodiscard]] Index num_slices() const { return detail::num_slices(output_dim()); }
+  [[nodiscard]] Index num_slices() const { return map_.num_slices(); }
 
   /// \brief Adds one slice of the parameter gradients; dz as backward_columns() left it.
   void accumulate_gradients(const ConstMatrixView<S>& x, const ConstMatrixView<S>& /*cache*/,
                             const ConstMatrixView<S>& dz, Index slice,
                             GradientView<S> gradients) const {
-    const Index first = slice * detail::units_per_slice;
-    detail::affine_accumulate(x, dz, first, std::min(detail::units_per_slice, output_dim() - first),
-                              gradients[0], gradients[1]);
+    map_.accumulate(x, dz, slice, gradients);
   }
 
   /// \brief The same without training. \throws NotFinite naming a parameter that is not finite
   [[nodiscard]] FrozenExpert<S> freeze(Storage storage = Storage::full) const {
-    return FrozenExpert<S>({{"", {weight_, bias_, options_.activation, storage}}});
+    return FrozenExpert<S>({{"", {weight(), bias(), options_.activation, storage}}});
   }
 
   /// Calls f(name, parameter) for weight and bias.
   template <class F>
   void visit(F&& f) const {
-    f("weight", weight_);
-    f("bias", bias_);
+    map_.visit(f);
   }
 
  private:
-  [[nodiscard]] bool keeps_slope() const { return detail::keeps_slope(options_.activation); }
-
   static DenseExpertOptions validated(const DenseExpertOptions& options) {
     detail::check_at_least("DenseExpert", "input_dim", options.input_dim, 1);
     detail::check_at_least("DenseExpert", "output_dim", options.output_dim, 1);
@@ -133,8 +117,7 @@ class DenseExpert {
   }
 
   DenseExpertOptions options_;
-  Parameter<S> weight_;  // d x m
-  Parameter<S> bias_;    // m
+  detail::AffineMap<S> map_;
 };
 
 }  // namespace comet

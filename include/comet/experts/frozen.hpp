@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -15,7 +16,8 @@
 namespace comet {
 
 /// \brief An expert that only predicts: affine maps with activations, one after another, their
-/// weights in full, in half, or in eight bits. What DenseExpert and MlpExpert freeze to.
+/// weights in full, in half, or in eight bits. What DenseExpert, MlpExpert and GatedMlpExpert freeze
+/// to.
 ///
 /// With Storage::full its results are the bits of the expert that it was made from. With less, they
 /// are those of an expert with the rounded weights: inputs, sums and results keep S, but with
@@ -32,10 +34,17 @@ class FrozenExpert {
   /// A column's bits do not depend on its neighbours.
   static constexpr bool independent_columns = true;
 
-  /// One of its maps, by the name that its tensors have in files ("" for one without).
+  /// A map, by the name that its tensors have in files ("" for one without).
+  struct Map {
+    std::string name;                ///< `name.weight`, `name.bias`.
+    detail::StoredAffine<S> affine;  ///< What it does.
+  };
+  /// A map, and maybe another one of the same input whose outputs its own are multiplied by,
+  /// element by element.
   struct Part {
     std::string name;                ///< `name.weight`, `name.bias`.
     detail::StoredAffine<S> affine;  ///< What it does.
+    std::optional<Map> factor{};     ///< The other one.
   };
 
   /// \param parts  one or more, each taking what the one before it gives
@@ -45,23 +54,35 @@ class FrozenExpert {
     for (std::size_t i = 1; i < parts_.size(); ++i)
       detail::check_equal("FrozenExpert", "part.input_dim()", parts_[i].affine.input_dim(),
                           "output_dim() of the part before it", parts_[i - 1].affine.output_dim());
+    for (const Part& part : parts_) {
+      if (!part.factor) continue;
+      const detail::StoredAffine<S>&factor = part.factor->affine, &map = part.affine;
+      detail::check_equal("FrozenExpert", "factor.input_dim()", factor.input_dim(),
+                          "input_dim() of its part", map.input_dim());
+      detail::check_equal("FrozenExpert", "factor.output_dim()", factor.output_dim(),
+                          "output_dim() of its part", map.output_dim());
+    }
   }
 
   /// Number of input features d.
   [[nodiscard]] Index input_dim() const { return parts_.front().affine.input_dim(); }
   /// Number of outputs m.
   [[nodiscard]] Index output_dim() const { return parts_.back().affine.output_dim(); }
-  /// What parts hand to each other.
+  /// What parts hand to each other, and factors.
   [[nodiscard]] Index cache_dim() const {
     Index rows = 0;
-    for (std::size_t i = 0; i + 1 < parts_.size(); ++i) rows += parts_[i].affine.output_dim();
+    for (const Part& part : parts_) {
+      if (&part != &parts_.back()) rows += part.affine.output_dim();
+      if (part.factor) rows += part.affine.output_dim();
+    }
     return rows;
   }
   /// Multiply-adds of a column.
   [[nodiscard]] double cost() const {
     double sum = 0;
     for (const Part& part : parts_)
-      sum += double(part.affine.input_dim()) * double(part.affine.output_dim());
+      sum += double(part.affine.input_dim()) * double(part.affine.output_dim()) *
+             (part.factor ? 2 : 1);
     return sum;
   }
   /// How its weights are kept.
@@ -71,32 +92,39 @@ class FrozenExpert {
 
   /// \brief y = f(x). \param x  d x width \param y  m x width
   void predict(const ConstMatrixView<S>& x, MatrixView<S> y, MatrixView<S> cache) const {
-    Index row = 0;  // of the cache, below what the part before has left there
-    for (std::size_t i = 0; i < parts_.size(); ++i) {
-      const auto& affine = parts_[i].affine;
-      const Index in = affine.input_dim(), out = affine.output_dim();
-      const ConstMatrixView<S> from =
-          i == 0 ? x : ConstMatrixView<S>(cache.middleRows(row - in, in));
-      if (i + 1 == parts_.size()) {
-        affine.predict(from, y);
-      } else {
-        affine.predict(from, cache.middleRows(row, out));
-      }
-      row += out;
+    Index input = 0, free = 0;  // rows of the cache: what the part before left, and the next ones
+    for (const Part& part : parts_) {
+      const bool first = &part == &parts_.front(), last = &part == &parts_.back();
+      const Index in = part.affine.input_dim(), out = part.affine.output_dim();
+      const ConstMatrixView<S> from = first ? x : ConstMatrixView<S>(cache.middleRows(input, in));
+      MatrixView<S> to = last ? y : MatrixView<S>(cache.middleRows(free, out));
+      input = free;
+      if (!last) free += out;
+      part.affine.predict(from, to);
+      if (!part.factor) continue;
+      MatrixView<S> factor = cache.middleRows(free, out);
+      free += out;
+      part.factor->affine.predict(from, factor);
+      to.array() *= factor.array();
     }
   }
 
-  /// Calls f(name, parameter) for weight, scale with Storage::int8, and bias of every part.
+  /// Calls f(name, parameter) for weight, scale with Storage::int8, and bias of every map.
   template <class F>
   void visit(F&& f) const {
-    for (const Part& part : parts_)
-      part.affine.visit([&](const ParameterName& name, const auto& parameter) {
-        if (part.name.empty()) {
+    const auto visit_map = [&](const auto& map) {
+      map.affine.visit([&](const ParameterName& name, const auto& parameter) {
+        if (map.name.empty()) {
           f(name, parameter);
         } else {
-          f(ParameterName(part.name, name), parameter);
+          f(ParameterName(map.name, name), parameter);
         }
       });
+    };
+    for (const Part& part : parts_) {
+      visit_map(part);
+      if (part.factor) visit_map(*part.factor);
+    }
   }
 
  private:

@@ -1,9 +1,6 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
-#include <algorithm>
-#include <cmath>
-
 #include <comet/core/check.hpp>
 #include <comet/core/concepts.hpp>
 #include <comet/core/parameters.hpp>
@@ -11,7 +8,7 @@
 #include <comet/core/storage.hpp>
 #include <comet/core/types.hpp>
 #include <comet/experts/frozen.hpp>
-#include <comet/kernels/affine.hpp>
+#include <comet/kernels/affine_map.hpp>
 #include <comet/kernels/dropout.hpp>
 
 namespace comet {
@@ -49,13 +46,8 @@ class MlpExpert {
   ///         activation is identity
   MlpExpert(MlpExpertOptions options, RandomKey key)
       : options_(validated(options)),
-        hidden_weight_(options.input_dim, options.hidden_dim),
-        hidden_bias_({options.hidden_dim}),
-        output_weight_(options.hidden_dim, options.output_dim),
-        output_bias_({options.output_dim}) {
-    initialize(hidden_weight_, key.fold(0));
-    initialize(output_weight_, key.fold(1));
-  }
+        hidden_(options.input_dim, options.hidden_dim, options.activation, key.fold(0)),
+        output_(options.hidden_dim, options.output_dim, Activation::identity, key.fold(1)) {}
 
   /// Number of input features d.
   [[nodiscard]] Index input_dim() const noexcept { return options_.input_dim; }
@@ -65,35 +57,35 @@ class MlpExpert {
   [[nodiscard]] Index output_dim() const noexcept { return options_.output_dim; }
   /// Hidden units above, then derivatives by them before the activation, then its own if it is
   /// kept.
-  [[nodiscard]] Index cache_dim() const noexcept { return (keeps_slope() ? 3 : 2) * hidden_dim(); }
-  /// Multiply-adds of a column: h (d + m).
-  [[nodiscard]] double cost() const noexcept {
-    return double(hidden_dim()) * double(input_dim() + output_dim());
+  [[nodiscard]] Index cache_dim() const noexcept {
+    return (hidden_.keeps_slope() ? 3 : 2) * hidden_dim();
   }
+  /// Multiply-adds of a column: h (d + m).
+  [[nodiscard]] double cost() const noexcept { return hidden_.cost() + output_.cost(); }
   /// The settings in use.
   [[nodiscard]] const MlpExpertOptions& options() const noexcept { return options_; }
 
   /// \brief y = f(x) without dropout. \param x  d x width \param y  m x width
   void predict(const ConstMatrixView<S>& x, MatrixView<S> y, MatrixView<S> cache) const {
     auto hidden = cache.topRows(hidden_dim());
-    detail::affine_forward(hidden_weight_, hidden_bias_, options_.activation, x, hidden);
-    detail::affine_forward(output_weight_, output_bias_, Activation::identity, hidden, y);
+    hidden_.forward(x, hidden);
+    output_.forward(hidden, y);
   }
 
   /// \brief y = f(x) with dropout; `tile` tells which sample a column is.
   void forward(const ConstMatrixView<S>& x, MatrixView<S> y, MatrixView<S> cache,
                const TrainingTile& tile) const {
     auto hidden = cache.topRows(hidden_dim());
-    auto slope = cache.bottomRows(keeps_slope() ? hidden_dim() : 0);
-    detail::affine_forward(hidden_weight_, hidden_bias_, options_.activation, x, hidden, slope);
+    auto slope = cache.bottomRows(hidden_.keeps_slope() ? hidden_dim() : 0);
+    hidden_.forward(x, hidden, slope);
     const detail::Dropout dropout(options_.dropout);
     if (dropout.active())
       for (std::size_t c = 0; c < tile.samples.size(); ++c) {
         const RandomKey key = tile.key_of(c);
         dropout.apply(key, hidden.col(Index(c)).data(), hidden_dim());
-        if (keeps_slope()) dropout.apply(key, slope.col(Index(c)).data(), hidden_dim());
+        if (hidden_.keeps_slope()) dropout.apply(key, slope.col(Index(c)).data(), hidden_dim());
       }
-    detail::affine_forward(output_weight_, output_bias_, Activation::identity, hidden, y);
+    output_.forward(hidden, y);
   }
 
   /// \brief Leaves the gradient before the hidden activation in the cache and adds to dx.
@@ -102,57 +94,44 @@ class MlpExpert {
                         MatrixView<S> cache, MatrixView<S> dy, MatrixView<S> dx) const {
     const auto hidden = cache.topRows(hidden_dim());
     auto dhidden = cache.middleRows(hidden_dim(), hidden_dim());
-    detail::product<false>(dhidden, output_weight_, dy);
-    if (keeps_slope()) {
-      dhidden.array() *= cache.bottomRows(hidden_dim()).array();
-    } else {
-      detail::activation_backward(options_.activation,
-                                  detail::Dropout(options_.dropout).template scale<S>(), hidden,
-                                  dhidden);
-    }
-    if (dx.size() > 0) detail::product<true>(dx, hidden_weight_, dhidden);
+    detail::product<false>(dhidden, output_.weight(), dy);
+    hidden_.back_through_activation(hidden, cache.bottomRows(hidden_dim()),
+                                    detail::Dropout(options_.dropout).template scale<S>(), dhidden);
+    hidden_.back_to_input(dhidden, dx);
   }
 
   /// Parts of the parameter gradients that threads can share.
-  [[nodiscard]] Index num_slices() const { return hidden_slices() + output_slices(); }
+  [[nodiscard]] Index num_slices() const { return hidden_.num_slices() + output_.num_slices(); }
 
   /// \brief Adds one slice of the parameter gradients; cache and dy as backward_columns() left
   /// them.
   void accumulate_gradients(const ConstMatrixView<S>& x, const ConstMatrixView<S>& cache,
                             const ConstMatrixView<S>& dy, Index slice,
                             GradientView<S> gradients) const {
-    const auto add = [&](Index tensor, const auto& in, const auto& dz, Index i) {
-      const Index first = i * detail::units_per_slice;
-      detail::affine_accumulate(in, dz, first, std::min(detail::units_per_slice, dz.rows() - first),
-                                gradients[tensor], gradients[tensor + 1]);
-    };
-    if (slice < hidden_slices()) {
-      add(0, x, cache.middleRows(hidden_dim(), hidden_dim()), slice);
+    if (slice < hidden_.num_slices()) {
+      hidden_.accumulate(x, cache.middleRows(hidden_dim(), hidden_dim()), slice,
+                         gradients.middle(0, 2));
     } else {
-      add(2, cache.topRows(hidden_dim()), dy, slice - hidden_slices());
+      output_.accumulate(cache.topRows(hidden_dim()), dy, slice - hidden_.num_slices(),
+                         gradients.middle(2, 2));
     }
   }
 
   /// \brief The same without training. \throws NotFinite naming a parameter that is not finite
   [[nodiscard]] FrozenExpert<S> freeze(Storage storage = Storage::full) const {
     return FrozenExpert<S>(
-        {{"hidden", {hidden_weight_, hidden_bias_, options_.activation, storage}},
-         {"output", {output_weight_, output_bias_, Activation::identity, storage}}});
+        {{"hidden", {hidden_.weight(), hidden_.bias(), options_.activation, storage}},
+         {"output", {output_.weight(), output_.bias(), Activation::identity, storage}}});
   }
 
-  /// Calls f(name, parameter): hidden.weight, hidden.bias, output.weight, output.bias.
+  /// Calls f(name, child): hidden.weight, hidden.bias, output.weight, output.bias.
   template <class F>
   void visit(F&& f) const {
-    const ParameterName weight("weight"), bias("bias");
-    f(ParameterName("hidden", weight), hidden_weight_);
-    f(ParameterName("hidden", bias), hidden_bias_);
-    f(ParameterName("output", weight), output_weight_);
-    f(ParameterName("output", bias), output_bias_);
+    f("hidden", hidden_);
+    f("output", output_);
   }
 
  private:
-  [[nodiscard]] bool keeps_slope() const { return detail::keeps_slope(options_.activation); }
-
   static MlpExpertOptions validated(const MlpExpertOptions& options) {
     detail::check_at_least("MlpExpert", "input_dim", options.input_dim, 1);
     detail::check_at_least("MlpExpert", "hidden_dim", options.hidden_dim, 1);
@@ -163,19 +142,9 @@ class MlpExpert {
     return options;
   }
 
-  static void initialize(Parameter<S>& weight, RandomKey key) {
-    const double bound = std::sqrt(6.0 / double(weight.rows() + weight.cols()));
-    key.fill_uniform(weight, -bound, bound);
-  }
-
-  [[nodiscard]] Index hidden_slices() const { return detail::num_slices(hidden_dim()); }
-  [[nodiscard]] Index output_slices() const { return detail::num_slices(output_dim()); }
-
   MlpExpertOptions options_;
-  Parameter<S> hidden_weight_;  // d x h
-  Parameter<S> hidden_bias_;    // h
-  Parameter<S> output_weight_;  // h x m
-  Parameter<S> output_bias_;    // m
+  detail::AffineMap<S> hidden_;
+  detail::AffineMap<S> output_;
 };
 
 }  // namespace comet

@@ -84,6 +84,8 @@ class ExpertPartWriter {
           "emit_cpp",
           "an expert has gelu or silu, whose vector code a header cannot repeat; relu and identity "
           "can be written");
+    if (expert.parts()[part_].factor)
+      raise("emit_cpp", "an expert is gated (GatedMlpExpert): a header has no form for it");
     if (here.storage() == Storage::bf16)
       raise("emit_cpp", "the storage is bf16, expected full or int8");
     if (here.input_dim() != first_.input_dim() || here.output_dim() != first_.output_dim() ||

@@ -1,9 +1,6 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
-#include <algorithm>
-#include <cmath>
-
 #include <comet/core/check.hpp>
 #include <comet/core/concepts.hpp>
 #include <comet/core/gradients.hpp>
@@ -11,7 +8,7 @@
 #include <comet/core/pass.hpp>
 #include <comet/core/random.hpp>
 #include <comet/core/types.hpp>
-#include <comet/kernels/affine.hpp>
+#include <comet/kernels/affine_map.hpp>
 #include <comet/layers/detail/column_layer.hpp>
 
 namespace comet {
@@ -51,26 +48,22 @@ class Dense {
   /// \throws std::invalid_argument if a size is < 1
   Dense(DenseOptions options, RandomKey key)
       : options_(validated(options)),
-        weight_(options.input_dim, options.output_dim),
-        bias_({options.output_dim}) {
-    const double bound = std::sqrt(6.0 / double(options.input_dim + options.output_dim));
-    key.fill_uniform(weight_, -bound, bound);
-  }
+        map_(options.input_dim, options.output_dim, options.activation, key) {}
 
   /// Number of input features d.
   [[nodiscard]] Index input_dim() const noexcept { return options_.input_dim; }
   /// Number of outputs m.
   [[nodiscard]] Index output_dim() const noexcept { return options_.output_dim; }
   /// Nothing is kept but the output; of gelu and silu, their derivatives.
-  [[nodiscard]] Index cache_dim() const noexcept { return keeps_slope() ? output_dim() : 0; }
+  [[nodiscard]] Index cache_dim() const noexcept { return map_.keeps_slope() ? output_dim() : 0; }
   /// Multiply-adds of a column: d m.
-  [[nodiscard]] double cost() const noexcept { return double(input_dim()) * double(output_dim()); }
+  [[nodiscard]] double cost() const noexcept { return map_.cost(); }
   /// The settings in use.
   [[nodiscard]] const DenseOptions& options() const noexcept { return options_; }
   /// Weights, d x m.
-  [[nodiscard]] const Matrix<S>& weight() const noexcept { return weight_; }
+  [[nodiscard]] const Matrix<S>& weight() const noexcept { return map_.weight(); }
   /// Biases, m x 1.
-  [[nodiscard]] const Matrix<S>& bias() const noexcept { return bias_; }
+  [[nodiscard]] const Matrix<S>& bias() const noexcept { return map_.bias(); }
 
   /// \brief y = activation(W^T x + b). \param x  d x B \param y  m x B, overwritten
   /// \throws std::invalid_argument if a shape does not fit
@@ -98,40 +91,33 @@ class Dense {
   /// \brief y = activation(W^T x + b) for a block of columns. \param x  d x width
   /// \param y  m x width
   void predict(const ConstMatrixView<S>& x, MatrixView<S> y, MatrixView<S> /*cache*/) const {
-    detail::affine_forward(weight_, bias_, options_.activation, x, y);
+    map_.forward(x, y);
   }
   /// \brief The same, keeping what backward_columns() needs. \param cache  cache_dim() x width
   void forward(const ConstMatrixView<S>& x, MatrixView<S> y, MatrixView<S> cache,
                const TrainingTile& /*tile*/) const {
-    detail::affine_forward(weight_, bias_, options_.activation, x, y, cache);
+    map_.forward(x, y, cache);
   }
   /// \brief Turns dy into the gradient before the activation, in place, and adds dx += W dz.
   /// \param dx  d x width, or no_gradient
   void backward_columns(const ConstMatrixView<S>& /*x*/, const ConstMatrixView<S>& y,
                         MatrixView<S> cache, MatrixView<S> dy, MatrixView<S> dx) const {
-    if (keeps_slope()) {
-      dy.array() *= cache.array();
-    } else {
-      detail::activation_backward(options_.activation, S(1), y, dy);
-    }
-    if (dx.size() > 0) detail::product<true>(dx, weight_, dy);
+    map_.back_through_activation(y, cache, S(1), dy);
+    map_.back_to_input(dy, dx);
   }
   /// Parts of the parameter gradients that threads can share.
-  [[nodiscard]] Index num_slices() const { return detail::num_slices(output_dim()); }
+  [[nodiscard]] Index num_slices() const { return map_.num_slices(); }
   /// \brief Adds one slice of the parameter gradients; dz as backward_columns() left it.
   void accumulate_gradients(const ConstMatrixView<S>& x, const ConstMatrixView<S>& /*cache*/,
                             const ConstMatrixView<S>& dz, Index slice,
                             GradientView<S> gradients) const {
-    const Index first = slice * detail::units_per_slice;
-    detail::affine_accumulate(x, dz, first, std::min(detail::units_per_slice, output_dim() - first),
-                              gradients[0], gradients[1]);
+    map_.accumulate(x, dz, slice, gradients);
   }
 
   /// Calls f(name, parameter) for weight and bias.
   template <class F>
   void visit(F&& f) const {
-    f("weight", weight_);
-    f("bias", bias_);
+    map_.visit(f);
   }
 
  private:
@@ -143,11 +129,8 @@ class Dense {
     return options;
   }
 
-  [[nodiscard]] bool keeps_slope() const { return detail::keeps_slope(options_.activation); }
-
   DenseOptions options_;
-  Parameter<S> weight_;  // d x m
-  Parameter<S> bias_;    // m
+  detail::AffineMap<S> map_;
 };
 
 }  // namespace comet
