@@ -30,6 +30,24 @@ def _whole(name, value):
     return number
 
 
+def _number(name, value):
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        number = None
+    if number is None:
+        raise TypeError(f"comet_torch.MoE: {name} is {value!r}, expected a number")
+    if name == "num_ids" and not (number.is_integer() and 0 <= number < 2**31):
+        raise ValueError(f"comet_torch.MoE: {name} is {value!r}, expected a whole number below 2^31")
+    if name in ("noise", "normalize", "softmax_all") and number not in (0, 1):
+        raise ValueError(f"comet_torch.MoE: {name} is {value!r}, expected True or False")
+    return number
+
+
+_SIZES = ("input_dim", "hidden_dim", "output_dim", "experts", "k", "tasks", "key", "threads")
+_COMMON = (*_SIZES, "gate", "activation", "dropout", "dtype")  # the others are the gate's
+
+
 class MoE(torch.nn.Module):
     """A mixture of feed-forward blocks: (..., input_dim) to (..., output_dim).
 
@@ -53,22 +71,47 @@ class MoE(torch.nn.Module):
             output_dim=input_dim if output_dim is None else output_dim,
             experts=experts, k=k, activation=activation, dropout=dropout, tasks=tasks, key=key,
             threads=threads, dtype=dtype, **gate_options)
-        sizes = {name: _whole(name, self._options[name]) for name in (
-            "input_dim", "hidden_dim", "output_dim", "experts", "k", "tasks", "key", "threads")}
-        numbers = {name: float(value) for name, value in gate_options.items()}
+        self._connect()
+
+    def _connect(self):
+        """Makes comet's layer; parameters and buffers that are there already give it their numbers, and
+        lie in its memory from now on."""
+        o = self._options
+        for name in ("gate", "activation"):
+            if not isinstance(o[name], str):
+                raise TypeError(f"comet_torch.MoE: {name} is {o[name]!r}, expected a name")
+        sizes = {name: _whole(name, o[name]) for name in _SIZES}
+        if sizes["tasks"] < 1:
+            raise ValueError(f"comet_torch.MoE: tasks is {sizes['tasks']}, expected at least 1")
+        numbers = {name: _number(name, value) for name, value in o.items() if name not in _COMMON}
         self._mixture = torch.classes.comet.MoE(
-            str(dtype).split(".")[1], gate, activation, float(dropout), sizes, numbers)
+            str(o["dtype"]).split(".")[1], o["gate"], o["activation"], _number("dropout", o["dropout"]),
+            sizes, numbers)
         self._penalty = None
         self._own = []
+        parameters = []
         for name, tensor in self._mixture.parameters():
-            parameter = torch.nn.Parameter(tensor)
             module, leaf = self._place(name)
-            module.register_parameter(leaf, parameter)
+            parameter = module._parameters.get(leaf)
+            if parameter is None:
+                parameter = torch.nn.Parameter(tensor)
+                module.register_parameter(leaf, parameter)
+            else:
+                tensor.copy_(parameter.data)
+                parameter.data = tensor
+            parameters.append(parameter)
             self._own.append((name, module, leaf, parameter))
-        self._mixture.replace_parameters([parameter for *_, parameter in self._own])
+        self._mixture.replace_parameters(parameters)
         for name, tensor in self._mixture.state():
+            if name == "random":
+                self._first_random = int(tensor[0])
             module, leaf = self._place(name)
-            module.register_buffer(leaf, tensor)
+            if leaf in module._buffers:
+                tensor.copy_(module._buffers[leaf])
+                module._buffers[leaf] = tensor
+            else:
+                module.register_buffer(leaf, tensor)
+            self._own.append((name, module, leaf, tensor))
 
     def _place(self, name):
         module = self
@@ -81,8 +124,12 @@ class MoE(torch.nn.Module):
 
     def forward(self, x, ids=None, mask=None):
         """Mixtures of x; mask is True for a sample and False for padding, whose mixture is 0."""
-        for name, module, leaf, parameter in self._own:
-            if getattr(module, leaf, None) is not parameter:
+        if not isinstance(x, torch.Tensor):
+            raise TypeError(f"comet_torch.MoE: x is a {type(x).__name__}, expected a tensor")
+        if x.is_nested:
+            raise TypeError(_NESTED)
+        for name, module, leaf, tensor in self._own:
+            if getattr(module, leaf, None) is not tensor:
                 raise RuntimeError(
                     f"comet_torch.MoE: {name} is another tensor than the module's own, which alone lies in "
                     "comet's memory: write numbers into it with copy_() or load_state_dict()")
@@ -126,22 +173,22 @@ class MoE(torch.nn.Module):
                             "do not share")
         return self
 
-    def __deepcopy__(self, memo):
-        rebuild, arguments = self.__reduce__()
-        twin = memo[id(self)] = rebuild(*arguments)
-        return twin
+    def _load_from_state_dict(self, state_dict, prefix, *arguments):
+        random = state_dict.get(prefix + "random")
+        if self._options["gate"] == "hash" and random is not None and int(random[0]) != self._first_random:
+            raise ValueError("comet_torch.MoE: the state is of a mixture of another key, from which its hash gate "
+                             "made another table: make this one with that key")
+        super()._load_from_state_dict(state_dict, prefix, *arguments)
 
-    def __reduce__(self):
-        asks = [parameter.requires_grad for *_, parameter in self._own]
-        return _rebuild, (self._options, self.state_dict(), self.training, asks)
+    # Copies and pickles are those of any module, with numbers of their own; comet's layer is made anew.
+    def __getstate__(self):
+        return {name: value for name, value in self.__dict__.items()
+                if name not in ("_mixture", "_own", "_penalty")}
 
-
-def _rebuild(options, state, training, asks):
-    module = MoE(**options)
-    module.load_state_dict(state)
-    for (*_, parameter), ask in zip(module._own, asks):
-        parameter.requires_grad_(ask)
-    return module.train(training)
+    def __setstate__(self, state):
+        super().__setstate__(state)
+        with torch.no_grad():
+            self._connect()
 
 
 _NESTED = ("comet_torch: a mixture takes no nested batch, which a TransformerEncoder makes of padding in "
@@ -179,8 +226,11 @@ class SparseEncoderLayer(torch.nn.Module):
 
     def _feed(self, x, padding):
         mask = None
-        if padding is not None:  # True, or -inf, for padding; comet's is True for a token
+        if padding is not None:  # True, or what attention never looks at; comet's is True for a token
             mask = ~padding if padding.dtype == torch.bool else padding == 0
+            if padding.dtype != torch.bool and bool((~mask & (padding > -1e4)).any()):
+                raise ValueError("comet_torch: src_key_padding_mask has weights between 0 and -10000, which is "
+                                 "neither a token nor padding")
             if x.dim() == 3 and not self.self_attn.batch_first:
                 mask = mask.t()
         return self.dropout2(self.mixture(x, mask=mask))
@@ -189,12 +239,19 @@ class SparseEncoderLayer(torch.nn.Module):
 def sparse_feed_forward(layer, *, gate="comet", experts=8, k=1, hidden_dim=None, **options):
     """The encoder layer with a mixture for its feed-forward block, each expert as wide as the block
     (or hidden_dim), its weights new. Attention and norms are the given layer's own."""
+    if not isinstance(layer, torch.nn.TransformerEncoderLayer):
+        raise TypeError(f"comet_torch: the layer is a {type(layer).__name__}, expected a TransformerEncoderLayer")
+    for name in ("tasks", "output_dim"):
+        if name in options:
+            raise TypeError(f"comet_torch: {name} is given, but a feed-forward block has the layer's width")
+    if gate == "hash":
+        raise TypeError("comet_torch: the gate is hash, which wants ids that an encoder layer does not get")
     names = {torch.nn.functional.relu: "relu", torch.nn.functional.gelu: "gelu"}
     activation = names.get(layer.activation)
     if isinstance(layer.activation, torch.nn.Module):
         activation = {torch.nn.ReLU: "relu", torch.nn.GELU: "gelu"}.get(type(layer.activation))
-    if activation is None:
-        raise TypeError(f"comet_torch: the activation is {layer.activation}, expected relu or gelu")
+    if activation is None or getattr(layer.activation, "approximate", "none") != "none":
+        raise TypeError(f"comet_torch: the activation is {layer.activation}, expected relu or gelu (the exact one)")
     weight = layer.linear1.weight
     if weight.device.type != "cpu":
         raise TypeError(f"comet_torch: the layer is on {weight.device}; comet computes on the CPU")

@@ -3,6 +3,7 @@
 import copy
 import io
 import pickle
+import re
 import unittest
 
 import torch
@@ -23,6 +24,15 @@ def moe(**options):
 
 def numbers(*sizes, seed=1):
     return torch.rand(*sizes, dtype=torch.float64, generator=torch.Generator().manual_seed(seed)) * 2 - 1
+
+
+class Doubled(comet_torch.MoE):
+    def forward(self, x):
+        return 2 * super().forward(x)
+
+
+def _one_more(module, inputs, output):
+    return output + 1
 
 
 class MixtureTest(unittest.TestCase):
@@ -91,6 +101,58 @@ class MixtureTest(unittest.TestCase):
             twin(x)
             self.assertEqual(twin.regularization(), mixture.regularization())
 
+    def test_a_copied_optimizer_moves_the_copied_mixture(self):
+        def pickled(pair):
+            file = io.BytesIO()
+            torch.save(pair, file)
+            file.seek(0)
+            return torch.load(file, weights_only=False)
+
+        for copied in (copy.deepcopy, pickled):
+            mixture = moe(gate="balanced_top_k")
+            optimizer = torch.optim.SGD(mixture.parameters(), lr=1)
+            twin, its_optimizer = copied((mixture, optimizer))
+            x = numbers(B, D)
+            self.assertTrue(torch.equal(mixture(x), twin(x)))
+            for m, o in ((mixture, optimizer), (twin, its_optimizer)):
+                before = m(x)
+                before.sum().backward()
+                o.step()
+                self.assertFalse(torch.equal(m(x), before))
+            self.assertTrue(torch.equal(mixture(x), twin(x)))
+
+    def test_copies_are_of_the_same_class_with_all_that_was_added(self):
+        mixture = Doubled(D, 5, M, gate="comet", experts=N, dtype=torch.float64, key=7)
+        mixture.called = "a"
+        mixture.extra = torch.nn.Linear(2, 2)
+        mixture.register_forward_hook(_one_more)
+        x = numbers(B, D)
+        for twin in (copy.deepcopy(mixture), pickle.loads(pickle.dumps(mixture))):
+            self.assertEqual((type(twin), twin.called), (Doubled, "a"))
+            self.assertTrue(torch.equal(twin.extra.weight, mixture.extra.weight))
+            self.assertTrue(torch.equal(twin(x), mixture(x)))
+        self.assertTrue(torch.allclose(mixture(x), 2 * moe(gamma=1, activation="relu", entropy=0)(x) + 1))
+
+    def test_numbers_in_another_order_are_taken_over(self):
+        mixture = comet_torch.MoE(D, D, gate="comet", experts=N, key=7, dtype=torch.float64)
+        same = copy.deepcopy(mixture)
+        weight, other = mixture.experts._modules["0"].hidden.weight, same.experts._modules["0"].hidden.weight
+        weight.data = weight.data.t()
+        with torch.no_grad():
+            other.copy_(other.t().clone())
+        self.assertTrue(torch.equal(mixture(numbers(B, D)), same(numbers(B, D))))
+        weight.data = weight.data[:1]
+        with self.assertRaisesRegex(Exception, "experts.0.hidden.weight has become"):
+            mixture(numbers(B, D))
+
+    def test_the_table_of_a_hash_gate_comes_of_the_key(self):
+        first = moe(gate="hash", num_ids=100)
+        ids = torch.arange(B)
+        moe(gate="hash", num_ids=100).load_state_dict(first.state_dict())
+        with self.assertRaisesRegex(Exception, "a mixture of another key"):
+            moe(gate="hash", num_ids=100, key=8).load_state_dict(first.state_dict())
+        self.assertTrue(torch.equal(copy.deepcopy(first)(numbers(B, D), ids), first(numbers(B, D), ids)))
+
     def test_ids_masks_and_tasks(self):
         by_id = moe(gate="hash", num_ids=9)
         mask = torch.tensor([True, False, True, True, True, False])
@@ -141,6 +203,19 @@ class MixtureTest(unittest.TestCase):
         for wrong in ({"experts": 2.7}, {"k": "2"}, {"key": 2**63}):
             with self.assertRaisesRegex(TypeError, "expected a whole number"):
                 moe(**wrong)
+        for num_ids in (2.7, 1e30, float("nan"), -1):
+            with self.assertRaisesRegex(ValueError, re.escape(f"num_ids is {num_ids}, expected a whole")):
+                moe(gate="hash", num_ids=num_ids)
+        with self.assertRaisesRegex(ValueError, "softmax_all is 0.5, expected True or False"):
+            moe(gate="top_k", softmax_all=0.5)
+        with self.assertRaisesRegex(ValueError, "tasks is 0, expected at least 1"):
+            moe(tasks=0)
+        with self.assertRaisesRegex(TypeError, "gamma is 'x', expected a number"):
+            moe(gamma="x")
+        with self.assertRaisesRegex(TypeError, "gate is None, expected a name"):
+            moe(gate=None)
+        with self.assertRaisesRegex(TypeError, "x is a list, expected a tensor"):
+            mixture([[1.0] * D])
         with self.assertRaisesRegex(ValueError, "output_dim is 0"):
             comet_torch.MoE(D, 5, 0)
         with self.assertRaisesRegex(TypeError, "other processes"):
@@ -151,6 +226,10 @@ class MixtureTest(unittest.TestCase):
             mixture.gates._modules["0"].split.weight.detach().clone())
         with self.assertRaisesRegex(RuntimeError, "gates.0.split.weight is another tensor"):
             mixture(numbers(B, D))
+        balanced = moe(gate="balanced_top_k")
+        balanced.gates._modules["0"].selection_bias = torch.zeros(N, dtype=torch.float64)
+        with self.assertRaisesRegex(RuntimeError, "gates.0.selection_bias is another tensor"):
+            balanced(numbers(B, D))
 
 
 class EncoderTest(unittest.TestCase):
@@ -178,6 +257,32 @@ class EncoderTest(unittest.TestCase):
             if not batch_first:
                 at, other = at.transpose(0, 1), other.transpose(0, 1)
             self.assertTrue(torch.allclose(at[1, :3], other[1, :3], atol=1e-6))
+
+    def test_what_a_block_cannot_be_is_refused(self):
+        layer = torch.nn.TransformerEncoderLayer(8, 2, 16)
+        swap = comet_torch.sparse_feed_forward
+        for wrong in (torch.nn.Linear(3, 3), torch.nn.TransformerDecoderLayer(8, 2, 16)):
+            with self.assertRaisesRegex(TypeError, f"is a {type(wrong).__name__}, expected a TransformerEnc"):
+                swap(wrong)
+        for options in ({"tasks": 2}, {"output_dim": 8}, {"gate": "hash"}):
+            with self.assertRaisesRegex(TypeError, f"{[*options][0]} is"):
+                swap(layer, **options)
+        layer.activation = torch.nn.GELU(approximate="tanh")
+        with self.assertRaisesRegex(TypeError, "the exact one"):
+            swap(layer)
+
+    def test_padding_by_numbers(self):
+        torch.manual_seed(1)
+        encoder = comet_torch.sparse_feed_forward(
+            torch.nn.TransformerEncoderLayer(8, 2, 16, batch_first=True), key=1).eval()
+        x = torch.rand(2, 5, 8)
+        padding = torch.tensor([[False] * 5, [False] * 3 + [True] * 2])
+        reference = encoder(x, src_key_padding_mask=padding)
+        for weight in (float("-inf"), -1e9):
+            by_number = torch.zeros(2, 5).masked_fill(padding, weight)
+            self.assertTrue(torch.allclose(encoder(x, src_key_padding_mask=by_number), reference))
+        with self.assertRaisesRegex(ValueError, "neither a token nor padding"):
+            encoder(x, src_key_padding_mask=torch.full((2, 5), 0.1))
 
 
 if __name__ == "__main__":

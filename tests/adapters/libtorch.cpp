@@ -376,6 +376,7 @@ TEST_CASE("what comet changes in place counts, whatever the buffers hold") {
   const Tensor loss = moe->forward(x).sum();
   CHECK(typed.layer().gates()[0].permutations()[0] == Permutation({2, 0, 3, 1}));
   (void)typed.layer_in_place();
+  CHECK_THROWS_WITH(loss.backward(), Catch::Contains("the layer has been changed"));
   (void)typed.layer();
   CHECK_THROWS_WITH(loss.backward(), Catch::Contains("the layer has been changed"));
 }

@@ -85,6 +85,7 @@ class TorchBridge {
   [[nodiscard]] Layer& layer_in_place() {
     take_over();
     changed_in_place_ = true;
+    ++shared_->revision;  // graphs of before do not fit what it becomes
     return shared_->layer;
   }
   /// That of the last run.
@@ -269,10 +270,13 @@ class TorchBridge {
                        torch_text(tensor.sizes()) + ", expected " + torch_text(torch_dtype<T>) +
                        torch_text(sizes));
   }
-  /// Whether a tensor has been pointed elsewhere, and has given its numbers.
+  /// Whether a tensor has been pointed elsewhere, or at its numbers in another order, and has given
+  /// them.
   template <class T>
   bool taken(const std::string& name, const at::Tensor& tensor, T* values, at::IntArrayRef sizes) {
-    if (tensor.defined() && tensor.unsafeGetTensorImpl()->data() == values) return false;
+    if (tensor.defined() && tensor.unsafeGetTensorImpl()->data() == values &&
+        tensor.sizes() == sizes && tensor.is_contiguous())
+      return false;
     check_written<T>(name, tensor, sizes);
     std::copy_n(tensor.contiguous().template data_ptr<T>(), tensor.numel(), values);
     tensor.set_data(tensor_over(values, sizes, shared_));
