@@ -80,6 +80,13 @@ TEST_CASE("resize makes room by the size of each row") {
   std::copy(experts.begin(), experts.end(), routing.experts().begin());
   std::copy(weights.begin(), weights.end(), routing.weights().begin());
   CHECK(routing.dense(4) == three_rows().dense(4));
+  CHECK_THROWS_WITH(routing.dense(-1),
+                    "comet::Routing::dense: num_experts is -1, expected at least 0");
+  CHECK_THROWS_WITH(routing.resize(std::vector<int>{2, -1, 1}),
+                    "comet::Routing::resize: sizes[1] is -1, expected at least 0");
+  CHECK(routing.num_samples() == 0);
+  CHECK(routing.num_entries() == 0);
+  routing.resize(std::vector<int>{1});
   routing.resize(std::vector<int>{});
   CHECK(routing.num_samples() == 0);
 }

@@ -283,6 +283,8 @@ TEST_CASE("balanced Top-k refuses what it cannot work with") {
   CHECK_THROWS_WITH(
       gate.end_of_step(std::vector<Index>{1}),
       "comet::BalancedTopKGate::end_of_step: load.size() is 1, expected num_experts = 4");
+  CHECK_THROWS_WITH(gate.end_of_step(std::vector<Index>{1, 2, -3, 4}),
+                    "comet::BalancedTopKGate::end_of_step: load[2] is -3, expected at least 0");
   const std::vector<Index> load(4, 1);
   Pass pass(gate);
   CHECK_THROWS_WITH(gate.end_of_step(load, pass),

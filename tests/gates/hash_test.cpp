@@ -133,6 +133,11 @@ TEST_CASE("misuse of the hash gate names the position") {
   const std::vector<std::int64_t> frequencies = {3, 1, -2};
   CHECK_THROWS_WITH(HashGate<float>::balanced(frequencies, 2),
                     "comet::HashGate::balanced: frequencies[2] is -2, expected at least 0");
+  constexpr std::int64_t most = std::numeric_limits<std::int64_t>::max();
+  CHECK_THROWS_WITH(HashGate<float>::balanced(std::vector<std::int64_t>{most - 1, 1, 1}, 1),
+                    "comet::HashGate::balanced: the sum of frequencies is beyond the largest "
+                    "64-bit number = 9223372036854775807");
+  CHECK(HashGate<float>::balanced(std::vector<std::int64_t>{most - 1, 1}, 1).num_ids() == 2);
 
   const HashGate<float> gate({0, 1}, 2);
   Pass pass(gate);

@@ -114,6 +114,32 @@ TEST_CASE("a mask refuses what it cannot work with") {
   CHECK_THROWS_WITH(make({-1}), "comet::MaskedExperts: an expert is -1, expected in 0..5");
 }
 
+TEST_CASE("a mask is of the experts that there were when it was made") {
+  const auto made = [](Index num_experts) {
+    return CometGate<double>({.input_dim = 3, .num_experts = num_experts, .gamma = 10},
+                             RandomKey(1));
+  };
+  MaskedExperts gate(made(6), some);
+  CHECK(gate.stays(4));
+  CHECK_FALSE(gate.stays(5));
+  CHECK_THROWS_WITH(gate.stays(6),
+                    "comet::MaskedExperts::stays: expert is 6, expected at least 0 and below "
+                    "num_experts = 6");
+  CHECK_THROWS_WITH(gate.stays(-1),
+                    "comet::MaskedExperts::stays: expert is -1, expected at least 0 and below "
+                    "num_experts = 6");
+  gate.gate() = made(64);
+  const Matrix<double> x = random_matrix<double>(3, 4, 1);
+  Routing<double> routing;
+  Pass pass(gate);
+  CHECK_THROWS_WITH(gate.route(x, routing, pass),
+                    "comet::MaskedExperts: the gate inside: an expert of routing sample 0 is 6, "
+                    "expected at least 0 and below num_experts = 6");
+  CHECK_THROWS_AS(gate.forward(x, routing, RandomKey(1), pass), std::invalid_argument);
+  gate.gate() = made(5);
+  CHECK(test::routed(gate, x).num_samples() == 4);
+}
+
 TEST_CASE("a gate inside that names no expert of its own is named") {
   struct Wild {
     using Scalar = double;

@@ -336,6 +336,29 @@ TEST_CASE("the state of parts goes into a file and comes back; of a range, with 
   CHECK(others == several);
 }
 
+TEST_CASE("the state of more parts than there are is refused, parameters beside it are not") {
+  const TemporaryDirectory directory;
+  const auto path = directory.path() / "state";
+  const std::vector<Counter> saved(3);
+  save_tensors(path, state_tensors(saved, "s."));
+  std::vector<Counter> two(2), three(3);
+  two[0].steps = 1;
+  const auto before = two;
+  CHECK_THROWS_AS(load_state(TensorFile(path), two, "s."), FileError);
+  CHECK_THROWS_WITH(
+      load_state(TensorFile(path), two, "s."),
+      path.string() + ": tensor \"s.2.sums\" is of one more part than the 2 that there are");
+  CHECK(two == before);
+  load_state(TensorFile(path), three, "s.");
+  // Parameters by the same prefix, numbered as well.
+  const std::vector<double> weight(4);
+  save_tensors(path, joined({state_tensors(std::vector<Counter>(2), "s."),
+                             {make_tensor<double>("s.2.weight", {4}, weight)},
+                             {make_tensor<double>("s.weight", {4}, weight)}}));
+  load_state(TensorFile(path), two, "s.");
+  CHECK(two == std::vector<Counter>(2));
+}
+
 TEST_CASE("a state that does not fit is refused and leaves everything as it is") {
   const TemporaryDirectory directory;
   const auto path = directory.path() / "state";

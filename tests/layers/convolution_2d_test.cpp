@@ -9,6 +9,7 @@
 #include <support/model.hpp>
 
 #include <cmath>
+#include <limits>
 #include <string>
 #include <vector>
 
@@ -215,6 +216,35 @@ TEST_CASE("a convolution refuses wrong sizes") {
         "comet::Convolution2d: kernel_height is 5, expected at most height = 4");
   CHECK(message([](O& o) { o.kernel_width = 6; }) ==
         "comet::Convolution2d: kernel_width is 6, expected at most width = 5");
+
+  // Sizes whose product would wrap around.
+  constexpr Index much = Index(1) << 40;
+  const std::string factor = std::to_string(much);
+  CHECK(message([](O& o) { o.height = o.width = much; }) ==
+        "comet::Convolution2d: height * width * channels is " + factor + " * " + factor +
+            " * 1, expected below 2^60");
+  CHECK(message([](O& o) {
+          o.padding = Padding::same;
+          o.kernel_height = o.kernel_width = much;
+        }) == "comet::Convolution2d: filters * kernel_height * kernel_width * channels is 2 * " +
+                  factor + " * " + factor + " * 1, expected below 2^60");
+  CHECK(message([](O& o) {
+          o.padding = Padding::same;
+          o.kernel_height = much;
+          o.kernel_width = 3;
+          o.width = much;
+        }) == "comet::Convolution2d: the padded height * width * channels is " +
+                  std::to_string(much + 3) + " * " + std::to_string(much + 2) +
+                  " * 1, expected below 2^60");
+  CHECK(message([](O& o) {
+          o.height = o.width = 1 << 20;
+          o.filters = much;
+        }) ==
+        "comet::Convolution2d: output_height * output_width * filters is 1048574 * 1048574 "
+        "* " +
+            factor + ", expected below 2^60");
+  CHECK(message([](O& o) { o.stride = std::numeric_limits<Index>::max(); }) ==
+        "comet::Convolution2d: stride * channels is 9223372036854775807 * 1, expected below 2^60");
 
   const Convolution2d<float> layer(options(4, 5, 1, 2, 3, 3, 1, Padding::valid, Activation::silu),
                                    RandomKey(0));

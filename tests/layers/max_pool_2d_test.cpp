@@ -125,6 +125,14 @@ TEST_CASE("max pooling refuses wrong sizes") {
   CHECK_THROWS_WITH(make({4, 4, 0}), "comet::MaxPool2d: channels is 0, expected at least 1");
   CHECK_THROWS_WITH(make({4, 4, 1, 0}), "comet::MaxPool2d: pool is 0, expected at least 1");
   CHECK_THROWS_WITH(make({4, 4, 1, 2, -1}), "comet::MaxPool2d: stride is -1, expected at least 0");
+  const Index much = Index(1) << 40;
+  CHECK_THROWS_WITH(make({much, much, 1}),
+                    "comet::MaxPool2d: height * width * channels is 1099511627776 * 1099511627776 "
+                    "* 1, expected below 2^60");
+  CHECK_THROWS_WITH(make({much, 1 << 20, 1}),
+                    "comet::MaxPool2d: height * width * channels is 1099511627776 * 1048576 * 1, "
+                    "expected below 2^60");
+  CHECK(make({much, 1 << 19, 1}).input_dim() == Index(1) << 59);
   const MaxPool2d<float> layer({4, 4, 1});
   Pass pass(layer);
   const Matrix<float> x = Matrix<float>::Zero(16, 2);

@@ -251,6 +251,18 @@ TEST_CASE("assignment refuses what has no answer, and names the entry") {
                     "comet::AssignmentSolver::solve: cost(2, 1) is inf, expected a finite number, "
                     "or -inf for a forbidden pair");
   CHECK_NOTHROW(assign(cost));
+  // Finite ones whose differences would not be.
+  Matrix<double> large = Matrix<double>::Constant(2, 2, -1.7e308);
+  large(0, 0) = large(1, 1) = 1.7e308;
+  CHECK_THROWS_WITH(assign(large),
+                    "comet::AssignmentSolver::solve: cost(0, 0) is 1.7e+308, expected a number of "
+                    "size 1e+300 at most, or inf for a forbidden pair");
+  CHECK_THROWS_WITH(assign(large, Goal::maximize),
+                    "comet::AssignmentSolver::solve: cost(0, 0) is 1.7e+308, expected a number of "
+                    "size 1e+300 at most, or -inf for a forbidden pair");
+  large = (large.array() > 0).select(Matrix<double>::Constant(2, 2, 1e300), -1e300);
+  CHECK(assign(large).row_to_column == std::vector<ExpertId>{1, 0});
+  CHECK(assign(large, Goal::maximize).row_to_column == std::vector<ExpertId>{0, 1});
   cost.row(2).setConstant(infinity);
   CHECK_THROWS_WITH(assign(cost),
                     "comet::AssignmentSolver::solve: the forbidden pairs of cost leave no complete "

@@ -114,6 +114,58 @@ TEST_CASE("experts may differ in what they keep") {
   CHECK(copy.loss(Permutation::identity(n).as_span()) == Approx(y.sum()).epsilon(1e-13));
 }
 
+TEST_CASE("a mask or ids of another size are refused before they are read") {
+  const auto loss = [](const Matrix<double>&) { return 0.0; };
+  const Matrix<double> x = random_matrix<double>(d, samples, 1);
+  const auto all = experts();
+  const std::vector<std::uint8_t> mask(3, 1);
+  const std::vector<std::int32_t> ids(2, 0);
+  CHECK_THROWS_WITH(MixtureObjective(all, Samples<double>(x, {}, mask), loss),
+                    "comet::MixtureObjective: samples.mask.size() is 3, expected x.cols() = 21");
+  CHECK_THROWS_WITH(MixtureObjective(all, Samples<double>(x, ids), loss),
+                    "comet::MixtureObjective: samples.ids.size() is 2, expected x.cols() = 21");
+}
+
+TEST_CASE("experts that have changed since are checked at every start") {
+  std::vector<PermutedGate<TopKGate<double>>> gates;
+  gates.emplace_back(TopKGate<double>({.input_dim = d, .num_experts = n, .k = 2}, RandomKey(1)));
+  const Matrix<double> x = random_matrix<double>(d, samples, 1);
+  const auto made = [](Index input_dim, Index output_dim) {
+    return DenseExpert<double>({.input_dim = input_dim, .output_dim = output_dim}, RandomKey(1));
+  };
+  auto all = experts();
+  MixtureObjective objective(all, x, [](const Matrix<double>& y) { return y.sum(); });
+  objective.start(gates);
+  objective.move_to(Permutation::identity(n).as_span());
+  const double loss = objective.loss(Permutation::identity(n).as_span());
+
+  const auto kept = all[4];
+  all[4] = made(d, m + 1);
+  CHECK_THROWS_WITH(objective.start(gates),
+                    "comet::MixtureObjective::start: expert.output_dim() is 4, expected that of "
+                    "the first expert = 3");
+  all[4] = made(d + 1, m);
+  CHECK_THROWS_WITH(objective.start(gates),
+                    "comet::MixtureObjective::start: expert.input_dim() is 5, expected that of "
+                    "the first expert = 4");
+  all[4] = kept;
+  const auto first = all[0];
+  all[0] = made(d + 1, m);
+  CHECK_THROWS_WITH(objective.start(gates),
+                    "comet::MixtureObjective::start: x.rows() is 4, expected input_dim = 5");
+  all[0] = first;
+  all.pop_back();
+  CHECK_THROWS_WITH(objective.start(gates),
+                    "comet::MixtureObjective::start: experts.size() is 5, expected that at "
+                    "construction = 6");
+  all.clear();
+  CHECK_THROWS_WITH(objective.start(gates),
+                    "comet::MixtureObjective::start: experts.size() is 0, expected that at "
+                    "construction = 6");
+  // What was known before is still there.
+  CHECK(objective.loss(Permutation::identity(n).as_span()) == loss);
+}
+
 TEST_CASE("misuse of the objective is named") {
   const auto loss = [](const Matrix<double>&) { return 0.0; };
   const Matrix<double> x = random_matrix<double>(d, samples, 1);

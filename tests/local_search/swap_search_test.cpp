@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdint>
+#include <limits>
 #include <span>
 #include <string>
 #include <utility>
@@ -66,10 +67,13 @@ struct Wanted {
   }
 };
 
+/// No loss to compare, at the start or after the first move of the first expert.
 struct Broken {
+  double wrong = 0;
+  double at_start = 1;
   void start(const auto& /*gates*/) {}
   void move_to(std::span<const ExpertId> /*permutation*/) {}
-  double loss(std::span<const ExpertId> p) const { return p[0] == 0 ? 1.0 : std::nan(""); }
+  double loss(std::span<const ExpertId> p) const { return p[0] == 0 ? at_start : wrong; }
 };
 
 using PlainGate = PermutedGate<TopKGate<double>>;
@@ -230,11 +234,28 @@ TEST_CASE("a move must beat the tolerance") {
   CHECK(never.moves().empty());
 }
 
-TEST_CASE("losses that are not a number are never accepted") {
+TEST_CASE("a loss that no other can be compared with ends the search by a name") {
+  constexpr double inf = std::numeric_limits<double>::infinity();
+  const double nan = std::nan("");
   auto gates = plain_gates(4);
-  SwapSearch search({.steps = 1}, Broken{});
-  search.search(gates);
-  CHECK(search.moves().empty());
+  const auto before = gates[0].permutations();
+  for (const Broken& broken : {Broken{nan}, Broken{1, nan}}) {
+    SwapSearch search({.steps = 1}, broken);
+    CHECK_THROWS_WITH(search.search(gates),
+                      "comet::SwapSearch::search: the objective's loss is nan");
+    CHECK_THROWS_AS(search.search(gates), NotFinite);
+    CHECK(search.status() == SwapStatus::not_started);
+    CHECK(search.moves().empty());
+    CHECK(gates[0].permutations() == before);
+  }
+  SwapSearch lowest({.steps = 1}, Broken{-inf});
+  CHECK_THROWS_WITH(lowest.search(gates),
+                    "comet::SwapSearch::search: the objective's loss is -inf");
+  // An infinite loss is a bad one.
+  SwapSearch forbids({.steps = 1}, Broken{inf});
+  forbids.search(gates);
+  CHECK(forbids.status() == SwapStatus::converged);
+  CHECK(forbids.moves().empty());
 }
 
 TEST_CASE("the search runs every interval and at its last step, then is over") {

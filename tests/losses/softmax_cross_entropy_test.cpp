@@ -3,6 +3,7 @@
 
 #include <cmath>
 #include <cstdint>
+#include <string>
 #include <vector>
 
 #include <comet/losses/softmax_cross_entropy.hpp>
@@ -55,6 +56,26 @@ TEST_CASE("misuse of softmax cross-entropy is named") {
   z(2, 1) = std::nan("");
   CHECK_THROWS_WITH(comet::softmax_cross_entropy(z, std::vector<std::int32_t>{0, 1}, gradient),
                     "comet::softmax_cross_entropy: logits(2, 1) is nan, expected a finite number");
+}
+
+TEST_CASE("a logit that is not finite is named, with smoothing or without, in place or not") {
+  const std::vector<std::int32_t> classes = {0, 1, 2};
+  for (const double smoothing : {0.0, 0.1})
+    for (const bool in_place : {false, true})
+      for (const double bad : {-HUGE_VAL, HUGE_VAL, std::nan("")}) {
+        CAPTURE(smoothing, in_place, bad);
+        Matrix<double> z = Matrix<double>::Zero(19, 3), gradient(19, 3);
+        z(17, 1) = bad;
+        const std::string is = std::isnan(bad) ? "nan" : bad > 0 ? "inf" : "-inf";
+        const std::string message =
+            "comet::softmax_cross_entropy: logits(17, 1) is " + is + ", expected a finite number";
+        const comet::SoftmaxCrossEntropyOptions options{.label_smoothing = smoothing};
+        CHECK_THROWS_WITH(comet::softmax_cross_entropy(z, classes, comet::no_gradient, options),
+                          message);
+        Matrix<double>& to = in_place ? z : gradient;
+        CHECK_THROWS_WITH(comet::softmax_cross_entropy(z, classes, to, options), message);
+        CHECK_THROWS_AS(comet::softmax_cross_entropy(z, classes, to, options), comet::NotFinite);
+      }
 }
 
 TEST_CASE(

@@ -25,6 +25,27 @@ TEST_CASE("mutual_information: nothing of independent ones, all of a bijection",
   CHECK(mutual_information(Matrix<double>::Zero(2, 2)) == 0);
 }
 
+TEST_CASE("mutual_information: the unit of the counts does not matter", "[metrics]") {
+  const Matrix<double> bijection = Matrix<double>::Identity(2, 2);
+  Matrix<double> some(2, 3);
+  some << 3, 1, 0, 1, 3, 2;
+  const double expected = mutual_information(some);
+  CHECK(expected > 0.1);
+  for (const double unit : {5e-324, 1e-308, 1e-200, 1e-160, 1e160, 1e200, 5e307}) {
+    CAPTURE(unit);
+    CHECK(mutual_information(unit * bijection) == Approx(std::log(2.0)));
+    CHECK(mutual_information(unit * some) == Approx(expected));
+  }
+  // Next to nothing beside a large count, of whatever row and column.
+  Matrix<double> uneven = Matrix<double>::Zero(3, 3);
+  uneven.diagonal() << 1e300, 1e-5, 1e-320;
+  CHECK(mutual_information(uneven) >= 0);
+  CHECK(mutual_information(uneven) < 1e-300);
+  uneven.diagonal() << 1, 1, 1e-307;
+  CHECK(mutual_information(uneven) == Approx(std::log(2.0)));
+  CHECK(mutual_information(Matrix<double>(0, 3)) == 0);
+}
+
 TEST_CASE("mutual_information: refuses what counts nothing", "[metrics][error]") {
   Matrix<double> wrong = Matrix<double>::Ones(2, 2);
   wrong(1, 0) = -1;

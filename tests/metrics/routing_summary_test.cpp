@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: MIT
+#include <cmath>
 #include <cstdint>
 #include <string>
 #include <utility>
@@ -37,4 +38,23 @@ TEST_CASE("summary: a line per task, which says whose it is where there are seve
   CHECK(summary_of({{0, 1}, {1, 1}}) ==
         "task 0: 1.0 experts per sample, 1.0 by weight; the batch uses 2.0 of 2\n"
         "task 1: 1.0 experts per sample, 1.0 by weight; the batch uses 1.0 of 2");
+}
+
+TEST_CASE("summarize refuses what is no share", "[metrics][error]") {
+  const auto of = [](double weight) {
+    Routing<double> routing;
+    routing.push(0, 0.5);
+    routing.push(1, weight);
+    routing.end_sample();
+    return summarize(routing, 2);
+  };
+  CHECK(of(0.5).effective_experts == Approx(2));
+  CHECK_THROWS_WITH(of(-1), "comet::summarize: a weight is -1, expected finite and at least 0");
+  CHECK_THROWS_WITH(of(std::nan("")),
+                    "comet::summarize: a weight is nan, expected finite and at least 0");
+  CHECK_THROWS_WITH(of(HUGE_VAL),
+                    "comet::summarize: a weight is inf, expected finite and at least 0");
+  CHECK_THROWS_WITH(summarize(Routing<double>(), -1),
+                    "comet::summarize: num_experts is -1, expected at least 0");
+  CHECK(summarize(Routing<double>(), 0).num_rows == 0);
 }

@@ -95,3 +95,22 @@ TEST_CASE("a norm that is not finite is named, and nothing is changed") {
   CHECK(clip_by_global_norm(narrow, 1) == Approx(3e38));
   CHECK(narrow[0](0, 0) == Approx(1));
 }
+
+TEST_CASE("a factor that is too small for the scalar still shortens to the norm") {
+  const Model<float> narrow;
+  for (const double max_norm : {1e-2, 1e-5, 1e-7, 1e-20}) {
+    CAPTURE(max_norm);
+    Gradients gradients(narrow);
+    gradients[0](1, 2) = 1e38F;
+    gradients[1](3, 0) = -1e38F;
+    CHECK(clip_by_global_norm(gradients, max_norm) == Approx(std::sqrt(2.0) * 1e38));
+    CHECK(double(gradients[0](1, 2)) / max_norm == Approx(std::sqrt(0.5)).epsilon(1e-6));
+    CHECK(double(gradients[1](3, 0)) / max_norm == Approx(-std::sqrt(0.5)).epsilon(1e-6));
+    CHECK(gradients[0](0, 0) == 0);
+  }
+  const Model<double> wide;
+  Gradients gradients(wide);
+  gradients[0](1, 2) = 1e150;
+  CHECK(clip_by_global_norm(gradients, 1e-200) == Approx(1e150));
+  CHECK(gradients[0](1, 2) / 1e-200 == Approx(1));
+}

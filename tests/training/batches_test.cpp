@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
 #include <algorithm>
+#include <string>
 #include <vector>
 
 #include <comet/training/batches.hpp>
@@ -62,6 +63,11 @@ TEST_CASE("batches are views that allocate nothing, and refuse wrong sizes") {
   epoch();
   CHECK(sum == 4950);
   if (test::can_count_allocations) CHECK(test::count_allocations(epoch) == 0);
+  const Batches dropped(10, 4, RandomKey(1), LastBatch::drop);
+  for (const Index i : {-1, 2})
+    CHECK_THROWS_WITH(dropped[i], "comet::Batches::operator[]: i is " + std::to_string(i) +
+                                      ", expected at least 0 and below size() = 2");
+  CHECK(dropped[1].size() == 4);
   CHECK_THROWS_WITH(Batches(10, 0, RandomKey(1)),
                     "comet::Batches: batch_size is 0, expected at least 1");
   CHECK_THROWS_WITH(Batches(-1, 4, RandomKey(1)),

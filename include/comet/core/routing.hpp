@@ -2,8 +2,11 @@
 #pragma once
 
 #include <algorithm>
+#include <cmath>
 #include <cstdint>
 #include <span>
+#include <string>
+#include <string_view>
 #include <vector>
 
 #include <comet/core/buffer.hpp>
@@ -42,12 +45,18 @@ class Routing {
 
   /// \brief Sizes the routing for gates that fill it in parallel: offsets first, then entries.
   /// \param sizes  per sample, the number of its entries
+  /// \throws std::invalid_argument if one is negative; the routing is empty then
   template <class Sizes>
   void resize(const Sizes& sizes) {
     offsets_.resize(std::size(sizes) + 1);
     Index total = 0;
     std::size_t b = 0;
     for (const auto size : sizes) {
+      if (Index(size) < 0) [[unlikely]] {
+        clear();
+        detail::check_at_least("Routing::resize", "sizes[" + std::to_string(b) + "]", Index(size),
+                               0);
+      }
       offsets_[b++] = total;
       total += Index(size);
     }
@@ -82,8 +91,9 @@ class Routing {
   }
 
   /// \brief The same routing as an n x B matrix, for tests and small n.
-  /// \throws std::invalid_argument if an expert is not below n
+  /// \throws std::invalid_argument if n is negative, or an expert is not below n
   [[nodiscard]] Matrix<S> dense(Index num_experts) const {
+    detail::check_at_least("Routing::dense", "num_experts", num_experts, 0);
     Matrix<S> result = Matrix<S>::Zero(num_experts, num_samples());
     for (Index b = 0; b < num_samples(); ++b)
       for (Index i = offsets_[std::size_t(b)]; i < offsets_[std::size_t(b) + 1]; ++i) {
@@ -127,6 +137,14 @@ void check_experts(std::string_view where, const Routing<S>& routing, Index num_
       if (expert < 0 || expert >= num_experts) [[unlikely]]
         check_index(where, "an expert of routing sample " + std::to_string(b), expert,
                     "num_experts", num_experts);
+}
+
+/// What takes weights for shares asks of them.
+template <class S>
+void check_weights(std::string_view where, const Routing<S>& routing) {
+  for (const S weight : routing.weights())
+    if (!(weight >= S(0) && std::isfinite(weight))) [[unlikely]]
+      raise(where, "a weight", weight, "finite and at least 0");
 }
 
 }  // namespace detail

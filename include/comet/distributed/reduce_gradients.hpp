@@ -15,6 +15,7 @@
 #include <comet/distributed/collectives.hpp>
 #include <comet/distributed/communicator.hpp>
 #include <comet/distributed/replicated.hpp>
+#include <comet/optimizers/clip_by_global_norm.hpp>
 
 /// \file
 /// \brief Gradients over ranks. One convention for factors: the loss is a mean over the rows of all
@@ -164,7 +165,8 @@ double clip_by_global_norm(C& world, const Model& model,
   }
   const double norm = std::sqrt(sum);
   if (norm > max_norm)
-    for (Index i = 0; i < gradients.size(); ++i) gradients[i] *= S(max_norm / norm);
+    for (Index i = 0; i < gradients.size(); ++i)
+      detail::shorten<S>(norm, max_norm, gradients[i].array());
   return norm;
 }
 

@@ -50,7 +50,8 @@ struct DSelectKGateOptions {
 ///     g_i  = sum_j softmax(w)_j r_ij                     (Hazimeh et al., NeurIPS 2021, Eq. (5))
 ///
 /// If n is not a power of two, what a selector gives to codes >= n is lost: weights then sum to
-/// less than 1, and a row may even be empty. Training can hold against it by the reachability
+/// less than 1, and a row may even be empty. So it is with n = 1: it has one bit, whose code 1 is
+/// nobody's and begins with half of the weight. Training can hold against it by the reachability
 /// penalty zeta / B * sum_bj 1 / (1e-6 + sum_i r_ij), which is left out where no code can be lost.
 /// The entropy penalty lambda / B * sum_bji -r log(r + 1e-6) speeds up saturation; the option
 /// spread rewards, per selector, the entropy of the batch's mean r, so that samples part.

@@ -72,7 +72,8 @@ class HashGate {
   /// \brief A table that spreads the load: ids from the most to the least frequent, each to the
   /// expert with the least so far. Ties go to the smaller id and the smaller expert.
   /// \param frequencies  how often each id occurs, >= 0, not empty
-  /// \throws std::invalid_argument naming the first frequency that is negative
+  /// \throws std::invalid_argument naming the first frequency that is negative, or if their sum is
+  ///         no 64-bit number
   /// \par Cost  O(ids (log ids + log n))
   [[nodiscard]] static HashGate balanced(std::span<const std::int64_t> frequencies,
                                          Index num_experts);
@@ -167,6 +168,13 @@ HashGate<S> HashGate<S>::balanced(std::span<const std::int64_t> frequencies, Ind
     if (frequencies[id] < 0) [[unlikely]]
       detail::raise("HashGate::balanced", "frequencies[" + std::to_string(id) + "]",
                     frequencies[id], "at least 0");
+  // No expert's load overflows if the whole does not.
+  std::int64_t sum = 0;
+  for (const std::int64_t frequency : frequencies)
+    if (__builtin_add_overflow(sum, frequency, &sum)) [[unlikely]]
+      detail::raise("HashGate::balanced",
+                    "the sum of frequencies is beyond the largest 64-bit number = " +
+                        std::to_string(std::numeric_limits<std::int64_t>::max()));
   std::vector<std::size_t> order(frequencies.size());
   std::iota(order.begin(), order.end(), std::size_t(0));
   std::stable_sort(order.begin(), order.end(),

@@ -83,8 +83,13 @@ class MaskedExperts {
   [[nodiscard]] const G& gate() const noexcept { return gate_; }
   /// The gate inside.
   [[nodiscard]] G& gate() noexcept { return gate_; }
-  /// Whether an expert may have samples.
-  [[nodiscard]] bool stays(ExpertId expert) const { return stays_[std::size_t(expert)] != 0; }
+  /// \brief Whether an expert may have samples.
+  /// \throws std::invalid_argument if there is no such expert
+  [[nodiscard]] bool stays(ExpertId expert) const {
+    detail::check_index("MaskedExperts::stays", "expert", expert, "num_experts",
+                        Index(stays_.size()));
+    return keeps(expert);
+  }
   /// Number of experts n, those that do not stay among them.
   [[nodiscard]] Index num_experts() const { return gate_.num_experts(); }
   /// Longest row that route() can give.
@@ -175,6 +180,9 @@ class MaskedExperts {
   }
 
  private:
+  /// The same of an expert that has been checked.
+  [[nodiscard]] bool keeps(ExpertId expert) const { return stays_[std::size_t(expert)] != 0; }
+
   static Workspace& start(Pass<MaskedExperts>& pass) {
     pass.workspace.forward_.clear();
     pass.workspace.inner_.run_in(pass);
@@ -183,7 +191,8 @@ class MaskedExperts {
 
   /// From the gate's rows to those of experts that stay.
   void mask(Routing<S>& routing, Workspace& ws) const {
-    detail::check_experts("MaskedExperts: the gate inside", ws.whole_, num_experts());
+    // Against the mask, not the gate: gate() may have become one of more experts.
+    detail::check_experts("MaskedExperts: the gate inside", ws.whole_, Index(stays_.size()));
     routing.clear();
     ws.sums_.clear();
     for (Index b = 0; b < ws.whole_.num_samples(); ++b) {
@@ -192,11 +201,11 @@ class MaskedExperts {
       S sum = weights_ == MaskedWeights::kept ? S(1) : S(0);
       if (weights_ == MaskedWeights::shares)
         for (std::size_t i = 0; i < experts.size(); ++i)
-          if (stays(experts[i])) sum += weights[i];
+          if (keeps(experts[i])) sum += weights[i];
       // A denormal sum would make infinite weights.
       const bool divides = sum >= std::numeric_limits<S>::min();
       for (std::size_t i = 0; divides && i < experts.size(); ++i)
-        if (stays(experts[i])) routing.push(experts[i], weights[i] / sum);
+        if (keeps(experts[i])) routing.push(experts[i], weights[i] / sum);
       routing.end_sample();
       ws.sums_.push_back(divides ? sum : S(0));
     }
@@ -215,7 +224,7 @@ class MaskedExperts {
         for (std::size_t i = 0; i < weights.size(); ++i) mean += weights[i] * by[i];
       S* by_whole = ws.dwhole_.data() + ws.whole_.offsets()[std::size_t(b)];
       for (const ExpertId expert : ws.whole_.experts(b)) {
-        if (stays(expert)) *by_whole = (*by++ - mean) / sum;
+        if (keeps(expert)) *by_whole = (*by++ - mean) / sum;
         ++by_whole;
       }
     }

@@ -128,9 +128,7 @@ class ReplayGate {
   void check(const Routing<S>& rows, std::size_t record) {
     const std::string where = "ReplayGate: record " + std::to_string(record);
     rows.validate(where, num_experts_, rows.num_samples());
-    for (const S weight : rows.weights())
-      if (!(weight >= S(0) && std::isfinite(weight))) [[unlikely]]
-        detail::raise(where, "a weight", weight, "finite and at least 0");
+    detail::check_weights(where, rows);
     for (Index b = 0; b < rows.num_samples(); ++b)
       max_active_ = std::max(max_active_, Index(rows.experts(b).size()));
   }

@@ -114,6 +114,19 @@ void for_each_state(Part& part, const std::string& prefix, F& f) {
   }
 }
 
+/// That a file has no part behind the last one of a range: a tensor by the name that a piece of any
+/// of them would have there. Tensors of other names may be anybody's.
+template <class Parts>
+void check_no_more(const TensorFile& file, Parts& parts, const std::string& prefix) {
+  const auto count = std::to_string(std::ranges::distance(parts));
+  const auto check = [&](const std::string& name, auto) {
+    if (file.find(name) != nullptr)
+      file.refuse("tensor " + quoted_name(name) + " is of one more part than the " + count +
+                  " that there are");
+  };
+  for (auto& part : parts) for_each_state(part, prefix + count + '.', check);
+}
+
 template <class Part>
 void restored(Part& part) {
   if constexpr (std::ranges::range<Part>) {
@@ -172,7 +185,8 @@ template <class Part>
 }
 
 /// \brief Sets the state of a part, or of each part of a range, to that of a file; all of it, or
-/// nothing if the file is refused.
+/// nothing if the file is refused. Parameters may have the same prefix: of other tensors, only the
+/// state of one part more than a range has is refused.
 /// \throws FileError naming the first tensor that is missing, has other numbers or not as many, or
 ///         what cannot be the state of such a part
 template <class Part>
@@ -200,6 +214,7 @@ void load_state(const TensorFile& file, Part& part, const std::string& prefix) {
     next += values.size_bytes();
   };
   detail::for_each_state(part, prefix, check);
+  if constexpr (std::ranges::range<Part>) detail::check_no_more(file, part, prefix);
   detail::for_each_state(part, prefix, set);
   try {
     detail::restored(part);

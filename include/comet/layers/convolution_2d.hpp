@@ -16,6 +16,7 @@
 #include <comet/kernels/convolution.hpp>
 #include <comet/kernels/convolution_gradients.hpp>
 #include <comet/layers/detail/column_layer.hpp>
+#include <comet/layers/detail/picture_size.hpp>
 
 namespace comet {
 
@@ -66,8 +67,8 @@ class Convolution2d {
 
   /// Weights uniform in +-sqrt(6 / (kernel_height kernel_width (channels + filters))) (Glorot and
   /// Bengio, 2010), bias 0.
-  /// \throws std::invalid_argument if a size is < 1, or the kernel larger than the picture where it
-  ///         has to stay inside
+  /// \throws std::invalid_argument if a size is < 1, the kernel larger than the picture where it has
+  ///         to stay inside, or a picture or the weights of 2^60 numbers or more
   Convolution2d(Convolution2dOptions options, RandomKey key)
       : options_(validated(options)),
         shape_(shape_of(options)),
@@ -190,10 +191,19 @@ class Convolution2d {
     detail::check_at_least(where, "kernel_height", o.kernel_height, 1);
     detail::check_at_least(where, "kernel_width", o.kernel_width, 1);
     detail::check_at_least(where, "stride", o.stride, 1);
+    detail::check_product(where, "height * width * channels", {o.height, o.width, o.channels});
+    detail::check_product(where, "filters * kernel_height * kernel_width * channels",
+                          {o.filters, o.kernel_height, o.kernel_width, o.channels});
+    detail::check_product(where, "stride * channels", {o.stride, o.channels});
     if (o.padding == Padding::valid) {
       detail::check_at_most(where, "kernel_height", o.kernel_height, "height", o.height);
       detail::check_at_most(where, "kernel_width", o.kernel_width, "width", o.width);
     }
+    const detail::ConvolutionShape shape = shape_of(o);  // has the padding, too
+    detail::check_product(where, "the padded height * width * channels",
+                          {shape.height, shape.width, shape.channels});
+    detail::check_product(where, "output_height * output_width * filters",
+                          {shape.out_height, shape.out_width, shape.filters});
     return o;
   }
 

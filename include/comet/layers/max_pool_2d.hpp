@@ -12,6 +12,7 @@
 #include <comet/core/types.hpp>
 #include <comet/kernels/simd.hpp>
 #include <comet/layers/detail/column_layer.hpp>
+#include <comet/layers/detail/picture_size.hpp>
 
 namespace comet {
 
@@ -45,8 +46,8 @@ class MaxPool2d {
   using Options = MaxPool2dOptions;            ///< Settings of the constructor.
   using Workspace = detail::ColumnScratch<S>;  ///< Scratch of a pass.
 
-  /// \throws std::invalid_argument if a size is < 1, the stride < 0, or a window larger than the
-  ///         picture
+  /// \throws std::invalid_argument if a size is < 1, the stride < 0, a window larger than the
+  ///         picture, or that of 2^60 numbers or more
   explicit MaxPool2d(MaxPool2dOptions options, RandomKey /*key*/ = RandomKey(0))
       : options_(validated(options)) {}
 
@@ -137,6 +138,7 @@ class MaxPool2d {
     detail::check_at_least(where, "height", o.height, o.pool);
     detail::check_at_least(where, "width", o.width, o.pool);
     detail::check_at_least(where, "channels", o.channels, 1);
+    detail::check_product(where, "height * width * channels", {o.height, o.width, o.channels});
     if (o.stride == 0) o.stride = o.pool;
     return o;
   }

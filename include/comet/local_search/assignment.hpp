@@ -2,6 +2,7 @@
 #pragma once
 
 #include <algorithm>
+#include <cmath>
 #include <cstddef>
 #include <limits>
 #include <string>
@@ -60,8 +61,8 @@ class AssignmentSolver {
   /// \param cost rows x columns. A forbidden pair is +infinity when minimising and -infinity when
   /// maximising. Either size may be 0.
   /// \return the result, valid until the next call
-  /// \throws std::invalid_argument if an entry is nan or an infinity of the wrong sign, or if
-  /// forbidden pairs leave no assignment
+  /// \throws std::invalid_argument if an entry is nan, an infinity of the wrong sign or a number
+  /// beyond +-1e300, or if forbidden pairs leave no assignment
   template <class Derived>
   const Assignment& solve(const Eigen::MatrixBase<Derived>& cost, Goal goal = Goal::minimize) {
     const bool agents_are_rows = cost.rows() < cost.cols();
@@ -83,6 +84,8 @@ class AssignmentSolver {
 
  private:
   static constexpr double infinity = std::numeric_limits<double>::infinity();
+  /// Prices are sums of differences of costs: they stay finite, unlike forbidden pairs.
+  static constexpr double largest = 1e300;
   static constexpr Index none = -1;
   /// Tasks are padded with forbidden ones to whole blocks. The least value of every block is kept,
   /// which shows where the minimum is without a second look at every task.
@@ -137,19 +140,24 @@ class AssignmentSolver {
   }
 
   void check_entries(bool agents_are_rows, double sign) {
-    // Neither nan nor -infinity: the comparison is false for both.
-    if ((costs().array() > -infinity).all()) [[likely]]
+    const auto fits = [](const auto& value) {
+      // Neither nan nor -infinity: the comparison is false for both.
+      return value >= -largest && (value <= largest || value == infinity);
+    };
+    if (fits(costs().array()).all()) [[likely]]
       return;
     for (Index agent = 0; agent < agents_; ++agent)
       for (Index task = 0; task < tasks_; ++task) {
         const double value = cost(task, agent);
-        if (value > -infinity) continue;
+        if (fits(value)) continue;
+        const std::string numbers =
+            std::isfinite(value) ? "a number of size 1e+300 at most" : "a finite number";
         detail::raise("AssignmentSolver::solve",
                       "cost(" + std::to_string(agents_are_rows ? agent : task) + ", " +
                           std::to_string(agents_are_rows ? task : agent) + ")",
                       sign * value,
-                      sign > 0 ? "a finite number, or inf for a forbidden pair"
-                               : "a finite number, or -inf for a forbidden pair");
+                      numbers + (sign > 0 ? ", or inf for a forbidden pair"
+                                          : ", or -inf for a forbidden pair"));
       }
   }
 

@@ -17,6 +17,7 @@
 #include <comet/core/samples.hpp>
 #include <comet/core/types.hpp>
 #include <comet/experts/detail/padding.hpp>
+#include <comet/experts/detail/sizes.hpp>
 
 namespace comet {
 
@@ -62,9 +63,10 @@ class MixtureObjective {
                    RankSum ranks = {})
       : MixtureObjective(samples, std::move(loss), ranks) {
     detail::check_at_least(name, "experts.size()", Index(experts.size()), 1);
-    samples.validate(name, experts.front().input_dim());
+    detail::check_equal(name, "x.rows()", x_.rows(), "input_dim", experts.front().input_dim());
     num_experts_ = Index(experts.size());
-    evaluate_ = [&experts](const Matrix<S>& x, Matrix<S>& outputs) {
+    evaluate_ = [&experts, count = num_experts_](const Matrix<S>& x, Matrix<S>& outputs) {
+      check_experts(experts, count, x.rows());
       evaluate(experts, x, outputs);
     };
   }
@@ -72,7 +74,7 @@ class MixtureObjective {
   template <DistributedExperts Experts>
   MixtureObjective(const Experts& experts, const Samples<S>& samples, Loss loss, RankSum ranks)
       : MixtureObjective(samples, std::move(loss), ranks) {
-    samples.validate(name, experts.input_dim());
+    detail::check_equal(name, "x.rows()", x_.rows(), "input_dim", experts.input_dim());
     num_experts_ = experts.size();
     evaluate_ = [&experts](const Matrix<S>& x, Matrix<S>& outputs) {
       experts.evaluate_all(x, outputs);
@@ -82,7 +84,8 @@ class MixtureObjective {
   MixtureObjective(const std::vector<E>&&, const Samples<S>&, Loss, RankSum = {}) = delete;
 
   /// \brief Takes stock of the experts and of what the gates say about the held-out samples.
-  /// \throws std::invalid_argument if there is no gate, or one has another number of experts
+  /// \throws std::invalid_argument if there is no gate, or one has another number of experts; or if
+  ///         the experts are no longer as many, or one is of other sizes than the rest
   template <class Gates>
   void start(const Gates& gates) {
     constexpr const char* where = "MixtureObjective::start";
@@ -143,6 +146,7 @@ class MixtureObjective {
         mask_(samples.mask.begin(), samples.mask.end()),
         loss_(std::move(loss)),
         ranks_(ranks) {
+    samples.validate(name);  // the mask is read here, not only by the gates
     for (Index b = 0; b < samples.size(); ++b)
       if (!samples.is_live(b)) x_.col(b).setZero();  // experts see finite numbers only
   }
@@ -155,6 +159,15 @@ class MixtureObjective {
                         num_experts_);
     for (const ExpertId expert : permutation)
       detail::check_index(where, "an expert", expert, "experts.size()", num_experts_);
+  }
+
+  /// The vector is the user's, who may have changed it since; outputs have room for its first state.
+  static void check_experts(const std::vector<E>& experts, Index count, Index input_dim) {
+    constexpr const char* where = "MixtureObjective::start";
+    detail::check_equal(where, "experts.size()", Index(experts.size()), "that at construction",
+                        count);
+    detail::check_equal(where, "x.rows()", input_dim, "input_dim", experts.front().input_dim());
+    for (const E& expert : experts) detail::check_sizes(where, expert, experts.front());
   }
 
   static void evaluate(const std::vector<E>& experts, const Matrix<S>& x, Matrix<S>& outputs) {

@@ -2,9 +2,11 @@
 #pragma once
 
 #include <algorithm>
+#include <cmath>
 #include <cstdint>
 #include <cstdlib>
 #include <iterator>
+#include <limits>
 #include <span>
 #include <string>
 #include <string_view>
@@ -126,6 +128,7 @@ class SwapSearch {
 
   /// \brief Searches now, from the permutation that the gates have.
   /// \throws std::invalid_argument unless there is a gate, and all of them have the same one
+  /// \throws NotFinite if a loss is nan or -inf; the gates keep their permutation then
   template <class Gates>
   requires RelabelledGates<Gates> && PermutationObjective<Objective, Gates>
   void search(Gates& gates) {
@@ -167,7 +170,12 @@ class SwapSearch {
   double evaluate(std::span<const ExpertId> candidate) {
     --budget_left_;
     ++num_evaluations_;
-    return double(objective_.loss(candidate));
+    const auto loss = double(objective_.loss(candidate));
+    // Nothing compares with nan, and nothing improves on -inf: the search would seem to converge.
+    if (std::isnan(loss) || loss == -std::numeric_limits<double>::infinity()) [[unlikely]]
+      detail::raise_not_finite("SwapSearch::search", "the objective's loss",
+                               std::isnan(loss) ? "is nan" : "is -inf");
+    return loss;
   }
 
   /// One pass over the neighbourhood; true if a move was accepted.

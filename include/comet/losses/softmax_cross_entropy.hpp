@@ -85,6 +85,9 @@ double softmax_cross_entropy(const Eigen::DenseBase<Logits>& logits,
     if (target < 0 || target >= z.rows()) [[unlikely]]
       detail::raise(where, "classes[" + std::to_string(b) + "]", target,
                     "in 0.." + std::to_string(z.rows() - 1));
+    // An exponential hides -inf, and the gradient may take the logits' place.
+    if (!detail::all_finite(z.col(b).array())) [[unlikely]]
+      detail::raise_not_finite_at(where, "logits", z, b);
     const S* const h = z.col(b).data();
     const S of_target = h[target];  // gradient may be the logits' own memory
     if (smoothing > 0)
@@ -98,10 +101,8 @@ double softmax_cross_entropy(const Eigen::DenseBase<Logits>& logits,
     if (smoothing > 0) gradient.col(b).array() -= S(smoothing / double(z.rows()));
     gradient.col(b) *= scale;
   }
-  if (!std::isfinite(sum)) [[unlikely]] {
-    detail::check_finite<S>(where, "logits", z);
+  if (!std::isfinite(sum)) [[unlikely]]
     detail::raise_not_finite(where, "the loss", "overflows");
-  }
   return sum / double(z.cols());
 }
 

@@ -38,11 +38,14 @@ struct RoutingSummary {
 };
 
 /// \brief Sums up a routing. \param num_experts  n
-/// \throws std::invalid_argument naming the first entry that is not in 0..n-1
+/// \throws std::invalid_argument if n is negative, naming the first entry that is not in 0..n-1 or
+///         whose weight is not a finite number >= 0
 /// \par Cost  O(entries + n); allocates 2 n numbers
 template <class S>
 [[nodiscard]] RoutingSummary summarize(const Routing<S>& routing, Index num_experts) {
+  detail::check_at_least("summarize", "num_experts", num_experts, 0);
   routing.validate("summarize", num_experts, routing.num_samples());
+  detail::check_weights("summarize", routing);
   RoutingSummary result{.num_experts = num_experts};
   result.load.assign(std::size_t(num_experts), 0);
   result.mass.assign(std::size_t(num_experts), 0.0);

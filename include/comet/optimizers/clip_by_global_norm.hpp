@@ -5,6 +5,7 @@
 #include <array>
 #include <cmath>
 #include <cstddef>
+#include <limits>
 #include <string>
 
 #include <comet/core/check.hpp>
@@ -28,6 +29,16 @@ void for_each_chunk_of(GradientView<S> gradients, Index part, Index num_parts, F
         f(Eigen::Map<Eigen::Array<S, Eigen::Dynamic, 1>>(
             tensor.data() + first, std::min(chunk_size, tensor.size() - first)));
   }
+}
+
+/// \brief values *= max_norm / norm, where norm is the larger one.
+template <class S, class Values>
+void shorten(double norm, double max_norm, Values&& values) {
+  const double factor = max_norm / norm;
+  if (factor >= double(std::numeric_limits<S>::min())) [[likely]]
+    values *= S(factor);
+  else  // As one number of type S it would lose its digits, or be 0.
+    values = ((values.template cast<double>() / norm) * max_norm).template cast<S>();
 }
 
 }  // namespace detail
@@ -70,9 +81,9 @@ double clip_by_global_norm(GradientView<S> gradients, double max_norm, ThreadPoo
   }
   const double norm = std::sqrt(sum);
   if (norm > max_norm) {
-    const S factor = S(max_norm / norm);
     parallel_for(pool, num_parts, [&](Index part, Index) {
-      detail::for_each_chunk_of(gradients, part, num_parts, [&](auto values) { values *= factor; });
+      detail::for_each_chunk_of(gradients, part, num_parts,
+                                [&](auto values) { detail::shorten<S>(norm, max_norm, values); });
     });
   }
   return norm;

@@ -67,8 +67,10 @@ class Batches {
 
   /// Number of batches.
   [[nodiscard]] Index size() const noexcept { return size_; }
-  /// Row numbers of the i-th batch.
+  /// \brief Row numbers of the i-th batch.
+  /// \throws std::invalid_argument unless 0 <= i < size()
   [[nodiscard]] std::span<const Index> operator[](Index i) const {
+    detail::check_index("Batches::operator[]", "i", i, "size()", size_);
     const Index first = i * batch_size_;
     return std::span(rows_).subspan(
         std::size_t(first), std::size_t(std::min(batch_size_, Index(rows_.size()) - first)));

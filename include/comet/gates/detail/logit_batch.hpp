@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
+#include <cstddef>
 #include <span>
 #include <string>
 #include <string_view>
@@ -92,6 +93,9 @@ class LogitBatch {
 inline void check_end_of_step(std::string_view where, std::span<const Index> load,
                               Index num_experts) {
   check_equal(where, "load.size()", Index(load.size()), "num_experts", num_experts);
+  for (std::size_t i = 0; i < load.size(); ++i)
+    if (load[i] < 0) [[unlikely]]
+      raise(where, "load[" + std::to_string(i) + "]", load[i], "at least 0");
 }
 
 /// \brief The same where the gate looks at the batch of the step.
