@@ -174,7 +174,7 @@ class Adam {
                             rate * weight_decay);
       if (rate * weight_decay > 1) [[unlikely]]
         detail::raise(where, "learning_rate * rate_factor * weight_decay", rate * weight_decay,
-                      "at most 1: beyond, decay turns signs and lets weights grow");
+                      "at most 1: beyond, decay turns signs");
     }
   }
 
