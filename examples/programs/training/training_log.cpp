@@ -11,6 +11,7 @@
 
 #include <programs/base/file_error.hpp>
 #include <programs/base/text_table.hpp>
+#include <programs/training/run_files.hpp>
 
 namespace programs {
 namespace {
@@ -39,8 +40,8 @@ void expect_record(const std::filesystem::path& file) {
 
 TrainingLog::TrainingLog(const std::filesystem::path& directory, LineLog::Open mode,
                          const Console& console, const CommonOptions& options)
-    : epochs_(directory / "metrics.jsonl", mode),
-      steps_(directory / "steps.jsonl", mode),
+    : epochs_(directory / metrics_name, mode),
+      steps_(directory / steps_name, mode),
       console_(console),
       options_(options) {
   if (!options.record.empty()) record_.emplace(options.record, mode);

@@ -105,6 +105,51 @@ TEST_CASE("bert compare: what a later row or seed lacks is found before the firs
   check_refused(no_teacher, "--teacher is missing");
 }
 
+TEST_CASE("bert: a training does not write over what it reads", "[bert][error]") {
+  const SmallStudy study;
+  const std::string lost = "which is read and would be lost";
+  const auto refused = [&](const std::filesystem::path& kept, const Arguments& arguments) {
+    CAPTURE(arguments, kept);
+    const std::string before = content_of(kept);
+    check_refused(arguments, lost);
+    CHECK(content_of(kept) == before);
+  };
+  const std::filesystem::path pretrained = study.model("model");
+  refused(pretrained, study.small("finetune", "model", {}));
+  refused(pretrained, study.small("finetune", "model", {"--resume"}));
+  REQUIRE(study.train("finetune", "teacher") == 0);
+  refused(study.model("teacher"), study.small("distil", "teacher", {}));
+  refused(pretrained, study.small("distil", "model", {}));
+  std::filesystem::copy(study.out("teacher"), study.out("student"));
+  refused(study.model("student"),
+          study.small("distil", "student", {"--from-pretrained=" + study.model("student")}));
+  // The folder of a training that names none.
+  {
+    const auto before = std::filesystem::current_path();
+    std::filesystem::create_directories(study.out("results"));
+    std::filesystem::copy(study.out("teacher"), study.out("results/dense"));
+    std::filesystem::current_path(study.out(""));
+    Arguments arguments =
+        study.small("distil", "", {"--gate=dense", "--teacher=results/dense/model.safetensors"});
+    std::erase(arguments, "--out=" + study.out("").string());
+    check_refused(arguments, "--out is \"results/dense/model.safetensors\", " + lost);
+    std::filesystem::current_path(before);
+  }
+  // A trial of a search that goes on.
+  const auto trial = study.out("searches/one/trials/0001");
+  std::filesystem::create_directories(trial.parent_path());
+  std::filesystem::copy(study.out("teacher"), trial);
+  const auto space = study.out("space.json");
+  std::ofstream(space) << R"({"learning_rate": {"log_uniform": [1e-5, 1e-3]}})";
+  Arguments tune =
+      study.small("tune", "",
+                  {"--space=" + space.string(), "--trials=2", "--resume",
+                   "--results=" + study.out("searches").string(), "--experiment-name=one",
+                   "--teacher=" + (trial / "model.safetensors").string()});
+  std::erase(tune, "--out=" + study.out("").string());
+  refused(trial / "model.safetensors", tune);
+}
+
 TEST_CASE("bert: models that are not for pairs, or not for one another", "[bert][error]") {
   const SmallStudy study;
   REQUIRE(study.train("finetune", "teacher") == 0);

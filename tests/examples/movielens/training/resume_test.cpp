@@ -355,6 +355,12 @@ TEST_CASE("movielens train --no-weights, --from-pretrained", "[movielens][resume
   refused({from, "--head-dim=7"},
           "tensor \"heads.0.hidden.weight\" has shape [6, 6], expected [7, 6]");
   refused({"--from-pretrained=" + training.out("none").string()}, "none: cannot be read");
+  const std::string before = content_of(training.model("first"));
+  const Outcome over = training.train("first", {from});
+  CHECK(over.code == 2);
+  CHECK_THAT(over.err,
+             Catch::Contains("--out is ") && Catch::Contains("which is read and would be lost"));
+  CHECK(content_of(training.model("first")) == before);
   const std::string other = training.out("other").string();
   REQUIRE(run_program({"synthesize", other, "--users=31", "--items=40", "--ratings=400"}).code ==
           0);
