@@ -199,7 +199,9 @@ std::vector<std::filesystem::path> files_read(const TrainOptions& options) {
           pretrained / "tokenizer_config.json",
           pretrained / "model.safetensors",
           data / options.task / "train.tsv",
-          data / options.task / "dev.tsv"};
+          data / options.task / "dev.tsv",
+          data / "train.tsv",  // of a folder that is the task's own
+          data / "dev.tsv"};
 }
 
 void expect_teacher(const TrainOptions& options) {

@@ -123,6 +123,14 @@ TEST_CASE("bert: a training does not write over what it reads", "[bert][error]")
   std::filesystem::copy(study.out("teacher"), study.out("student"));
   refused(study.model("student"),
           study.small("distil", "student", {"--from-pretrained=" + study.model("student")}));
+  for (const std::string name : {"glue/CoLA/train.tsv", "glue/CoLA/dev.tsv", "model/vocab.txt",
+                                 "model/config.json", "model/model.safetensors"}) {
+    Arguments moefy = study.small("moefy", name, {});
+    std::erase_if(moefy, [](const std::string& argument) {
+      return argument == "--quiet" || argument == "--epochs=2";
+    });
+    refused(study.out(name), moefy);
+  }
   // The folder of a training that names none.
   {
     const auto before = std::filesystem::current_path();
