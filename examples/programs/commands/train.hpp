@@ -59,6 +59,7 @@ void add_train(CLI::App& program, const Console& console, const TrainWords& word
     const std::vector<std::filesystem::path> inputs = training_inputs(options);
     refuse_input("--record", options.record, inputs);
     refuse_run_files("--out", options.out, inputs);
+    refuse_as_record(options.record, options.out);
     const InterruptGuard guard;
     const auto data = load(options);
     if constexpr (requires { tell_notes(data, console); }) tell_notes(data, console);

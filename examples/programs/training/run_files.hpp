@@ -22,4 +22,9 @@ inline constexpr const char* steps_name = "steps.jsonl";
 void refuse_run_files(const char* flag, const std::filesystem::path& directory,
                       const std::vector<std::filesystem::path>& inputs);
 
+/// \brief Of --record: it must be none of the files that the training has in its directory anyway,
+/// with which it would be mixed or lost.
+/// \throws std::invalid_argument naming the option and the file
+void refuse_as_record(const std::filesystem::path& record, const std::filesystem::path& directory);
+
 }  // namespace programs
