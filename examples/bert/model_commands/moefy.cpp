@@ -51,7 +51,8 @@ void add_moefy(CLI::App& program, const Console& console) {
                "split_scale", "batch_size", "seed", "threads"});
   command->add_option("--out", *file, "for the student; distil takes it by --from-pretrained")
       ->type_name("FILE")
-      ->capture_default_str();
+      ->capture_default_str()
+      ->check(what_is_empty);
   command->callback([o, file, console] { moefy(*o, *file, console); });
 }
 

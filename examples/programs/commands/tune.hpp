@@ -104,7 +104,10 @@ void add_tune(CLI::App& program, const Console& console, const TuneWords& words)
   const OptionTable table = table_of(o->train);
   add_options(*command, table);
   const auto option = [&](const char* name, auto& value, const char* type, const char* help) {
-    return command->add_option(name, value, help)->type_name(type)->capture_default_str();
+    return command->add_option(name, value, help)
+        ->type_name(type)
+        ->capture_default_str()
+        ->check(what_is_empty);
   };
   o->train.weights = true;
   command->add_flag_callback(

@@ -131,6 +131,7 @@ TEST_CASE("bert: a training does not write over what it reads", "[bert][error]")
     });
     refused(study.out(name), moefy);
   }
+  check_refused({"moefy", "--out", ""}, "--out is empty, expected a value");
   // The folder of a training that names none.
   {
     const auto before = std::filesystem::current_path();
