@@ -34,6 +34,7 @@ ModelFile::ModelFile(const std::filesystem::path& path) : file_(path) {
     options_ = options_from(json.at("options"));
     config_ = config_from(json.at("config"));
     content_ = json.at("content");
+    vocabulary_ = json.value("vocabulary", "");
     order_ = order_from(json.at("permutations"));
     annealing_ = annealing_from(json.at("annealing"));
     table_of(options_).check();
@@ -98,7 +99,7 @@ void ModelFile::load(Bert<float>& model) const {
 
 void save_model(const std::filesystem::path& path, const Bert<float>& model,
                 const TrainOptions& options, const BertConfig& config, const std::string& content,
-                const std::vector<comet::GateAnnealing>& annealing) {
+                const std::string& vocabulary, const std::vector<comet::GateAnnealing>& annealing) {
   std::vector<comet::Tensor> tensors = comet::parameter_tensors(model);
   const auto gates = model.gates();
   for (std::size_t i = 0; i < gates.size(); ++i)
@@ -110,6 +111,7 @@ void save_model(const std::filesystem::path& path, const Bert<float>& model,
   const Json description = {{"options", to_json(options)},
                             {"config", to_json(config)},
                             {"content", content},
+                            {"vocabulary", vocabulary},
                             {"permutations", programs::to_json(order_of(gates))},
                             {"annealing", programs::to_json(annealing)}};
   comet::save_tensors(path, std::move(tensors), {{description_key, description.dump()}});

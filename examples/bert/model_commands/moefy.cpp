@@ -26,7 +26,8 @@ void moefy(const DistilOptions& o, const std::string& file, const Console& conso
   check_units(o, data.model->config().intermediate);
   use_one_torch_thread();
   const Bert<float> student = start_model(o, data);
-  save_model(file, data.whole(student), o, data.whole_config(), fingerprint_of(data), {});
+  save_model(file, data.whole(student), o, data.whole_config(), fingerprint_of(data),
+             data.vocabulary, {});
   const Figures figures = evaluate(student, data.model.get(), data, data.dev, Index(o.batch_size));
   console.out << file << ": " << o.gate << ", "
               << formatted("%.0f multiply-adds a token, the teacher %.0f\n",

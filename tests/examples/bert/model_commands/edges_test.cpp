@@ -188,6 +188,56 @@ TEST_CASE("bert: models that are not for pairs, or not for one another", "[bert]
                 "--task is RTE, whose rows are pairs, and the model's type_vocab_size is 1");
 }
 
+TEST_CASE("bert: a vocabulary of as many other pieces, or in another order", "[bert][error]") {
+  const SmallStudy study;
+  REQUIRE(study.train("finetune", "teacher") == 0);
+  REQUIRE(study.train("distil", "student", {"--gate=top_k"}) == 0);
+  const auto vocabulary = study.out("model") / "vocab.txt";
+  const std::string before = content_of(vocabulary);
+  const Arguments evaluate = {"evaluate", "--model=" + study.model("student"),
+                              "--data=" + study.out("glue").string(),
+                              "--pretrained=" + study.out("model").string()};
+  Arguments moefy = study.small("moefy", "made.safetensors", {});
+  std::erase_if(moefy, [](const std::string& argument) {
+    return argument == "--quiet" || argument == "--epochs=2";
+  });
+  const auto all_refused = [&] {
+    const std::string other =
+        ": is a model of other pieces, or in another order, than those of " + vocabulary.string();
+    check_refused(evaluate, study.model("student") + other);
+    check_refused(study.small("distil", "refused", {}), study.model("teacher") + other);
+    check_refused(moefy, study.model("teacher") + other);
+    CHECK_FALSE(std::filesystem::exists(study.out("refused")));
+    CHECK_FALSE(std::filesystem::exists(study.out("made.safetensors")));
+  };
+  const auto write = [&](const std::string& text) { std::ofstream(vocabulary) << text; };
+  const auto changed = [&](const std::string& was, const std::string& is) {
+    std::string text = before;
+    REQUIRE(text.find(was) != std::string::npos);
+    text.replace(text.find(was), was.size(), is);
+    return text;
+  };
+  write(changed("\nthe\n", "\nthey\n"));
+  all_refused();
+  const std::string swapped = before.substr(before.rfind('\n', before.size() - 2) + 1) +
+                              before.substr(0, before.rfind('\n', before.size() - 2) + 1);
+  write(swapped);
+  all_refused();
+  // Lines may end as Windows ends them: the pieces are the same.
+  std::string windows;
+  for (const char c : before) windows += c == '\n' ? "\r\n" : std::string(1, c);
+  write(windows);
+  CHECK(run_program(evaluate).code == 0);
+  // A file of before that says nothing of its vocabulary is taken.
+  write(swapped);
+  const auto old = study.out("old.safetensors");
+  programs::test::write_changed_model(study.model("student"), old, R"(\"vocabulary\":)",
+                                      R"(\"was\":)");
+  Arguments of_old = evaluate;
+  of_old[1] = "--model=" + old.string();
+  CHECK(run_program(of_old).code == 0);
+}
+
 TEST_CASE("bert: weights that are not finite", "[bert][error]") {
   const SmallStudy study;
   const auto file = study.out("model") / "model.safetensors";
