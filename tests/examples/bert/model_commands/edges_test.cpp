@@ -277,18 +277,20 @@ TEST_CASE("bert: damaged models", "[bert][error]") {
   const SmallStudy study;
   REQUIRE(study.train("finetune", "teacher") == 0);
   REQUIRE(study.train("distil", "student", {"--gate=top_k"}) == 0);
+  REQUIRE(study.train("distil", "with_gamma", {"--gate=comet"}) == 0);
   const auto broken = study.out("broken.safetensors");
   const Arguments evaluate = {"evaluate", "--model=" + broken.string(),
                               "--data=" + study.out("glue").string(),
                               "--pretrained=" + study.out("model").string()};
+  std::string model = "student";
   const auto refused = [&](const std::string& was, const std::string& is, const std::string& why) {
-    CAPTURE(was, is);
+    CAPTURE(model, was, is);
     const auto quoted = [](std::string text) {  // JSON within JSON
       for (std::size_t at = 0; (at = text.find('"', at)) != std::string::npos; at += 2)
         text.insert(at, 1, '\\');
       return text;
     };
-    programs::test::write_changed_model(study.model("student"), broken, quoted(was), quoted(is));
+    programs::test::write_changed_model(study.model(model), broken, quoted(was), quoted(is));
     check_refused(evaluate, broken.string() + ": " + why);
   };
   const std::string damaged = "its description of the model is damaged: ";
@@ -301,5 +303,9 @@ TEST_CASE("bert: damaged models", "[bert][error]") {
       "does not fit the model: comet::set_order: order.size() is 1, expected number of gates = 2");
   refused(R"("experts":4)", R"("experts":5)",
           "tensor \"encoder.layer.1.moe.experts.4.hidden.weight\"");
+  refused(R"("task":"CoLA")", R"("task":"STS-B")",
+          damaged + "num_labels is 2, expected 1, those of STS-B");
+  model = "with_gamma";  // which a float cannot hold
+  refused(R"("gamma":0.1)", R"("gamma":1e-40)", damaged);
   programs::test::check_cut_model_refused<Program>(study.model("student"), broken, evaluate);
 }
