@@ -50,11 +50,15 @@ void add_synthesize(CLI::App& program, const Console& console) {
       "synthesize", "Make up sentences in the form of CoLA, for places without network");
   auto o = std::make_shared<SynthesizeOptions>();
   const auto option = [&](const char* name, auto& value, const char* help) {
-    command->add_option(name, value, help)->type_name("N")->capture_default_str();
+    command->add_option(name, value, help)
+        ->type_name("N")
+        ->capture_default_str()
+        ->check(what_is_too_far);
   };
   command->add_option("DIR", o->directory, "for CoLA/train.tsv, CoLA/dev.tsv and SOURCE")
       ->type_name("")
-      ->required();
+      ->required()
+      ->check(what_is_empty);
   option("--train", o->train, "sentences to train on");
   option("--dev", o->dev, "sentences to judge by");
   option("--seed", o->seed, "the sentences are a function of it");

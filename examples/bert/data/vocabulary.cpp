@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: MIT
 #include <bert/data/vocabulary.hpp>
 
+#include <span>
 #include <stdexcept>
 #include <utility>
 
 #include <programs/base/file_error.hpp>
 #include <programs/base/files.hpp>
+#include <programs/base/fingerprint.hpp>
 #include <programs/base/json.hpp>
 
 namespace programs::bert {
@@ -77,10 +79,21 @@ TokenId Vocabulary::special(std::string_view piece) const {
   return *id;
 }
 
+fs::path vocabulary_file(const fs::path& place) {
+  return fs::is_directory(place) ? place / "vocab.txt" : place;
+}
+
+std::string fingerprint_of(const Vocabulary& vocabulary) {
+  Fingerprint print;
+  const char end = '\n';  // no piece has one
+  for (TokenId id = 0; id < vocabulary.size(); ++id)
+    print.add(std::span<const char>(vocabulary[id])).add(std::span<const char>(&end, 1));
+  return print.text();
+}
+
 Vocabulary read_vocabulary(const fs::path& place, Index size) {
-  const bool is_folder = fs::is_directory(place);
-  if (is_folder) check_settings(place);
-  const fs::path file = is_folder ? place / "vocab.txt" : place;
+  if (fs::is_directory(place)) check_settings(place);
+  const fs::path file = vocabulary_file(place);
   expect_regular(file);
   std::vector<std::string> lines = lines_of(read_file(file));
   if (lines.empty()) throw FileError(file, "is empty, expected a piece a line");

@@ -53,6 +53,12 @@ class Vocabulary {
 /// The pieces that stand for no text.
 inline constexpr std::string_view special_pieces[] = {"[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"};
 
+/// The vocab.txt of a model. \param place  the file, or the folder that it is in
+[[nodiscard]] std::filesystem::path vocabulary_file(const std::filesystem::path& place);
+
+/// Tells the pieces in their order from others, whatever their lines end with.
+[[nodiscard]] std::string fingerprint_of(const Vocabulary& vocabulary);
+
 /// \brief Reads a vocab.txt: a piece a line.
 /// \param place  the file, or the folder of a model that it is in
 /// \param size   what the model's config.json says; 0 if there is none

@@ -4,12 +4,14 @@
 #include <cstddef>
 #include <set>
 #include <stdexcept>
+#include <string>
 #include <utility>
 
 #include <comet/gates/any.hpp>
 #include <comet/gates/hash.hpp>
 #include <comet/io/safetensors.hpp>
 
+#include <bert/data/tasks.hpp>
 #include <bert/model/build_model.hpp>
 #include <programs/base/json.hpp>
 #include <programs/training/finite_weights.hpp>
@@ -25,6 +27,10 @@ constexpr const char* description_key = "bert_model";
 constexpr const char* state_prefix = "gate_state.";  // of what a gate keeps beside parameters
 constexpr const char* table_prefix = "gate_table.";  // of gates that are one
 
+[[noreturn]] void refuse_description(const comet::TensorFile& file, const std::string& why) {
+  file.refuse("its description of the model is damaged: " + why);
+}
+
 std::string table_name(std::size_t gate) { return table_prefix + std::to_string(gate); }
 
 }  // namespace
@@ -34,6 +40,7 @@ ModelFile::ModelFile(const std::filesystem::path& path) : file_(path) {
     options_ = options_from(json.at("options"));
     config_ = config_from(json.at("config"));
     content_ = json.at("content");
+    vocabulary_ = json.value("vocabulary", "");
     order_ = order_from(json.at("permutations"));
     annealing_ = annealing_from(json.at("annealing"));
     table_of(options_).check();
@@ -47,12 +54,17 @@ void ModelFile::check_sizes() const {
   try {
     check_units(options_, config_.intermediate);
   } catch (const std::invalid_argument& error) {
-    file_.refuse(std::string("its description of the model is damaged: ") + error.what());
+    refuse_description(file_, error.what());
   }
+  const Task& task = task_named(options_.task);
+  if (config_.labels != task.num_labels())
+    refuse_description(file_, "num_labels is " + std::to_string(config_.labels) + ", expected " +
+                                  std::to_string(task.num_labels()) + ", those of " +
+                                  options_.task);
   if (options_.max_length > config_.positions)
-    file_.refuse("its description of the model is damaged: max_length is " +
-                 std::to_string(options_.max_length) + ", expected at most the " +
-                 std::to_string(config_.positions) + " positions");
+    refuse_description(file_, "max_length is " + std::to_string(options_.max_length) +
+                                  ", expected at most the " + std::to_string(config_.positions) +
+                                  " positions");
   const auto check_shape = [&](const std::string& name, Index rows, Index cols) {
     if (file_.tensor(name).shape != std::vector<Index>{rows, cols})
       file_.refuse("tensor \"" + name + "\" does not have the shape of the model's description");
@@ -72,7 +84,13 @@ void ModelFile::check_sizes() const {
 }
 
 Bert<float> ModelFile::model() const {
-  Bert<float> model = options_.distils ? empty_student(options_, config_) : Bert<float>(config_);
+  Bert<float> model = [this] {
+    try {
+      return options_.distils ? empty_student(options_, config_) : Bert<float>(config_);
+    } catch (const std::logic_error& error) {  // what a gate refuses, say
+      refuse_description(file_, error.what());
+    }
+  }();
   load(model);
   return model;
 }
@@ -98,7 +116,7 @@ void ModelFile::load(Bert<float>& model) const {
 
 void save_model(const std::filesystem::path& path, const Bert<float>& model,
                 const TrainOptions& options, const BertConfig& config, const std::string& content,
-                const std::vector<comet::GateAnnealing>& annealing) {
+                const std::string& vocabulary, const std::vector<comet::GateAnnealing>& annealing) {
   std::vector<comet::Tensor> tensors = comet::parameter_tensors(model);
   const auto gates = model.gates();
   for (std::size_t i = 0; i < gates.size(); ++i)
@@ -110,6 +128,7 @@ void save_model(const std::filesystem::path& path, const Bert<float>& model,
   const Json description = {{"options", to_json(options)},
                             {"config", to_json(config)},
                             {"content", content},
+                            {"vocabulary", vocabulary},
                             {"permutations", programs::to_json(order_of(gates))},
                             {"annealing", programs::to_json(annealing)}};
   comet::save_tensors(path, std::move(tensors), {{description_key, description.dump()}});

@@ -26,6 +26,10 @@ class ModelFile {
   /// Of the rows and the model that it was trained on.
   [[nodiscard]] const std::string& content() const noexcept { return content_; }
 
+  /// A fingerprint of the vocabulary whose pieces it knows; empty in files of before.
+  [[nodiscard]] const std::string& vocabulary() const noexcept { return vocabulary_; }
+  [[nodiscard]] const std::filesystem::path& path() const noexcept { return file_.path(); }
+
   /// The model with its weights.
   [[nodiscard]] Bert<float> model() const;
   /// \brief Loads the weights into a model of the same build. \throws FileError
@@ -38,15 +42,17 @@ class ModelFile {
   TrainOptions options_;
   BertConfig config_;
   std::string content_;
+  std::string vocabulary_;
   Order order_;
   std::vector<comet::GateAnnealing> annealing_;
 };
 
-/// \param config   of the dense model that it was, or was made of
-/// \param content  fingerprint of what it was trained on
+/// \param config      of the dense model that it was, or was made of
+/// \param content     fingerprint of what it was trained on
+/// \param vocabulary  fingerprint of the one whose pieces it knows
 /// \throws FileError if it cannot be written
 void save_model(const std::filesystem::path& path, const Bert<float>& model,
                 const TrainOptions& options, const BertConfig& config, const std::string& content,
-                const std::vector<comet::GateAnnealing>& annealing);
+                const std::string& vocabulary, const std::vector<comet::GateAnnealing>& annealing);
 
 }  // namespace programs::bert

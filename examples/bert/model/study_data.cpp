@@ -5,6 +5,7 @@
 #include <cstddef>
 #include <filesystem>
 #include <numeric>
+#include <optional>
 #include <stdexcept>
 #include <utility>
 
@@ -101,6 +102,13 @@ std::vector<std::int64_t> StudyData::piece_frequency() const {
   return frequency;
 }
 
+void expect_vocabulary(const ModelFile& file, const TrainOptions& options, const StudyData& data) {
+  // Files of before do not say it.
+  if (!file.vocabulary().empty() && file.vocabulary() != data.vocabulary)
+    throw FileError(file.path(), "is a model of other pieces, or in another order, than those of " +
+                                     vocabulary_file(options.pretrained).string());
+}
+
 StudyData load_task(const TrainOptions& options, const BertConfig& config) {
   check_length(options, config);
   StudyData data;
@@ -108,6 +116,7 @@ StudyData load_task(const TrainOptions& options, const BertConfig& config) {
   check_pairs(*data.task, config);
   data.source = options.task;
   const Tokenizer tokenizer(read_vocabulary(options.pretrained, config.vocab));
+  data.vocabulary = fingerprint_of(tokenizer.vocabulary());
   data.padding = tokenizer.vocabulary().padding();
   data.train.examples = read_split(*data.task, options.data, "train");
   data.dev.examples = read_split(*data.task, options.data, "dev");
@@ -120,9 +129,11 @@ StudyData load_task(const TrainOptions& options, const BertConfig& config) {
 
 StudyData load(const TrainOptions& options) {
   const Index labels = task_named(options.task).num_labels();
-  const Bert<float> model =
-      options.distils ? teacher_file(options).model() : read_pretrained(options, labels);
+  std::optional<ModelFile> teacher;
+  if (options.distils) teacher.emplace(teacher_file(options));
+  const Bert<float> model = teacher ? teacher->model() : read_pretrained(options, labels);
   StudyData data = load_task(options, model.config());
+  if (teacher) expect_vocabulary(*teacher, options, data);
   auto pieces = std::make_shared<UsedPieces>(model.config().vocab, data.padding);
   for (const Rows* rows : {&data.train, &data.dev}) pieces->add(rows->sentences);
   pieces->number();

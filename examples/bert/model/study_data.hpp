@@ -11,6 +11,7 @@
 #include <bert/data/tokenizer.hpp>
 #include <bert/model/batch.hpp>
 #include <bert/model/bert.hpp>
+#include <bert/model/model_file.hpp>
 #include <bert/model/teacher_answers.hpp>
 #include <bert/model/train_options.hpp>
 #include <bert/model/used_pieces.hpp>
@@ -31,7 +32,8 @@ struct Rows {
 /// \brief A task, and what a training on it starts from or learns from.
 struct StudyData {
   const Task* task = nullptr;
-  std::string source;  ///< "CoLA"
+  std::string source;      ///< "CoLA"
+  std::string vocabulary;  ///< a fingerprint of the pieces
   Rows train, dev;
   TokenId padding = 0;
 
@@ -59,6 +61,10 @@ struct StudyData {
 [[nodiscard]] StudyData load(const TrainOptions& options);
 /// \brief The task alone, for a model that is there. \param config  of it, with all pieces
 [[nodiscard]] StudyData load_task(const TrainOptions& options, const BertConfig& config);
+
+/// \brief A model reads numbers of pieces: of another vocabulary of the same size they are others.
+/// \throws FileError naming the model's file and the vocabulary of the options
+void expect_vocabulary(const ModelFile& file, const TrainOptions& options, const StudyData& data);
 
 /// \brief Reads the teacher, if there is to be one: for trainings that come late.
 /// \throws FileError and std::invalid_argument as load() does

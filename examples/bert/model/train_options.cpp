@@ -13,6 +13,7 @@
 #include <bert/data/tasks.hpp>
 #include <programs/base/file_error.hpp>
 #include <programs/base/files.hpp>
+#include <programs/training/run_files.hpp>
 
 namespace programs::bert {
 namespace {
@@ -189,6 +190,20 @@ std::string teacher_of(const TrainOptions& options) {
   return file;
 }
 
+std::vector<std::filesystem::path> files_read(const TrainOptions& options) {
+  const std::filesystem::path data = options.data, pretrained = options.pretrained;
+  return {teacher_of(options),
+          pretrained,  // may be the file of a vocabulary
+          pretrained / "config.json",
+          pretrained / "vocab.txt",
+          pretrained / "tokenizer_config.json",
+          pretrained / "model.safetensors",
+          data / options.task / "train.tsv",
+          data / options.task / "dev.tsv",
+          data / "train.tsv",  // of a folder that is the task's own
+          data / "dev.tsv"};
+}
+
 void expect_teacher(const TrainOptions& options) {
   if (options.teacher.empty())
     throw std::invalid_argument("--teacher is missing: the model.safetensors that finetune left");
@@ -234,9 +249,9 @@ void check(const TrainOptions& options) {
   TrainOptions copy = options;
   table_of(copy).check();
   if (options.distils) expect_teacher(options);
-  const std::string teacher = teacher_of(options);
-  refuse_input("--record", options.record, {teacher});
-  if (!options.out.empty()) refuse_input("--out", options.out + "/model.safetensors", {teacher});
+  const std::vector<std::filesystem::path> inputs = files_read(options);
+  refuse_input("--record", options.record, inputs);
+  if (!options.out.empty()) refuse_run_files("--out", options.out, inputs);
   if (is_dense(options.gate) && options.local_search != no_search)
     throw std::invalid_argument("--local-search is " + options.local_search +
                                 ", and a dense model has no experts to put in order");

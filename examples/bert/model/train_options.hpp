@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <filesystem>
 #include <optional>
 #include <string>
 #include <vector>
@@ -71,6 +72,8 @@ inline constexpr const char* dense_wide = "dense_wide";  ///< any number of them
 [[nodiscard]] std::optional<Json> row_by_name(const std::string& row);
 /// The file of the teacher, which may be another one for each seed.
 [[nodiscard]] std::string teacher_of(const TrainOptions& options);
+/// What a training, or who makes a student, reads or may read, but for a model to start from.
+[[nodiscard]] std::vector<std::filesystem::path> files_read(const TrainOptions& options);
 /// \throws std::invalid_argument if the options name none
 void expect_teacher(const TrainOptions& options);
 /// Units of a dense student. \param all  of the teacher

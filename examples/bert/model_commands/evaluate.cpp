@@ -53,6 +53,7 @@ void run_evaluate(const EvaluateOptions& o, const Console& console) {
   options.data = o.data.data;
   options.pretrained = o.data.pretrained;
   const StudyData data = load_task(options, file.config());
+  expect_vocabulary(file, options, data);
   const Bert<float> model = file.model();
   std::shared_ptr<const Bert<float>> teacher;
   if (!o.data.teacher.empty()) {
@@ -61,6 +62,7 @@ void run_evaluate(const EvaluateOptions& o, const Console& console) {
       throw FileError(o.data.teacher, "is no teacher of " + options.task);
     if (of_teacher.config() != file.config())
       throw FileError(o.data.teacher, "has other sizes than the teacher of " + o.model);
+    expect_vocabulary(of_teacher, options, data);
     teacher = std::make_shared<const Bert<float>>(of_teacher.model());
   }
   use_one_torch_thread();

@@ -21,12 +21,13 @@ namespace {
 
 void moefy(const DistilOptions& o, const std::string& file, const Console& console) {
   check(o);
-  refuse_input("--out", file, {teacher_of(o)});
+  refuse_input("--out", file, files_read(o));
   const StudyData data = load(o);
   check_units(o, data.model->config().intermediate);
   use_one_torch_thread();
   const Bert<float> student = start_model(o, data);
-  save_model(file, data.whole(student), o, data.whole_config(), fingerprint_of(data), {});
+  save_model(file, data.whole(student), o, data.whole_config(), fingerprint_of(data),
+             data.vocabulary, {});
   const Figures figures = evaluate(student, data.model.get(), data, data.dev, Index(o.batch_size));
   console.out << file << ": " << o.gate << ", "
               << formatted("%.0f multiply-adds a token, the teacher %.0f\n",
@@ -51,7 +52,8 @@ void add_moefy(CLI::App& program, const Console& console) {
                "split_scale", "batch_size", "seed", "threads"});
   command->add_option("--out", *file, "for the student; distil takes it by --from-pretrained")
       ->type_name("FILE")
-      ->capture_default_str();
+      ->capture_default_str()
+      ->check(what_is_empty);
   command->callback([o, file, console] { moefy(*o, *file, console); });
 }
 

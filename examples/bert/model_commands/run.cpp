@@ -83,7 +83,9 @@ RunResult run(const TrainOptions& options, const StudyData& data, const Console&
   Bert<float> model = start_model(options, data);
   if (!options.from_pretrained.empty() && !goes_on(options)) {
     Bert<float> whole = data.whole(model);
-    ModelFile(options.from_pretrained).load(whole);
+    const ModelFile file(options.from_pretrained);
+    expect_vocabulary(file, options, data);
+    file.load(whole);
     model = data.pieces->cut(whole);
   }
   BertTask task(model, options.distils ? data.model.get() : nullptr, data,
@@ -94,7 +96,7 @@ RunResult run(const TrainOptions& options, const StudyData& data, const Console&
       task, options, trainer_options(options, task.num_batches()), description, pool, console,
       [&](const std::filesystem::path& path, const TrainingResult& result) {
         save_model(path, data.whole(model), options, data.whole_config(), description.content,
-                   result.annealing);
+                   data.vocabulary, result.annealing);
       },
       [] { return Json::array(); });
 }

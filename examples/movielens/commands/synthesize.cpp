@@ -34,11 +34,15 @@ void add_synthesize(CLI::App& program, const Console& console) {
       "synthesize", "Make up ratings in MovieLens format, for places without network");
   auto options = std::make_shared<SynthesizeOptions>();
   const auto option = [&](const char* name, auto& value, const char* help) {
-    command->add_option(name, value, help)->type_name("N")->capture_default_str();
+    command->add_option(name, value, help)
+        ->type_name("N")
+        ->capture_default_str()
+        ->check(what_is_too_far);
   };
   command->add_option("DIR", options->directory, "for ratings.csv, movies.csv and SOURCE")
       ->type_name("")
-      ->required();
+      ->required()
+      ->check(what_is_empty);
   option("--users", options->set.users, "number of users");
   option("--items", options->set.items, "number of movies");
   option("--ratings", options->set.ratings, "number of ratings");

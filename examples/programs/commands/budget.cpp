@@ -76,7 +76,10 @@ void add_budget(CLI::App& program, const Console& console) {
                    "of the trials without local search reach")
       ->type_name("X");
   const auto option = [&](const char* name, auto& value, const char* type, const char* help) {
-    command->add_option(name, value, help)->type_name(type)->capture_default_str();
+    command->add_option(name, value, help)
+        ->type_name(type)
+        ->capture_default_str()
+        ->check(what_is_empty);
   };
   option("--resamples", o->resamples, "N", "of the bootstrap for the interval of the factor");
   option("--seed", o->seed, "N", "of the bootstrap; the curves are exact");

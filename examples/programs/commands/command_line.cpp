@@ -59,7 +59,7 @@ std::string what_is_too_far(const std::string& value) {
   const char* const end = value.data() + value.size();
   const auto [rest, error] = std::from_chars(value.data(), end, number);
   if (rest == end && error == std::errc::result_out_of_range)
-    return "is " + value + ", expected a " + smaller_or_larger(value) + " number";
+    return "is " + value + ", expected " + nearest_bound<std::int64_t>(value);
   return what_is_empty(value);
 }
 

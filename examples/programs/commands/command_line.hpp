@@ -3,7 +3,9 @@
 
 #include <cstdint>
 #include <functional>
+#include <limits>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include <programs/base/option.hpp>
@@ -58,6 +60,15 @@ void expect_once(const char* flag, const std::vector<std::int64_t>& items);
 /// \brief Refuses an option that is given on the command line although a file says it, too.
 /// \throws std::invalid_argument naming both
 void refuse_twice(const CLI::App& command, const Json& said, const std::string& file);
+
+/// \brief "at most 2147483647" or "at least -2147483648", of digits that are no Integer since they
+/// are too many.
+template <class Integer>
+[[nodiscard]] std::string nearest_bound(std::string_view digits) {
+  using Limits = std::numeric_limits<Integer>;
+  return digits.starts_with('-') ? "at least " + std::to_string(Limits::min())
+                                 : "at most " + std::to_string(Limits::max());
+}
 
 /// \name What is wrong with a value that the parser takes without a word.
 /// \{

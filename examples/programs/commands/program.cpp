@@ -5,11 +5,13 @@
 
 #include <algorithm>
 #include <csignal>
+#include <cstddef>
 #include <exception>
 #include <filesystem>
 #include <iostream>
 #include <new>
 #include <ostream>
+#include <span>
 #include <stdexcept>
 #include <streambuf>
 #include <string>
@@ -85,6 +87,10 @@ int run_program(CLI::App& program, int argc, const char* const* argv, const Cons
                  " COMMAND --help tells more. Exit status: 0 if all went well, 2 for bad\n"
                  "options or data, 130 if interrupted, 1 for anything else.");
   try {
+    if (const std::string lacks = what_lacks_an_item(
+            program, std::span(argv, std::size_t(argc)).subspan(argc > 0 ? 1 : 0));
+        !lacks.empty())
+      return fail(bad_input, lacks);
     program.parse(argc, argv);
     console.out.flush();
     if (!console.out) return fail(unforeseen, "the results cannot be written");

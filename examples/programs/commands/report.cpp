@@ -26,7 +26,8 @@ void add_report(CLI::App& program, const Console& console, const ReportWords& wo
   command
       ->add_option("--out", o->out,
                    "for report.html and NAME.png, .svg, .tsv and .gp (default DIR/report)")
-      ->type_name("DIR");
+      ->type_name("DIR")
+      ->check(what_is_empty);
   command->footer(what +
                   "\nreport.html shows all of it with the tables of results and options, in one\n"
                   "file for any browser.\n\nExample:\n  " +

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
+#include <filesystem>
 #include <memory>
 #include <ostream>
 #include <string>
-#include <variant>
 #include <vector>
 
 #include <CLI/CLI.hpp>
@@ -14,8 +14,10 @@
 #include <programs/base/interrupt.hpp>
 #include <programs/base/option.hpp>
 #include <programs/commands/command_line.hpp>
+#include <programs/commands/training_inputs.hpp>
 #include <programs/report/result_table.hpp>
 #include <programs/training/run.hpp>
+#include <programs/training/run_files.hpp>
 
 namespace programs {
 
@@ -52,10 +54,12 @@ void add_train(CLI::App& program, const Console& console, const TrainWords& word
       "--no-weights", [o] { o->weights = false; }, "do not write model.safetensors");
   command->callback([o, console, result_words] {
     Options options = *o;
-    check(options);
     if (options.out.empty()) options.out = "results/" + options.gate;
-    const std::string data_path = *std::get<std::string*>(table_of(options)["data"].place);
-    refuse_input("--record", options.record, {data_path, options.from_pretrained});
+    check(options);
+    const std::vector<std::filesystem::path> inputs = training_inputs(options);
+    refuse_input("--record", options.record, inputs);
+    refuse_run_files("--out", options.out, inputs);
+    refuse_as_record(options.record, options.out);
     const InterruptGuard guard;
     const auto data = load(options);
     if constexpr (requires { tell_notes(data, console); }) tell_notes(data, console);

@@ -17,9 +17,11 @@
 #include <programs/base/interrupt.hpp>
 #include <programs/commands/command_line.hpp>
 #include <programs/commands/run_trainee.hpp>
+#include <programs/commands/training_inputs.hpp>
 #include <programs/study/search_space.hpp>
 #include <programs/study/tuner.hpp>
 #include <programs/training/run.hpp>
+#include <programs/training/run_files.hpp>
 
 namespace programs {
 namespace detail {
@@ -56,6 +58,9 @@ void tune(TuneOptions<Options> o, const SearchSpace& space, const Console& conso
   o.parallel = std::min(o.parallel, o.trials);
   if (o.train.threads == 0) o.train.threads = std::max(1, cores / o.parallel);
   const std::filesystem::path folder = std::filesystem::path(o.results) / o.name;
+  const std::vector<std::filesystem::path> inputs = training_inputs(o.train);
+  for (int trial = 0; trial < o.trials; ++trial)
+    refuse_run_files("--results", trial_folder(folder, trial), inputs);
   const auto data = load(o.train);
   const InterruptGuard guard;
   const TunerOptions options{.folder = folder,
@@ -99,7 +104,10 @@ void add_tune(CLI::App& program, const Console& console, const TuneWords& words)
   const OptionTable table = table_of(o->train);
   add_options(*command, table);
   const auto option = [&](const char* name, auto& value, const char* type, const char* help) {
-    return command->add_option(name, value, help)->type_name(type)->capture_default_str();
+    return command->add_option(name, value, help)
+        ->type_name(type)
+        ->capture_default_str()
+        ->check(what_is_empty);
   };
   o->train.weights = true;
   command->add_flag_callback(

@@ -12,7 +12,7 @@
 
 #include <programs/base/file_error.hpp>
 #include <programs/base/nearest.hpp>
-#include <programs/base/option.hpp>
+#include <programs/commands/command_line.hpp>
 
 namespace programs {
 namespace {
@@ -125,12 +125,20 @@ std::string what_is_no_number(const CLI::App& command, std::string_view message)
   const bool is_whole = option->get_type_name().starts_with('N');
   const std::string_view digits = value.substr(value.starts_with('-') ? 1 : 0);
   const bool is_long = digits.find_first_not_of("0123456789") == std::string_view::npos;
-  return flag + " is " + in_quotes(value) + ", expected a " +
-         (is_whole && is_long ? smaller_or_larger(value)
-          : is_whole          ? "whole"
-                              : "") +
-         (is_whole ? " number" : "number") +
+  // What is beyond 64 bits was found before: what cannot be converted is for an int.
+  const std::string expected = is_whole && is_long ? nearest_bound<int>(value)
+                               : is_whole          ? "a whole number"
+                                                   : "a number";
+  return flag + " is " + in_quotes(value) + ", expected " + expected +
          (option->get_items_expected_max() > 1 ? ", or several with commas" : "");
+}
+
+/// Without the colon that the parser puts behind an option's name: "--seed: is 7".
+std::string as_sentence(std::string message) {
+  if (const std::size_t colon = message.find(": is ");
+      colon != std::string::npos && colon + 1 == message.find(' '))
+    message.erase(colon, 1);
+  return message;
 }
 
 /// Of an option that is given again, or a list that is too long or too short; empty if there is
@@ -151,7 +159,35 @@ std::string what_is_too_much(const CLI::App& command) {
   return {};
 }
 
+/// Of a list, "1,2": whether nothing is where an item should be.
+bool lacks_an_item(std::string_view list) {
+  return list.starts_with(',') || list.ends_with(',') || list.find(",,") != std::string_view::npos;
+}
+
 }  // namespace
+
+std::string what_lacks_an_item(const CLI::App& program, std::span<const char* const> arguments) {
+  const CLI::App* command = nullptr;
+  const CLI::Option* list = nullptr;  // whose values come now
+  for (const std::string_view argument : arguments) {
+    if (command == nullptr) {
+      for (const CLI::App* each : program.get_subcommands({}))
+        if (each->get_name() == argument) command = each;
+      continue;
+    }
+    std::string_view value = argument;
+    if (argument.starts_with("--")) {
+      const std::size_t end = std::min(argument.find('='), argument.size());
+      list = command->get_option_no_throw(std::string(argument.substr(0, end)));
+      if (list != nullptr && list->get_delimiter() == '\0') list = nullptr;
+      value = argument.substr(std::min(end + 1, argument.size()));
+    }
+    if (list != nullptr && lacks_an_item(value))
+      return list->get_name() + " is " + in_quotes(value) +
+             ", expected a value before and behind each comma";
+  }
+  return {};
+}
 
 void use_plain_help(CLI::App& program) { program.formatter(std::make_shared<PlainHelp>()); }
 
@@ -161,7 +197,7 @@ std::string what_was_wrong(const CLI::App& program, const CLI::ParseError& error
   if (unknown.empty()) {
     if (const std::string much = what_is_too_much(command); !much.empty()) return much;
     const std::string no_number = what_is_no_number(command, error.what());
-    return no_number.empty() ? error.what() : no_number;
+    return no_number.empty() ? as_sentence(error.what()) : no_number;
   }
   const std::string word = unknown.front().substr(0, unknown.front().find('='));
   std::vector<std::string> known;

@@ -37,8 +37,8 @@ Tuner::Job Tuner::job(int trial, std::optional<int> rung, int rungs) const {
   return job;
 }
 
-std::filesystem::path Tuner::folder_of(int trial) const {
-  return options_.folder / "trials" / formatted("%04d", trial);
+std::filesystem::path trial_folder(const std::filesystem::path& folder, int trial) {
+  return folder / "trials" / formatted("%04d", trial);
 }
 
 void Tuner::prepare() {
@@ -113,7 +113,7 @@ void Tuner::work(const std::vector<Job>& jobs) {
 }
 
 void Tuner::try_job(const Job& job, bool wait, const std::vector<Job>& jobs) {
-  const std::filesystem::path out = folder_of(job.trial);
+  const std::filesystem::path out = trial_folder(options_.folder, job.trial);
   make_directories(out);
   const auto claim =
       wait ? std::optional(FileLock::wait_for(out / "lock")) : FileLock::try_for(out / "lock");

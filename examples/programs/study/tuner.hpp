@@ -50,6 +50,9 @@ struct TunerOptions {
   std::int64_t split_seed = 1;  ///< the same for all trials
 };
 
+/// Of a trial, in the folder of a search.
+[[nodiscard]] std::filesystem::path trial_folder(const std::filesystem::path& folder, int trial);
+
 /// \brief Searches hyper-parameters at random, in a folder: knows which of its trials are done, and
 /// the threads and processes that work on the others.
 ///
@@ -98,7 +101,6 @@ class Tuner {
   void summarise() const;
 
   [[nodiscard]] std::filesystem::path log() const { return options_.folder / "trials.jsonl"; }
-  [[nodiscard]] std::filesystem::path folder_of(int trial) const;
 
   const TunerOptions& options_;
   const SearchSpace& space_;

@@ -12,13 +12,10 @@
 #include <programs/base/files.hpp>
 #include <programs/base/kinds.hpp>
 #include <programs/training/decision_paths.hpp>
+#include <programs/training/run_files.hpp>
 
 namespace programs {
 namespace {
-
-constexpr const char* result_name = "result.json";
-constexpr const char* model_name = "model.safetensors";
-constexpr const char* checkpoint_name = "checkpoint.safetensors";
 
 std::filesystem::path checkpoint_of(const CommonOptions& options) {
   return std::filesystem::path(options.out) / checkpoint_name;
@@ -140,7 +137,7 @@ Checkpoints checkpoints_of(const CommonOptions& options, const RunDescription& d
 }
 
 FileLock hold_directory(const std::filesystem::path& directory) {
-  std::optional<FileLock> held = FileLock::try_for(directory / "metrics.jsonl");
+  std::optional<FileLock> held = FileLock::try_for(directory / metrics_name);
   if (!held)
     throw FileError(directory, "another training is writing to it; give each an --out of its own");
   return std::move(*held);

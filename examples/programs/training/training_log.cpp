@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 #include <programs/training/training_log.hpp>
 
+#include <algorithm>
 #include <cstddef>
 #include <fstream>
 #include <ios>
@@ -11,12 +12,27 @@
 
 #include <programs/base/file_error.hpp>
 #include <programs/base/text_table.hpp>
+#include <programs/training/run_files.hpp>
 
 namespace programs {
 namespace {
 
 constexpr const char* erase_to_end = "\x1b[K";
 constexpr std::int64_t steps_per_line = 10;
+
+/// \brief Whether a text is the beginning of a record, or of what a training cut short has left of
+/// one. steps.jsonl begins with a step, too, and has no gate.
+bool begins_record(std::string_view text) {
+  const auto take = [&](std::string_view word) {
+    const bool is_there = word.starts_with(text.substr(0, word.size()));
+    text.remove_prefix(std::min(word.size(), text.size()));
+    return is_there;
+  };
+  if (!take(R"({"step":)")) return false;
+  const bool is_numbered = text.empty() || (text.front() >= '0' && text.front() <= '9');
+  text.remove_prefix(std::min(text.find_first_not_of("0123456789"), text.size()));
+  return is_numbered && take(R"(,"gate":)");
+}
 
 }  // namespace
 
@@ -27,20 +43,20 @@ bool is_recorded(const CommonOptions& options, std::int64_t step) {
 void expect_record(const std::filesystem::path& file) {
   std::error_code none;
   if (!std::filesystem::is_regular_file(file, none)) return;
-  constexpr std::string_view line = R"({"step":)";
-  std::string begins(line.size(), '\0');
+  constexpr std::size_t longest = 64;  // more than a step of 19 digits
+  std::string begins(longest, '\0');
   std::ifstream stream(file, std::ios::binary);
   stream.read(begins.data(), std::streamsize(begins.size()));
   begins.resize(std::size_t(stream.gcount()));
-  if (!line.starts_with(begins))  // an empty file will do
+  if (!begins_record(begins))  // an empty file will do
     throw std::invalid_argument("--record is " + in_quotes(file.string()) +
                                 ", which is no record of a training and would be lost");
 }
 
 TrainingLog::TrainingLog(const std::filesystem::path& directory, LineLog::Open mode,
                          const Console& console, const CommonOptions& options)
-    : epochs_(directory / "metrics.jsonl", mode),
-      steps_(directory / "steps.jsonl", mode),
+    : epochs_(directory / metrics_name, mode),
+      steps_(directory / steps_name, mode),
       console_(console),
       options_(options) {
   if (!options.record.empty()) record_.emplace(options.record, mode);

@@ -130,7 +130,10 @@ void add_show(CLI::App& program, const Console& console) {
   const OptionTable table = table_of(o->data);
   add_options(*command, table, {"data", "second_data", "threads"});
   const auto option = [&](const char* name, auto& value, const char* type, const char* help) {
-    command->add_option(name, value, help)->type_name(type)->capture_default_str();
+    command->add_option(name, value, help)
+        ->type_name(type)
+        ->capture_default_str()
+        ->check(what_is_empty);
   };
   option("--count", o->count, "N", "examples on the sheet");
   add_list(*command, "--names", o->names, "NAME,...",

@@ -42,11 +42,15 @@ void add_synthesize(CLI::App& program, const Console& console) {
       "synthesize", "Make up pictures in the format of MNIST, for places without network");
   auto o = std::make_shared<SynthesizeOptions>();
   const auto option = [&](const char* name, auto& value, const char* help) {
-    command->add_option(name, value, help)->type_name("N")->capture_default_str();
+    command->add_option(name, value, help)
+        ->type_name("N")
+        ->capture_default_str()
+        ->check(what_is_too_far);
   };
   command->add_option("DIR", o->directory, "for the four files and SOURCE")
       ->type_name("")
-      ->required();
+      ->required()
+      ->check(what_is_empty);
   option("--pictures", o->pictures, "to train on");
   option("--test", o->test, "to test with");
   option("--seed", o->seed, "the pictures are a function of it");

@@ -117,6 +117,9 @@ TEST_CASE("bert synthesize: a task of its own, once", "[bert][commands]") {
   CHECK(outcome.out == folder + ": synthetic, NOT CoLA: 20 and 10 made-up sentences, seed 1\n");
   CHECK(std::filesystem::exists(directory.path() / "made/CoLA/dev.tsv"));
   check_refused({"synthesize", folder}, "exists already and is not replaced");
+  check_refused({"synthesize", ""}, "DIR is empty, expected a value");
+  check_refused({"synthesize", folder, "--seed=9999999999999999999"},
+                "--seed is 9999999999999999999, expected at most 9223372036854775807");
   check_refused({"synthesize", folder, "--train", "1"}, "--train is 1, expected at least 2");
   check_refused({"synthesize", folder, "--dev", "10001"}, "--dev is 10001, expected at most 10000");
 }

@@ -105,6 +105,60 @@ TEST_CASE("bert compare: what a later row or seed lacks is found before the firs
   check_refused(no_teacher, "--teacher is missing");
 }
 
+TEST_CASE("bert: a training does not write over what it reads", "[bert][error]") {
+  const SmallStudy study;
+  const std::string lost = "which is read and would be lost";
+  const auto refused = [&](const std::filesystem::path& kept, const Arguments& arguments) {
+    CAPTURE(arguments, kept);
+    const std::string before = content_of(kept);
+    check_refused(arguments, lost);
+    CHECK(content_of(kept) == before);
+  };
+  const std::filesystem::path pretrained = study.model("model");
+  refused(pretrained, study.small("finetune", "model", {}));
+  refused(pretrained, study.small("finetune", "model", {"--resume"}));
+  REQUIRE(study.train("finetune", "teacher") == 0);
+  refused(study.model("teacher"), study.small("distil", "teacher", {}));
+  refused(pretrained, study.small("distil", "model", {}));
+  std::filesystem::copy(study.out("teacher"), study.out("student"));
+  refused(study.model("student"),
+          study.small("distil", "student", {"--from-pretrained=" + study.model("student")}));
+  for (const std::string name : {"glue/CoLA/train.tsv", "glue/CoLA/dev.tsv", "model/vocab.txt",
+                                 "model/config.json", "model/model.safetensors"}) {
+    Arguments moefy = study.small("moefy", name, {});
+    std::erase_if(moefy, [](const std::string& argument) {
+      return argument == "--quiet" || argument == "--epochs=2";
+    });
+    refused(study.out(name), moefy);
+  }
+  check_refused({"moefy", "--out", ""}, "--out is empty, expected a value");
+  // The folder of a training that names none.
+  {
+    const auto before = std::filesystem::current_path();
+    std::filesystem::create_directories(study.out("results"));
+    std::filesystem::copy(study.out("teacher"), study.out("results/dense"));
+    std::filesystem::current_path(study.out(""));
+    Arguments arguments =
+        study.small("distil", "", {"--gate=dense", "--teacher=results/dense/model.safetensors"});
+    std::erase(arguments, "--out=" + study.out("").string());
+    check_refused(arguments, "--out is \"results/dense/model.safetensors\", " + lost);
+    std::filesystem::current_path(before);
+  }
+  // A trial of a search that goes on.
+  const auto trial = study.out("searches/one/trials/0001");
+  std::filesystem::create_directories(trial.parent_path());
+  std::filesystem::copy(study.out("teacher"), trial);
+  const auto space = study.out("space.json");
+  std::ofstream(space) << R"({"learning_rate": {"log_uniform": [1e-5, 1e-3]}})";
+  Arguments tune =
+      study.small("tune", "",
+                  {"--space=" + space.string(), "--trials=2", "--resume",
+                   "--results=" + study.out("searches").string(), "--experiment-name=one",
+                   "--teacher=" + (trial / "model.safetensors").string()});
+  std::erase(tune, "--out=" + study.out("").string());
+  refused(trial / "model.safetensors", tune);
+}
+
 TEST_CASE("bert: models that are not for pairs, or not for one another", "[bert][error]") {
   const SmallStudy study;
   REQUIRE(study.train("finetune", "teacher") == 0);
@@ -132,6 +186,56 @@ TEST_CASE("bert: models that are not for pairs, or not for one another", "[bert]
   CHECK(study.train("finetune", "sentences") == 0);
   check_refused(study.small("finetune", "pairs", {"--task=RTE"}),
                 "--task is RTE, whose rows are pairs, and the model's type_vocab_size is 1");
+}
+
+TEST_CASE("bert: a vocabulary of as many other pieces, or in another order", "[bert][error]") {
+  const SmallStudy study;
+  REQUIRE(study.train("finetune", "teacher") == 0);
+  REQUIRE(study.train("distil", "student", {"--gate=top_k"}) == 0);
+  const auto vocabulary = study.out("model") / "vocab.txt";
+  const std::string before = content_of(vocabulary);
+  const Arguments evaluate = {"evaluate", "--model=" + study.model("student"),
+                              "--data=" + study.out("glue").string(),
+                              "--pretrained=" + study.out("model").string()};
+  Arguments moefy = study.small("moefy", "made.safetensors", {});
+  std::erase_if(moefy, [](const std::string& argument) {
+    return argument == "--quiet" || argument == "--epochs=2";
+  });
+  const auto all_refused = [&] {
+    const std::string other =
+        ": is a model of other pieces, or in another order, than those of " + vocabulary.string();
+    check_refused(evaluate, study.model("student") + other);
+    check_refused(study.small("distil", "refused", {}), study.model("teacher") + other);
+    check_refused(moefy, study.model("teacher") + other);
+    CHECK_FALSE(std::filesystem::exists(study.out("refused")));
+    CHECK_FALSE(std::filesystem::exists(study.out("made.safetensors")));
+  };
+  const auto write = [&](const std::string& text) { std::ofstream(vocabulary) << text; };
+  const auto changed = [&](const std::string& was, const std::string& is) {
+    std::string text = before;
+    REQUIRE(text.find(was) != std::string::npos);
+    text.replace(text.find(was), was.size(), is);
+    return text;
+  };
+  write(changed("\nthe\n", "\nthey\n"));
+  all_refused();
+  const std::string swapped = before.substr(before.rfind('\n', before.size() - 2) + 1) +
+                              before.substr(0, before.rfind('\n', before.size() - 2) + 1);
+  write(swapped);
+  all_refused();
+  // Lines may end as Windows ends them: the pieces are the same.
+  std::string windows;
+  for (const char c : before) windows += c == '\n' ? "\r\n" : std::string(1, c);
+  write(windows);
+  CHECK(run_program(evaluate).code == 0);
+  // A file of before that says nothing of its vocabulary is taken.
+  write(swapped);
+  const auto old = study.out("old.safetensors");
+  programs::test::write_changed_model(study.model("student"), old, R"(\"vocabulary\":)",
+                                      R"(\"was\":)");
+  Arguments of_old = evaluate;
+  of_old[1] = "--model=" + old.string();
+  CHECK(run_program(of_old).code == 0);
 }
 
 TEST_CASE("bert: weights that are not finite", "[bert][error]") {
@@ -173,18 +277,20 @@ TEST_CASE("bert: damaged models", "[bert][error]") {
   const SmallStudy study;
   REQUIRE(study.train("finetune", "teacher") == 0);
   REQUIRE(study.train("distil", "student", {"--gate=top_k"}) == 0);
+  REQUIRE(study.train("distil", "with_gamma", {"--gate=comet"}) == 0);
   const auto broken = study.out("broken.safetensors");
   const Arguments evaluate = {"evaluate", "--model=" + broken.string(),
                               "--data=" + study.out("glue").string(),
                               "--pretrained=" + study.out("model").string()};
+  std::string model = "student";
   const auto refused = [&](const std::string& was, const std::string& is, const std::string& why) {
-    CAPTURE(was, is);
+    CAPTURE(model, was, is);
     const auto quoted = [](std::string text) {  // JSON within JSON
       for (std::size_t at = 0; (at = text.find('"', at)) != std::string::npos; at += 2)
         text.insert(at, 1, '\\');
       return text;
     };
-    programs::test::write_changed_model(study.model("student"), broken, quoted(was), quoted(is));
+    programs::test::write_changed_model(study.model(model), broken, quoted(was), quoted(is));
     check_refused(evaluate, broken.string() + ": " + why);
   };
   const std::string damaged = "its description of the model is damaged: ";
@@ -197,5 +303,9 @@ TEST_CASE("bert: damaged models", "[bert][error]") {
       "does not fit the model: comet::set_order: order.size() is 1, expected number of gates = 2");
   refused(R"("experts":4)", R"("experts":5)",
           "tensor \"encoder.layer.1.moe.experts.4.hidden.weight\"");
+  refused(R"("task":"CoLA")", R"("task":"STS-B")",
+          damaged + "num_labels is 2, expected 1, those of STS-B");
+  model = "with_gamma";  // which a float cannot hold
+  refused(R"("gamma":0.1)", R"("gamma":1e-40)", damaged);
   programs::test::check_cut_model_refused<Program>(study.model("student"), broken, evaluate);
 }

@@ -80,16 +80,33 @@ TEST_CASE("movielens: an unknown word is named, with its neighbour", "[movielens
   refused({"train", "--data=x", "--epochs=two"}, "--epochs is \"two\", expected a whole number");
   refused({"train", "--data=x", "--epochs=1.5"}, "--epochs is \"1.5\", expected a whole number");
   refused({"train", "--data=x", "--epochs=99999999999999"},
-          "--epochs is \"99999999999999\", expected a smaller number");
+          "--epochs is \"99999999999999\", expected at most 2147483647");
   refused({"train", "--data=x", "--epochs=-99999999999999"},
-          "--epochs is \"-99999999999999\", expected a larger number");
+          "--epochs is \"-99999999999999\", expected at least -2147483648");
   const std::string digits = "20261127131237000000000";
   refused({"train", "--data=x", "--seed=" + digits},
-          "--seed: is " + digits + ", expected a smaller number");
+          "--seed is " + digits + ", expected at most 9223372036854775807");
   refused({"train", "--data=x", "--seed=-" + digits},
-          "--seed: is -" + digits + ", expected a larger number");
+          "--seed is -" + digits + ", expected at least -9223372036854775808");
   refused({"compare", "--data=x", "--seeds=1,-" + digits},
-          "--seeds: is -" + digits + ", expected a larger number");
+          "--seeds is -" + digits + ", expected at least -9223372036854775808");
+  for (const std::string list : {"1,", ",1", "1,,2", ","}) {
+    const std::string lacks =
+        "--seeds is \"" + list + "\", expected a value before and behind each comma";
+    refused({"compare", "--data=x", "--seeds=" + list}, lacks);
+    refused({"compare", "--data=x", "--seeds", list}, lacks);
+    refused({"compare", "--data=x", "--seeds", "3", list}, lacks);
+  }
+  refused({"compare", "--data=,", "--gates=comet,"},
+          "--gates is \"comet,\", expected a value before and behind each comma");
+  // What is empty would be the present folder.
+  refused({"synthesize", ""}, "DIR is empty, expected a value");
+  refused({"synthesize", "x", "--seed=" + digits},
+          "--seed is " + digits + ", expected at most 9223372036854775807");
+  refused({"report", ""}, "DIR is empty, expected a value");
+  refused({"report", "x", "--out", ""}, "--out is empty, expected a value");
+  refused({"tune", "--data=x", "--space=x", "--results", ""},
+          "--results is empty, expected a value");
   // Names and numbers that need not be whole may have any number of digits.
   refused({"train", "--data=" + digits, "--out=" + digits, "--learning-rate=100000000000000000000"},
           digits + ": cannot be opened: No such file or directory");

@@ -96,6 +96,53 @@ TEST_CASE("movielens train --record: no file of something else is lost", "[movie
                               Catch::Contains("is no record of a training and would be lost"));
   CHECK(content_of(ratings) == before);
   CHECK_FALSE(std::filesystem::exists(training.out("out")));
+
+  // The log of another training begins with a step, as a record does; an empty file will do.
+  REQUIRE(training.train("other", {}).code == 0);
+  const auto refused = [&](const std::filesystem::path& file, const std::string& reason) {
+    const std::string content = content_of(file);
+    const Outcome again = training.train("out", {"--record=" + file.string()});
+    CHECK(again.code == 2);
+    CHECK_THAT(again.err, Catch::Contains("--record is ") && Catch::Contains(reason));
+    CHECK(content_of(file) == content);
+  };
+  const std::string no_record = "is no record of a training and would be lost";
+  refused(training.out("other") / "steps.jsonl", no_record);
+  refused(training.out("other") / "metrics.jsonl", no_record);
+  const auto record = training.out("record");
+  for (const std::string text :
+       {R"({"step":x)", R"({"step":,"gate":0})", R"({"step":1,"gates":0})", "{\"step\":1}"}) {
+    std::ofstream(record) << text;
+    refused(record, no_record);
+  }
+  for (const std::string text : {"", "{\"st", R"({"step":1)", R"({"step":1,"ga)"}) {
+    std::ofstream(record) << text;
+    CHECK(training.train("out", {"--record=" + record.string()}).code == 0);
+  }
+}
+
+TEST_CASE("movielens train --record: none of the files of the training itself",
+          "[movielens][record]") {
+  const SmallTraining training;
+  const auto refused = [&](const std::string& file, const std::string& name) {
+    CAPTURE(file);
+    const Outcome outcome = training.train("out", {"--record=" + file});
+    CHECK(outcome.code == 2);
+    CHECK_THAT(outcome.err, Catch::Contains("--record is ") &&
+                                Catch::Contains("which is " + name + " of the training in "));
+  };
+  const std::vector<std::string> names = {"result.json",   "model.safetensors",
+                                          "metrics.jsonl", "checkpoint.safetensors",
+                                          "steps.jsonl",   "decision_paths.json"};
+  for (const std::string& name : names) refused((training.out("out") / name).string(), name);
+  CHECK_FALSE(std::filesystem::exists(training.out("out")));
+  REQUIRE(training.train("out", {}).code == 0);
+  const std::string before = programs::test::remains_of(training.out("out"));
+  for (const std::string& name : names)
+    refused((training.out("out") / ".." / "out" / "." / name).string(), name);
+  std::filesystem::create_symlink(training.out("out") / "steps.jsonl", training.out("link"));
+  refused(training.out("link").string(), "steps.jsonl");
+  CHECK(programs::test::remains_of(training.out("out")) == before);
 }
 
 TEST_CASE("movielens train --record: a line for each gate of every N-th step",
@@ -163,7 +210,7 @@ TEST_CASE("movielens train --resume --record: another file has the steps from th
     std::this_thread::sleep_for(std::chrono::milliseconds(1));
   REQUIRE(child.end(SIGTERM) == 130);
   const std::string begun = content_of(first);
-  std::ofstream(second) << R"({"step":1,"of":"another training"})" << '\n';
+  std::ofstream(second) << R"({"step":1,"gate":0,"of":"another training"})" << '\n';
   REQUIRE(training.train("out", with(second)).code == 0);
   CHECK(content_of(first) == begun);
   const std::string rest = content_of(second);
@@ -355,6 +402,12 @@ TEST_CASE("movielens train --no-weights, --from-pretrained", "[movielens][resume
   refused({from, "--head-dim=7"},
           "tensor \"heads.0.hidden.weight\" has shape [6, 6], expected [7, 6]");
   refused({"--from-pretrained=" + training.out("none").string()}, "none: cannot be read");
+  const std::string before = content_of(training.model("first"));
+  const Outcome over = training.train("first", {from});
+  CHECK(over.code == 2);
+  CHECK_THAT(over.err,
+             Catch::Contains("--out is ") && Catch::Contains("which is read and would be lost"));
+  CHECK(content_of(training.model("first")) == before);
   const std::string other = training.out("other").string();
   REQUIRE(run_program({"synthesize", other, "--users=31", "--items=40", "--ratings=400"}).code ==
           0);

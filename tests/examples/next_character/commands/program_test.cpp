@@ -256,10 +256,10 @@ TEST_CASE("next_character: bad input ends with 2 and one line", "[next_character
           "--k is 1, expected from 2 to --experts = 8 with --gate sampled");
   refused({"train", "--data=/dev/zero"}, "is neither a file nor a folder");
   refused({"train", "--data=/a\xff"}, "expected UTF-8");
-  refused({"train", "--data", ""}, "--data: is empty");
-  refused({"train", "--seed=18446744073709551615"}, "expected a smaller number");
-  refused({"compare", "--seeds", ""}, "--seeds: is empty");
-  refused({"compare", "--seeds=1,99999999999999999999"}, "expected a smaller number");
+  refused({"train", "--data", ""}, "--data is empty");
+  refused({"train", "--seed=18446744073709551615"}, "expected at most 9223372036854775807");
+  refused({"compare", "--seeds", ""}, "--seeds is empty");
+  refused({"compare", "--seeds=1,99999999999999999999"}, "expected at most 9223372036854775807");
   refused({"report", ""}, "is empty");
   refused({"sample", "--model=" + broken}, "broken: ");
   refused({"sample", "--model=/nowhere"}, "/nowhere: ");
