@@ -31,9 +31,9 @@ struct AdamOptions {
   double beta1 = 0.9;             ///< decay of the mean gradient, in [0, 1)
   double beta2 = 0.999;           ///< decay of the mean squared gradient, in [0, 1)
   double epsilon = 1e-8;          ///< > 0, as a number of type S
-  /// >= 0, at most 1 / rate: a step shrinks parameters by the factor 1 - rate * weight_decay, apart
-  /// from the gradient. None is 0 in an Adam and 0.01 in an AdamW. Of all tensors, unless a group
-  /// says otherwise.
+  /// >= 0: a step shrinks parameters by the factor 1 - rate * weight_decay, apart from the
+  /// gradient. None is 0 in an Adam and 0.01 in an AdamW. Of all tensors, unless a group says
+  /// otherwise.
   std::optional<double> weight_decay = {};
   /// Leaves alone the columns (rows of an embedding) whose gradient is exactly 0. Much cheaper when
   /// a batch touches few of them, but not the same: their moments do not decay in between, and they
@@ -172,9 +172,6 @@ class Adam {
                             rate / (1 - options_.beta1));
       detail::check_fits<S>(where, "learning_rate * rate_factor * weight_decay",
                             rate * weight_decay);
-      if (rate * weight_decay > 1) [[unlikely]]
-        detail::raise(where, "learning_rate * rate_factor * weight_decay", rate * weight_decay,
-                      "at most 1: beyond, decay turns signs");
     }
   }
 
