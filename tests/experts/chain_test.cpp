@@ -20,9 +20,9 @@
 #include <comet/losses/softmax_cross_entropy.hpp>
 #include <comet/moe_layer.hpp>
 #include <comet/optimizers/adam.hpp>
-#include <comet/testing/gradient_check.hpp>
 #include <support/fixed_gate.hpp>
 #include <support/golden.hpp>
+#include <support/mixture_checks.hpp>
 #include <support/model.hpp>
 
 using namespace comet;
@@ -123,20 +123,8 @@ TEST_CASE("a chain's gradients agree with differences in a layer", "[gradient]")
     for (const Activation activation : {Activation::relu, Activation::gelu}) {
       CAPTURE(int(padding), int(activation));
       auto layer = make_layer<double>(2, options<double>(padding, activation));
-      Pass pass(layer);
-      test::WithInput model(layer, random_matrix<double>(112, 3, 11));
-      const Matrix<double> dy = random_matrix<double>(5, 3, 2);
-      Matrix<double> y(5, 3);
-      const auto loss = [&] {
-        layer.forward(model.x, y, RandomKey(4), pass);
-        return y.cwiseProduct(dy).sum();
-      };
-      const auto result =
-          testing::check_gradients(model, loss, [&](GradientView<double> gradients) {
-            loss();
-            pass.borrow(model.of_part(gradients));
-            layer.backward(model.x, dy, model.of_input(gradients), pass);
-          });
+      const auto result = test::check_mixture_gradients(layer, random_matrix<double>(112, 3, 11),
+                                                        random_matrix<double>(5, 3, 2));
       CAPTURE(result.where, result.analytic, result.numeric);
       CHECK(result.largest_error < 1e-7);
     }
@@ -152,19 +140,8 @@ TEST_CASE("parts that drop units drop each its own, the same ones backward") {
   for_each_parameter(layer, [](const ParameterName&, auto& values) {
     RandomKey(3).fill_uniform(values, -1, 1);  // biases of 0 are kinks where all is dropped
   });
-  Pass pass(layer);
-  test::WithInput model(layer, random_matrix<double>(6, 4, 11));
-  const Matrix<double> dy = random_matrix<double>(6, 4, 2);
-  Matrix<double> y(6, 4);
-  const auto loss = [&] {
-    layer.forward(model.x, y, RandomKey(4), pass);
-    return y.cwiseProduct(dy).sum();
-  };
-  const auto result = testing::check_gradients(model, loss, [&](GradientView<double> gradients) {
-    loss();
-    pass.borrow(model.of_part(gradients));
-    layer.backward(model.x, dy, model.of_input(gradients), pass);
-  });
+  const auto result = test::check_mixture_gradients(layer, random_matrix<double>(6, 4, 11),
+                                                    random_matrix<double>(6, 4, 2));
   CAPTURE(result.where, result.analytic, result.numeric);
   CHECK(result.largest_error < 1e-7);
 

@@ -1,16 +1,15 @@
 // SPDX-License-Identifier: MIT
 #include <algorithm>
 #include <cmath>
-#include <vector>
 
 #include <comet/core/concepts.hpp>
 #include <comet/core/make_experts.hpp>
 #include <comet/experts/gated_mlp.hpp>
 #include <comet/gates/top_k.hpp>
 #include <comet/moe_layer.hpp>
-#include <comet/testing/gradient_check.hpp>
 #include <support/catch.hpp>
 #include <support/expert_laws.hpp>
+#include <support/mixture_checks.hpp>
 #include <support/model.hpp>
 
 using namespace comet;
@@ -86,20 +85,8 @@ TEST_CASE("gated MLP: gradients agree with differences in a layer, with and with
                                          .dropout = dropout,
                                          .activation = activation},
                                         2);
-        Pass pass(layer);
-        test::WithInput model(layer, test::random_matrix<double>(3, 3, 11));
-        const Matrix<double> dy = test::random_matrix<double>(2, 3, 2);
-        Matrix<double> y(2, 3);
-        const auto loss = [&] {
-          layer.forward(model.x, y, RandomKey(4), pass);
-          return y.cwiseProduct(dy).sum();
-        };
-        const auto result =
-            testing::check_gradients(model, loss, [&](GradientView<double> gradients) {
-              loss();
-              pass.borrow(model.of_part(gradients));
-              layer.backward(model.x, dy, model.of_input(gradients), pass);
-            });
+        const auto result = test::check_mixture_gradients(
+            layer, test::random_matrix<double>(3, 3, 11), test::random_matrix<double>(2, 3, 2));
         CAPTURE(result.where, result.analytic, result.numeric);
         CHECK(result.largest_error < 1e-7);
       }
@@ -112,21 +99,9 @@ TEST_CASE("gated MLP: the laws of experts, at any number of threads") {
     test::check_expert_laws(GatedMlpExpert<double>(options, RandomKey(5)));
     test::check_prediction_laws(GatedMlpExpert<float>(options, RandomKey(5)));
   }
-  const Matrix<float> x = test::random_matrix<float>(64, 300, 1);
-  std::vector<float> reference;
-  for (const Index threads : {1, 2, 4}) {
-    ThreadPool pool(threads);
-    const auto layer = make_layer<float>(
-        {.input_dim = 64, .hidden_dim = 130, .output_dim = 32, .dropout = 0.5}, 3);
-    Pass pass(layer, &pool);
-    Matrix<float> y(32, 300), dx = Matrix<float>::Zero(64, 300);
-    layer.forward(x, y, RandomKey(1), pass);
-    layer.backward(x, y, dx, pass);
-    auto all = test::gradients_of(layer, pass);
-    all.insert(all.end(), dx.data(), dx.data() + dx.size());
-    if (threads == 1) reference = all;
-    CHECK(test::same_bits(all, reference));
-  }
+  const auto layer =
+      make_layer<float>({.input_dim = 64, .hidden_dim = 130, .output_dim = 32, .dropout = 0.5}, 3);
+  test::check_mixture_threads(layer, test::random_matrix<float>(64, 300, 1));
 }
 
 TEST_CASE("gated MLP: misuse is named") {

@@ -8,7 +8,7 @@
 #include <comet/experts/mlp.hpp>
 #include <comet/gates/top_k.hpp>
 #include <comet/moe_layer.hpp>
-#include <comet/testing/gradient_check.hpp>
+#include <support/mixture_checks.hpp>
 #include <support/model.hpp>
 
 using comet::Index;
@@ -62,20 +62,8 @@ TEST_CASE("MLP expert gradients agree with differences in a layer, with and with
                                          .dropout = dropout,
                                          .activation = activation},
                                         2);
-        comet::Pass pass(layer);
-        test::WithInput model(layer, test::random_matrix<double>(3, 3, 11));
-        const Matrix<double> dy = test::random_matrix<double>(2, 3, 2);
-        Matrix<double> y(2, 3);
-        const auto loss = [&] {
-          layer.forward(model.x, y, RandomKey(4), pass);
-          return y.cwiseProduct(dy).sum();
-        };
-        const auto result = comet::testing::check_gradients(
-            model, loss, [&](comet::GradientView<double> gradients) {
-              loss();
-              pass.borrow(model.of_part(gradients));
-              layer.backward(model.x, dy, model.of_input(gradients), pass);
-            });
+        const auto result = test::check_mixture_gradients(
+            layer, test::random_matrix<double>(3, 3, 11), test::random_matrix<double>(2, 3, 2));
         CAPTURE(result.where, result.analytic, result.numeric);
         CHECK(result.largest_error < 1e-7);
       }
@@ -101,21 +89,20 @@ TEST_CASE("a sample's bits depend neither on its batch nor on the threads, at an
             CHECK(test::same_bits(alone, y.col(b)));
           }
         }
-  const Matrix<float> x = test::random_matrix<float>(64, 300, 1);
-  std::vector<float> reference;
-  for (const Index threads : {1, 2, 4}) {
-    comet::ThreadPool pool(threads);
-    const auto layer =
-        make_layer<float>({.input_dim = 64, .hidden_dim = 130, .output_dim = 32, .dropout = 0.5});
-    comet::Pass pass(layer, &pool);
-    Matrix<float> y(32, 300), dx = Matrix<float>::Zero(64, 300);
-    layer.forward(x, y, RandomKey(1), pass);
-    layer.backward(x, y, dx, pass);
-    auto all = test::gradients_of(layer, pass);
-    all.insert(all.end(), dx.data(), dx.data() + dx.size());
-    if (threads == 1) reference = all;
-    CHECK(test::same_bits(all, reference));
-  }
+  const auto layer =
+      make_layer<float>({.input_dim = 64, .hidden_dim = 130, .output_dim = 32, .dropout = 0.5});
+  test::check_mixture_threads(layer, test::random_matrix<float>(64, 300, 1));
+}
+
+TEST_CASE("experts of unequal hidden sizes have all of their gradients on any threads") {
+  std::vector<MlpExpert<float>> experts;
+  for (const Index hidden : {400, 5, 130, 260, 1, 128})
+    experts.emplace_back(
+        comet::MlpExpertOptions{.input_dim = 64, .hidden_dim = hidden, .output_dim = 32},
+        RandomKey(std::uint64_t(hidden)));
+  const comet::TopKGate<float> gate({.input_dim = 64, .num_experts = 6, .k = 2}, RandomKey(9));
+  test::check_mixture_threads(Layer<float>({gate}, experts),
+                              test::random_matrix<float>(64, 300, 1));
 }
 
 TEST_CASE("misuse of the MLP expert is named") {

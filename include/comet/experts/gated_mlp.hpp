@@ -59,7 +59,7 @@ class GatedMlpExpert {
   [[nodiscard]] Index hidden_dim() const noexcept { return options_.hidden_dim; }
   /// Number of outputs m.
   [[nodiscard]] Index output_dim() const noexcept { return options_.output_dim; }
-  /// See Cache: four times h.
+  /// Units, their two derivatives and the gradient by them.
   [[nodiscard]] Index cache_dim() const noexcept { return 4 * hidden_dim(); }
   /// Multiply-adds of a column: h (2 d + m).
   [[nodiscard]] double cost() const noexcept {
@@ -149,7 +149,8 @@ class GatedMlpExpert {
   }
 
  private:
-  /// What is kept of a column; backward_columns() makes the gradients of the first two.
+  /// What is kept of a column. The derivative of a product by one factor is the other one: hidden
+  /// units lie where the gradient by the factors will be, and the other way round.
   struct Cache {
     Cache(MatrixView<S> cache, Index h)
         : by_factor(cache.topRows(h)),

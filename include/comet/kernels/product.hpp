@@ -85,7 +85,7 @@ class PackedPanels {
   /// out(:, 0..columns-1) += or = the part times b. A group of panels meets all of b before the next
   /// one does: the two fit the first-level cache, from which they are read once per tile. Flat
   /// panels are all in one, and whole columns come from memory.
-  /// \param ahead  columns behind these that will come next: a tile asks for the one after it, since
+  /// \param ahead  columns behind these that will come later: a tile asks for the one after it, since
   ///               a gradient has not been touched since the last step
   void multiply(const Strided<S>& b, Index columns, bool accumulate, S* out, Index out_stride,
                 Index ahead) const {
@@ -214,7 +214,7 @@ void product(Out&& out, const A& a, const B& b) {
           factors = {packed, columns, 1};
         }
         panels.multiply(factors, columns, add, out.data() + row + c * out.outerStride(),
-                        out.outerStride(), std::min(Index(6), b.cols() - c - columns));
+                        out.outerStride(), b.cols() - c - columns);
       }
     }
   }

@@ -75,4 +75,14 @@ TEST_CASE("slices of as many experts as there are workers come in turn") {
   CHECK(cut(0, 5, 9).second.size() == 8);
   CHECK(cut(2, 3, 2) == std::pair(Index(1), Pairs{{1, 0}, {2, 0}, {1, 1}, {2, 1}}));
   CHECK(cut(2, 1, 2) == std::pair(Index(0), Pairs{}));
+
+  // Of experts that have one, none as nobody asks, two and three.
+  std::vector<DenseExpert<double>> unequal;
+  for (const Index m : {100, 300, 300, 200, 300})
+    unequal.emplace_back(DenseExpertOptions{.input_dim = 2, .output_dim = m}, RandomKey(1));
+  std::vector<detail::Slice> slices;
+  CHECK(detail::cut_slices(unequal, plan, 0, 4, slices) == 2);
+  Pairs pairs;
+  for (const auto& [number, slice] : slices) pairs.emplace_back(number, slice);
+  CHECK(pairs == Pairs{{0, 0}, {1, 0}, {3, 0}, {4, 0}, {1, 1}, {3, 1}, {4, 1}, {1, 2}, {4, 2}});
 }

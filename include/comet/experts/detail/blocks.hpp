@@ -79,29 +79,33 @@ struct Slice {
 };
 
 /// Slices of all experts that have columns; as many experts in turn as there are workers, so that
-/// a worker mostly goes on with the expert whose columns it has gathered.
+/// a worker mostly goes on with the expert whose columns it has gathered. Experts may have more or
+/// fewer of them than their neighbours.
 /// \return the most columns that one has
 template <class E>
 Index cut_slices(const std::vector<E>& experts, const DispatchPlan& plan, Index first_expert,
                  Index workers, std::vector<Slice>& slices) {
+  const auto slices_of = [&](Index number) -> Index {
+    if (plan.count(first_expert + number) == 0) return 0;
+    if constexpr (SplitBackwardExpert<E>) return experts[std::size_t(number)].num_slices();
+    return 1;
+  };
   const Index num_experts = Index(experts.size());
-  Index most = 0;
+  Index most_columns = 0;
   slices.clear();
   for (Index first = 0, last = 0; first < num_experts; first = last) {
-    Index pieces = 1;
+    Index most_slices = 0;
     for (Index taken = 0; last < num_experts && taken < workers; ++last) {
-      const Index count = plan.count(first_expert + last);
-      if (count == 0) continue;
-      ++taken;
-      most = std::max(most, count);
-      if constexpr (SplitBackwardExpert<E>) pieces = experts[std::size_t(last)].num_slices();
+      most_columns = std::max(most_columns, plan.count(first_expert + last));
+      most_slices = std::max(most_slices, slices_of(last));
+      taken += slices_of(last) > 0 ? 1 : 0;
     }
-    for (Index slice = 0; slice < pieces; ++slice)
+    for (Index slice = 0; slice < most_slices; ++slice)
       for (Index number = first; number < last; ++number)
-        if (plan.count(first_expert + number) > 0)
+        if (slice < slices_of(number))
           slices.push_back({std::int32_t(number), std::int32_t(slice)});
   }
-  return most;
+  return most_columns;
 }
 
 }  // namespace comet::detail
