@@ -12,8 +12,6 @@
 
 #include <bert/data/tasks.hpp>
 #include <programs/base/file_error.hpp>
-#include <programs/base/files.hpp>
-#include <programs/training/run_files.hpp>
 
 namespace programs::bert {
 namespace {
@@ -249,9 +247,6 @@ void check(const TrainOptions& options) {
   TrainOptions copy = options;
   table_of(copy).check();
   if (options.distils) expect_teacher(options);
-  const std::vector<std::filesystem::path> inputs = files_read(options);
-  refuse_input("--record", options.record, inputs);
-  if (!options.out.empty()) refuse_run_files("--out", options.out, inputs);
   if (is_dense(options.gate) && options.local_search != no_search)
     throw std::invalid_argument("--local-search is " + options.local_search +
                                 ", and a dense model has no experts to put in order");

@@ -21,9 +21,11 @@
 #include <programs/base/json.hpp>
 #include <programs/base/kinds.hpp>
 #include <programs/commands/command_line.hpp>
+#include <programs/commands/training_inputs.hpp>
 #include <programs/report/gnuplot.hpp>
 #include <programs/report/result_table.hpp>
 #include <programs/training/run.hpp>
+#include <programs/training/run_files.hpp>
 
 namespace programs {
 
@@ -187,8 +189,12 @@ class Comparison {
     expect_once("--seeds", options_.seeds);
     for (const std::int64_t seed : options_.seeds) {
       expect_at_least("--seeds", seed, 0);
-      for (const Row& row : rows_)
-        if (!is_fitted(row.own.gate)) check(options_of(row.own, seed));
+      for (const Row& row : rows_) {
+        if (is_fitted(row.own.gate)) continue;
+        const Options options = options_of(row.own, seed);
+        check(options);
+        refuse_run_files("--out", options.out, training_inputs(options));
+      }
       if constexpr (requires { check_inputs(of_data(seed)); }) check_inputs(of_data(seed));
     }
   }
