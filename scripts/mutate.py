@@ -4,8 +4,8 @@
 
     scripts/mutate.py [--mutants N] [--seed N] [--only TEXT] [--minutes N] [--out DIR] [--list]
 
-Gates, their kernels, routing, dispatch, layer and local search are mutated. The choice follows from
-the seed. The tree is never touched: each mutant is a copy of one header in a folder that comes first
+Gates, kernels, routing, dispatch, experts, layers, losses, optimizers and local search are mutated. The
+choice follows from the seed. The tree is never touched: each mutant is a copy of one header in a folder that comes first
 on the include path. The tests of that header are compiled at -O0 and run: a mutant is killed if one of
 them fails, crashes or takes more than a minute, and survives otherwise; one that does not compile is
 not counted. The tests are run unchanged first, since a failure of theirs would kill everything. DIR
@@ -68,6 +68,39 @@ TESTS = {
     "gates/frozen.hpp": ["inference/freeze"],
     "gates/frozen_logits.hpp": ["gates/balanced_top_k", "gates/remoe", "gates/sampled",
                                 "inference/freeze"],
+    "experts/bank.hpp": ["experts/bank", "experts/mlp"],
+    "experts/chain.hpp": ["experts/chain", "experts/laws"],
+    "experts/constant.hpp": ["experts/constant", "experts/laws"],
+    "experts/dense.hpp": ["experts/dense", "property/mixture", "experts/laws"],
+    "experts/frozen.hpp": ["experts/frozen"],
+    "experts/gated_mlp.hpp": ["experts/gated_mlp", "experts/frozen"],
+    "experts/mlp.hpp": ["experts/mlp", "experts/laws", "experts/frozen"],
+    "experts/upcycle.hpp": ["experts/upcycle"],
+    "experts/detail/blocks.hpp": ["experts/detail/blocks", "experts/mlp", "property/mixture"],
+    "experts/detail/output_derivatives.hpp": ["property/mixture", "experts/mlp", "moe_layer"],
+    "experts/detail/padding.hpp": ["experts/detail/padding", "experts/mlp"],
+    "kernels/activation.hpp": ["kernels/activation", "experts/mlp"],
+    "kernels/affine.hpp": ["kernels/affine", "experts/dense"],
+    "kernels/affine_map.hpp": ["experts/mlp", "experts/dense", "layers/dense"],
+    "kernels/product.hpp": ["kernels/product", "experts/mlp"],
+    "kernels/transposed_product.hpp": ["kernels/product", "kernels/affine", "experts/mlp"],
+    "layers/dense.hpp": ["layers/dense"],
+    "layers/dropout.hpp": ["layers/dropout"],
+    "layers/embedding.hpp": ["layers/embedding"],
+    "layers/layer_norm.hpp": ["layers/layer_norm"],
+    "layers/max_pool_2d.hpp": ["layers/max_pool_2d"],
+    "losses/binary_cross_entropy.hpp": ["losses/binary_cross_entropy"],
+    "losses/mean_squared_error.hpp": ["losses/mean_squared_error"],
+    "losses/softmax_cross_entropy.hpp": ["losses/softmax_cross_entropy"],
+    "metrics/calibration.hpp": ["metrics/calibration"],
+    "metrics/correlation.hpp": ["metrics/correlation"],
+    "metrics/roc_auc.hpp": ["metrics/roc_auc"],
+    "optimizers/adam.hpp": ["optimizers/adam"],
+    "optimizers/clip_by_global_norm.hpp": ["optimizers/clip_by_global_norm"],
+    "optimizers/sgd.hpp": ["optimizers/sgd"],
+    "training/batches.hpp": ["training/batches"],
+    "training/early_stopping.hpp": ["training/early_stopping"],
+    "training/sparsity_controller.hpp": ["training/sparsity_controller"],
     "local_search/sinkhorn.hpp": ["property/search", "local_search/sinkhorn"],
     "local_search/assignment.hpp": ["property/search", "local_search/assignment"],
     "local_search/swap_search.hpp": ["local_search/swap_search"],
@@ -116,12 +149,16 @@ def places(header):
     return found
 
 
+def is_meant(header, only):
+    return any(text in header for text in only.split(","))
+
+
 def choose(count, seed, only):
     """Every header in turn gives one of its places until there are enough."""
     chooser = random.Random(seed)
     pools = {}
     for header in sorted(TESTS):
-        if only in header:
+        if is_meant(header, only):
             pools[header] = places(header)
             chooser.shuffle(pools[header])
     # Longer headers have more to get wrong: the number of mutants follows the number of places.
@@ -213,13 +250,13 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--mutants", type=int, default=200, metavar="N")
     parser.add_argument("--seed", type=int, default=1, metavar="N")
-    parser.add_argument("--only", default="", metavar="TEXT", help="headers whose path has TEXT")
+    parser.add_argument("--only", default="", metavar="TEXT", help="headers whose path has TEXT, or one of TEXT,TEXT")
     parser.add_argument("--minutes", type=float, default=1e9, help="stop after so long")
     parser.add_argument("--out", default=str(ROOT / "build/mutants"), metavar="DIR")
     parser.add_argument("--list", action="store_true", help="name the mutants, run none")
     options = parser.parse_args()
     chosen = choose(options.mutants, options.seed, options.only)
-    available = sum(len(places(header)) for header in TESTS if options.only in header)
+    available = sum(len(places(header)) for header in TESTS if is_meant(header, options.only))
     if options.list:
         for header, (number, begin, end, replacement) in chosen:
             print(f"{header}:{number + 1}:{begin + 1}: {replacement.strip()}")

@@ -108,5 +108,6 @@ TEST_CASE("early stopping refuses what it cannot keep") {
   CHECK_THROWS_AS(give(-1, 0, 1, 1), std::invalid_argument);
   CHECK_THROWS_AS(give(3, 3, 1, 1), std::invalid_argument);
   CHECK_THROWS_AS(give(3, 0, std::nan(""), 1), std::invalid_argument);
+  CHECK_THROWS_AS(give(1, 0, std::nan(""), 1), std::invalid_argument);
   CHECK_THROWS_AS(give(3, 0, 1, std::nanf("")), std::invalid_argument);
 }

@@ -18,9 +18,8 @@ struct Block {
   Index width;
 };
 
-/// Cuts the columns of every expert into blocks of nearly equal width, at most about `most_columns`
-/// and a multiple of `multiple`; widest first, so that short ones fill the gaps at the end.
-/// Of `count` experts from the `first` on.
+/// Cuts the columns of `count` experts from `first_expert` on into blocks of nearly equal width, at most about
+/// `most_columns` and a multiple of `multiple`; widest first, so that short ones fill the gaps at the end.
 inline void cut_blocks(const DispatchPlan& plan, Index first_expert, Index count,
                        Index most_columns, Index multiple, std::vector<Block>& blocks) {
   blocks.clear();
