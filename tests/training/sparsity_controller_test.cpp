@@ -186,6 +186,7 @@ TEST_CASE("a controller sets the gate it is given, and goes on from a saved stat
   CHECK(inside->options().spread == 0.5);
 
   SparsityController resumed(options);
+  resumed.restored();  // before the first step, too
   std::vector<double> numbers;
   std::vector<std::int64_t> counts;
   std::as_const(controller).visit_state([&]<class T>(const ParameterName&, std::span<T> values) {
