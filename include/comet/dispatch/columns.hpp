@@ -124,6 +124,15 @@ void check_has_all(std::string_view where, std::string_view name, const Columns<
                      "(shape)");
 }
 
+/// What is written must not be what is read.
+template <class S>
+void check_apart(std::string_view where, std::string_view a_name, const Columns<S>& a,
+                 std::string_view b_name, const Columns<S>& b) {
+  if (&a == &b) [[unlikely]]
+    raise(where, std::string(a_name) + " are the same object as " + std::string(b_name) +
+                     ", expected another one");
+}
+
 /// That columns have as many rows as an expert's `dim` says, and are those of the plan.
 template <class S>
 void check_columns(std::string_view where, std::string_view name, const Columns<S>& columns,

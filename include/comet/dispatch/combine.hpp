@@ -178,12 +178,13 @@ class MixtureDerivatives {
 /// \param doutputs  m x columns, overwritten; 0 for padding
 /// \param dweights  per task one number per entry of the routing, overwritten; 0 where the weight
 ///                  is 0: such a pair was not evaluated
-/// \throws std::invalid_argument if a shape does not fit
+/// \throws std::invalid_argument if a shape does not fit, or doutputs are the outputs
 template <class S>
 void spread(const ConstMatrixView<std::type_identity_t<S>>& dy, const DispatchPlan& plan,
             std::span<const Routing<S>> routings, const Columns<S>& outputs, Columns<S>& doutputs,
             std::span<AlignedVector<S>> dweights, ThreadPool* pool = nullptr) {
   detail::check_outputs("spread", outputs, plan, "dy", dy);
+  detail::check_apart("spread", "doutputs", doutputs, "outputs", outputs);
   const MixtureDerivatives<S> mixture(dy, plan, routings, dweights, "spread");
   const auto all = outputs.matrix();
   auto by_output = doutputs.shape(all.rows(), plan);
