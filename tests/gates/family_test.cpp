@@ -74,6 +74,28 @@ TEMPLATE_TEST_CASE("every frozen gate of the family obeys the laws and routes to
   }
 }
 
+TEST_CASE("a pass that has routed since forward() holds its penalty no more") {
+  const Matrix<double> x = test::random_matrix<double>(3, 20, 5);
+  for (const std::string_view name : GateFamily<double>::names) {
+    CAPTURE(name);
+    GateOptions options{.input_dim = 3, .num_experts = 8, .k = 2};
+    if (name == "remoe") {
+      options.sparsity = 0.1;
+    } else if (name != "balanced_top_k" && name != "expert_choice" && name != "hash") {
+      options.entropy = 0.1;
+    } else {
+      continue;  // it has no penalty
+    }
+    const auto gate = make_gate<double>(name, options, RandomKey(1));
+    Pass pass(gate);
+    Routing<double> routing;
+    gate.forward(x, routing, RandomKey(2), pass);
+    CHECK(gate.regularization(pass) > 0);
+    gate.route(x, routing, pass);
+    CHECK(gate.regularization(pass) == 0);
+  }
+}
+
 TEMPLATE_TEST_CASE("a gate can do at run time what its type says", "", COMET_TEST_SCALARS) {
   using S = TestType;
   std::size_t number = 0;
