@@ -96,6 +96,31 @@ TEST_CASE("a pass that has routed since forward() holds its penalty no more") {
   }
 }
 
+TEST_CASE("a gate learns from half a million samples as from one, in float too") {
+  const Index samples = 500'000;
+  for (const std::string_view name : GateFamily<float>::names) {
+    CAPTURE(name);
+    const auto gate =
+        make_gate<float>(name, {.input_dim = 1, .num_experts = 2, .k = 2}, RandomKey(1));
+    // A row that is another one for each of equal samples has no such sum.
+    if (!gate.capabilities().trains || gate.depends_on_batch() || name == "sampled") continue;
+    const auto gradients_of = [&](Index count) {
+      Pass pass(gate);
+      Routing<float> routing;
+      const Matrix<float> x = Matrix<float>::Ones(1, count);
+      gate.forward(x, routing, RandomKey(2), pass);
+      std::vector<float> dweights;
+      for (const ExpertId expert : routing.experts())
+        dweights.push_back(expert == 0 ? 0.37F : -0.2F);
+      gate.backward(x, routing, dweights, no_gradient, pass);
+      return test::gradients_of(gate, pass);
+    };
+    const auto of_one = gradients_of(1), of_all = gradients_of(samples);
+    for (std::size_t i = 0; i < of_one.size(); ++i)
+      CHECK(of_all[i] == Approx(float(samples) * of_one[i]).epsilon(3e-4));
+  }
+}
+
 TEMPLATE_TEST_CASE("a gate can do at run time what its type says", "", COMET_TEST_SCALARS) {
   using S = TestType;
   std::size_t number = 0;
