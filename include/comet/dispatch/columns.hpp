@@ -45,6 +45,9 @@ class Columns {
     rows_ = x.rows();
     cols_ = plan.num_columns();
   }
+  /// Samples that are gone when they are asked for.
+  template <detail::Fleeting X>
+  void leave_in(X&& x, const DispatchPlan& plan) = delete;
 
   /// Whether the columns are here, those of experts that read the samples excepted.
   [[nodiscard]] bool is_gathered() const { return is_gathered_; }
@@ -64,6 +67,9 @@ class Columns {
     source_ = x.data();
     source_stride_ = x.outerStride();
   }
+  /// Samples that are gone when they are read.
+  template <detail::Fleeting X>
+  void read_from(X&& x) = delete;
 
   /// A view of columns first .. first + width - 1 of an expert.
   [[nodiscard]] auto of(const DispatchPlan& plan, Index expert, Index first, Index width) const {
@@ -172,6 +178,15 @@ void gather(const ConstMatrixView<std::type_identity_t<S>>& x, const DispatchPla
       }
     }
   });
+}
+
+/// Samples that are gone when the columns are read.
+template <class S, detail::Fleeting X>
+void gather(X&& /*x*/, const DispatchPlan& /*plan*/, Columns<S>& /*columns*/,
+            ThreadPool* /*pool*/ = nullptr) {
+  static_assert(!detail::Fleeting<X>,
+                "comet::gather: x is an expression or a matrix without a name, and gone when the "
+                "columns are read: an expert that serves every sample reads x where it is");
 }
 
 /// \brief Stage 2, backwards: dx(:, b) += the derivatives by all columns of sample b, in ascending

@@ -131,6 +131,14 @@ class MixtureDerivatives {
                      const Routing<S>& routing, AlignedVector<S>& dweights,
                      std::string_view where = "MixtureDerivatives")
       : MixtureDerivatives(dy, plan, std::span(&routing, 1), std::span(&dweights, 1), where) {}
+  /// Derivatives that are gone when take() reads them.
+  template <detail::Fleeting DY, class... Rest>
+  MixtureDerivatives(DY&& dy, const DispatchPlan& plan, Rest&&... rest)
+      : MixtureDerivatives(ConstMatrixView<S>(dy), plan, std::forward<Rest>(rest)...) {
+    static_assert(!detail::Fleeting<DY>,
+                  "comet::MixtureDerivatives: dy is an expression or a matrix without a name, and "
+                  "gone when take() reads it");
+  }
 
   /// Numbers of an output: m.
   [[nodiscard]] Index rows() const { return dy_.rows(); }
