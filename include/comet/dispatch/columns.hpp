@@ -70,6 +70,8 @@ class Columns {
   /// Samples that are gone when they are read.
   template <detail::Fleeting X>
   void read_from(X&& x) = delete;
+  /// From now on no expert reads samples: its columns have been put into matrix().
+  void read_no_samples() { source_ = nullptr; }
 
   /// A view of columns first .. first + width - 1 of an expert.
   [[nodiscard]] auto of(const DispatchPlan& plan, Index expert, Index first, Index width) const {
@@ -197,6 +199,7 @@ template <class S>
 void gather_back(const Columns<S>& dcolumns, const DispatchPlan& plan,
                  MatrixView<std::type_identity_t<S>> dx, ThreadPool* pool = nullptr) {
   constexpr const char* where = "gather_back";
+  detail::check_has_all(where, "dcolumns", dcolumns);
   const auto all = dcolumns.matrix();
   detail::check_equal(where, "dcolumns.cols()", all.cols(), "plan.num_columns()",
                       plan.num_columns());
