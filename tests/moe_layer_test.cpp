@@ -776,6 +776,20 @@ TEST_CASE("mixtures may take the place of x in predict(), and are refused by bac
   CHECK_NOTHROW(layer.backward(x, dy, pass));
 }
 
+TEST_CASE("before the first forward() there is no penalty") {
+  const MoeLayer layer(
+      CometGate<double>({.input_dim = 3, .num_experts = 4, .entropy = 0.1}, RandomKey(0)),
+      dense_experts<double>(4, {.input_dim = 3, .output_dim = 2}));
+  Pass pass(layer);
+  CHECK(layer.regularization(pass) == 0);
+  Matrix<double> y(2, 70);
+  layer.forward(random_matrix<double>(3, 70, 1), y, RandomKey(1), pass);
+  CHECK(layer.regularization(pass) > 0);
+  MoeLayer more = layer;  // of two tasks from now on
+  more.gates().push_back(layer.gates()[0]);
+  CHECK(more.regularization(pass) == layer.regularization(pass));
+}
+
 TEST_CASE("dx has memory of its own") {
   const MoeLayer layer(CometGate<double>({.input_dim = 3, .num_experts = 4}, RandomKey(0)),
                        dense_experts<double>(4, {.input_dim = 3, .output_dim = 3}));

@@ -156,9 +156,11 @@ TEST_CASE("threads gather the same bits") {
   for (Index e = 0; e < num_experts; ++e)
     CHECK(test::same_bits(alone.of(plan, e, 0, plan.count(e)),
                           together.of(plan, e, 0, plan.count(e))));
+  Columns<float> dcolumns;
+  dcolumns.shape(40, plan) = random_matrix<float>(40, plan.num_columns(), 3);
   Matrix<float> dx = x, dx_together = x;
-  gather_back(alone, plan, dx);
-  gather_back(alone, plan, dx_together, &pool);
+  gather_back(dcolumns, plan, dx);
+  gather_back(dcolumns, plan, dx_together, &pool);
   CHECK(test::same_bits(dx, dx_together));
 }
 
@@ -182,6 +184,10 @@ TEST_CASE("gather and gather_back refuse another batch than the plan's") {
   CHECK_THROWS_WITH(gather(x, plan, columns),
                     "comet::gather: x.cols() is 8, expected plan.num_samples() = 7");
   gather(x.leftCols(7), plan, columns);
+  CHECK_THROWS_WITH(gather_back(columns, plan, x),
+                    "comet::gather_back: dcolumns are read from samples (gather, leave_in), "
+                    "expected columns of their own (shape)");
+  columns.shape(3, plan);
   Matrix<double> tall(4, 7);
   CHECK_THROWS_WITH(gather_back(columns, plan, x),
                     "comet::gather_back: dx.cols() is 8, expected plan.num_samples() = 7");

@@ -209,6 +209,10 @@ TEST_CASE("combine and spread refuse what does not belong together") {
       MixtureDerivatives<double>(y, batch.plan, batch.view(), std::span(few), "OwnLayer::backward"),
       "comet::OwnLayer::backward: dweights.size() is 1, expected routings.size() = 2");
 
+  Columns<double> same = batch.outputs;
+  CHECK_THROWS_WITH(spread(y, batch.plan, batch.view(), same, same, std::span(dweights)),
+                    "comet::spread: doutputs are the same object as outputs, expected another one");
+
   // Such columns are not all in their matrix.
   const Matrix<double> x = random_matrix<double>(m, 7, 1);
   Columns<double> gathered, left;

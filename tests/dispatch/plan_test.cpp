@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
 #include <algorithm>
+#include <limits>
 #include <map>
 #include <set>
 #include <span>
@@ -142,6 +143,16 @@ TEST_CASE("a plan refuses routings that break their promises or do not belong to
                     "above 1 and below num_experts = 2");
   CHECK_THROWS_WITH(plan.build(seven, 3, 0),
                     "comet::DispatchPlan::build: column_multiple is 0, expected at least 1");
+  // Columns have numbers of 32 bits: more would be written in front of the first.
+  const Index most = std::numeric_limits<std::int32_t>::max();
+  CHECK_THROWS_WITH(plan.build(seven, 3, most + 1),
+                    "comet::DispatchPlan::build: column_multiple is 2147483648, expected at most "
+                    "the largest int32 = 2147483647");
+  CHECK_THROWS_WITH(plan.build(seven, 3, Index(1) << 30),
+                    "comet::DispatchPlan::build: num_columns() is 3221225472, expected at most "
+                    "the largest int32 = 2147483647");
+  CHECK(plan.num_columns() == 0);
+  CHECK(plan.num_experts() == 0);
 }
 
 TEST_CASE("a plan of pairs that others have routed is that of their routing, without tasks") {

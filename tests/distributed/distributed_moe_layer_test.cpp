@@ -13,6 +13,7 @@
 #include <comet/optimizers/adam.hpp>
 
 #include <support/catch.hpp>
+#include <support/fixed_gate.hpp>
 #include <support/golden.hpp>
 #include <support/ranks.hpp>
 
@@ -302,6 +303,23 @@ TEST_CASE("parts that do not fit together over ranks are refused") {
       }),
       "comet::DistributedMoeLayer: the rows of the gate depend on their batch, of which a rank has "
       "a piece");
+}
+
+TEST_CASE("columns that an expert reads where samples stand do not travel") {
+  SelfCommunicator world;
+  const DistributedBank bank(
+      world, make_experts<DenseExpert<double>>(2, {.input_dim = 3, .output_dim = 2}, RandomKey(0)));
+  const Matrix<double> x = test::random_matrix<double>(3, 5, 1);
+  DispatchPlan plan;
+  plan.build(test::make_routing<double>(test::Load::full, 2, 5, RandomKey(1)), 2);
+  Columns<double> columns, outputs;
+  Pass pass(bank);
+  gather(x, plan, columns);
+  CHECK_THROWS_WITH(bank.predict(plan, columns, outputs, place_in_batch(world, 5), pass),
+                    Catch::StartsWith("comet::ColumnTransport::send: columns are read from "));
+  gather_for_travel(x, plan, columns);
+  CHECK(columns.has_all());
+  CHECK_NOTHROW(bank.predict(plan, columns, outputs, place_in_batch(world, 5), pass));
 }
 
 TEST_CASE("a rank whose batch is refused ends the others with its error") {

@@ -167,6 +167,18 @@ TEST_CASE("a bank gives the same bits for any number of threads, experts of uneq
   }
 }
 
+TEST_CASE("blocks that are padding alone change nothing, nor does dropout look at them") {
+  const ExpertBank bank(mlp_experts<double>({8, 5, 12}, 6, 4, 0.4));
+  const Matrix<double> dy = random_matrix<double>(4, 150, 6);
+  const auto results = [&](Index multiple) {
+    Batch<double> batch(Load::random, 3, 150, 6, multiple);
+    std::vector<Run<MlpExpert<double>>> runs;
+    runs.emplace_back(bank);
+    return batch.run(runs, dy);
+  };
+  CHECK(results(1000) == results(1));
+}
+
 TEST_CASE("two banks with one plan equal one bank, bit for bit") {
   const Index d = 4, m = 3, num_samples = 90;
   const auto experts = mlp_experts<double>({8, 5, 3, 9, 2, 7}, d, m, 0.3);
@@ -298,6 +310,33 @@ TEST_CASE("a bank refuses experts and columns that do not fit") {
   bank.forward(batch.plan, batch.columns, batch.outputs, RandomKey(0), pass);
   CHECK_THROWS_WITH(bank.backward(batch.plan, batch.columns, batch.outputs, batch.doutputs, pass),
                     "comet::ExpertBank::backward: doutputs.rows() is 0, expected output_dim = 2");
+
+  // What is written must not be what is read, here where inputs and outputs have one size.
+  const ExpertBank square(
+      std::vector{DenseExpert<double>({.input_dim = 3, .output_dim = 3}, RandomKey(0))});
+  Pass square_pass(square);
+  Batch<double> one(Load::full, 1, 5, 3);
+  auto& [routing, plan, x, columns, outputs, doutputs, dcolumns, dweights] = one;
+  CHECK_THROWS_WITH(square.predict(plan, columns, columns, square_pass),
+                    "comet::ExpertBank::predict: outputs are the same object as columns, expected "
+                    "another one");
+  square.forward(plan, columns, outputs, RandomKey(0), square_pass);
+  doutputs.shape(3, plan).setZero();
+  const auto same = [](const std::string& a, const std::string& b) {
+    return "comet::ExpertBank::backward: " + a + " are the same object as " + b +
+           ", expected another one";
+  };
+  CHECK_THROWS_WITH(square.backward(plan, columns, outputs, doutputs, doutputs, square_pass),
+                    same("dcolumns", "doutputs"));
+  CHECK_THROWS_WITH(square.backward(plan, columns, outputs, doutputs, outputs, square_pass),
+                    same("dcolumns", "outputs"));
+  CHECK_THROWS_WITH(square.backward(plan, columns, outputs, doutputs, columns, square_pass),
+                    same("dcolumns", "columns"));
+  CHECK_THROWS_WITH(square.backward(plan, columns, outputs, outputs, square_pass),
+                    same("doutputs", "outputs"));
+  CHECK_THROWS_WITH(square.backward(plan, doutputs, outputs, doutputs, square_pass),
+                    same("doutputs", "columns"));
+  CHECK_NOTHROW(square.backward(plan, columns, outputs, doutputs, dcolumns, square_pass));
 
   const ExpertBank counting(
       std::vector{CountingExpert<double>(2, 0, std::make_shared<test::Evaluations>())});

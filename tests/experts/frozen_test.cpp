@@ -158,3 +158,19 @@ TEST_CASE("what cannot be frozen says so") {
   CHECK_THROWS_WITH(FrozenExpert<float>({}),
                     "comet::FrozenExpert: parts.size() is 0, expected at least 1");
 }
+
+TEMPLATE_TEST_CASE("what overflows on the way comes out as no number, however weights are kept", "",
+                   COMET_TEST_SCALARS) {
+  using S = TestType;
+  // A hidden unit of -inf is nan behind the activation, the others are as ever.
+  MlpExpert<S> expert(
+      {.input_dim = 4, .hidden_dim = 40, .output_dim = 3, .activation = Activation::gelu}, key);
+  parameter(expert, "hidden.weight").col(17).setConstant(S(-1e20));
+  const Matrix<S> x = Matrix<S>::Constant(4, 3, std::numeric_limits<S>::max() / S(1e10));
+  for (const Storage storage : {Storage::full, Storage::bf16, Storage::int8}) {
+    const auto frozen = expert.freeze(storage);
+    Matrix<S> y(3, 3), cache(frozen.cache_dim(), 3);
+    frozen.predict(x, y, cache);
+    CHECK(y.array().isNaN().all());
+  }
+}

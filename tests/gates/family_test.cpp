@@ -74,6 +74,53 @@ TEMPLATE_TEST_CASE("every frozen gate of the family obeys the laws and routes to
   }
 }
 
+TEST_CASE("a pass that has routed since forward() holds its penalty no more") {
+  const Matrix<double> x = test::random_matrix<double>(3, 20, 5);
+  for (const std::string_view name : GateFamily<double>::names) {
+    CAPTURE(name);
+    GateOptions options{.input_dim = 3, .num_experts = 8, .k = 2};
+    if (name == "remoe") {
+      options.sparsity = 0.1;
+    } else if (name != "balanced_top_k" && name != "expert_choice" && name != "hash") {
+      options.entropy = 0.1;
+    } else {
+      continue;  // it has no penalty
+    }
+    const auto gate = make_gate<double>(name, options, RandomKey(1));
+    Pass pass(gate);
+    Routing<double> routing;
+    gate.forward(x, routing, RandomKey(2), pass);
+    CHECK(gate.regularization(pass) > 0);
+    gate.route(x, routing, pass);
+    CHECK(gate.regularization(pass) == 0);
+  }
+}
+
+TEST_CASE("a gate learns from half a million samples as from one, in float too") {
+  const Index samples = 500'000;
+  for (const std::string_view name : GateFamily<float>::names) {
+    CAPTURE(name);
+    const auto gate =
+        make_gate<float>(name, {.input_dim = 1, .num_experts = 2, .k = 2}, RandomKey(1));
+    // A row that is another one for each of equal samples has no such sum.
+    if (!gate.capabilities().trains || gate.depends_on_batch() || name == "sampled") continue;
+    const auto gradients_of = [&](Index count) {
+      Pass pass(gate);
+      Routing<float> routing;
+      const Matrix<float> x = Matrix<float>::Ones(1, count);
+      gate.forward(x, routing, RandomKey(2), pass);
+      std::vector<float> dweights;
+      for (const ExpertId expert : routing.experts())
+        dweights.push_back(expert == 0 ? 0.37F : -0.2F);
+      gate.backward(x, routing, dweights, no_gradient, pass);
+      return test::gradients_of(gate, pass);
+    };
+    const auto of_one = gradients_of(1), of_all = gradients_of(samples);
+    for (std::size_t i = 0; i < of_one.size(); ++i)
+      CHECK(of_all[i] == Approx(float(samples) * of_one[i]).epsilon(3e-4));
+  }
+}
+
 TEMPLATE_TEST_CASE("a gate can do at run time what its type says", "", COMET_TEST_SCALARS) {
   using S = TestType;
   std::size_t number = 0;

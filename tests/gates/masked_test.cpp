@@ -104,6 +104,33 @@ TEST_CASE("what a masked gate hands on") {
   CHECK(any.get_if<decltype(replayed)>()->gate().position() == 2);
 }
 
+TEST_CASE("a selection bias does not turn to the experts that a mask leaves out") {
+  MaskedExperts gate(BalancedTopKGate<double>(
+                         {.input_dim = 3, .num_experts = 5, .k = 2, .rate = 0.01}, RandomKey(1)),
+                     some);
+  const Matrix<double> x = random_matrix<double>(3, 200, 2);
+  Pass pass(gate);
+  Routing<double> routing;
+  const auto num_empty = [&] {
+    gate.forward(x, routing, RandomKey(2), pass);
+    Index count = 0;
+    for (Index b = 0; b < 200; ++b) count += Index(routing.experts(b).empty());
+    return count;
+  };
+  const Index before = num_empty();
+  for (int step = 0; step < 100; ++step) {
+    static_cast<void>(num_empty());
+    std::vector<Index> load(5, 0);
+    for (const ExpertId expert : routing.experts()) ++load[std::size_t(expert)];
+    gate.end_of_step(load, pass);
+  }
+  CHECK(num_empty() <= before);
+  for (const std::size_t other : {0U, 3U}) CHECK(gate.gate().selection_bias()[other] == 0);
+  CHECK_THROWS_WITH(gate.end_of_step(std::vector<Index>(4, 0)),
+                    "comet::BalancedTopKGate::end_of_step: load.size() is 4, expected "
+                    "num_experts = 5");
+}
+
 TEST_CASE("a mask refuses what it cannot work with") {
   const SoftmaxGate<double> gate({.input_dim = 3, .num_experts = 6}, RandomKey(1));
   const auto make = [&](const std::vector<ExpertId>& experts) {

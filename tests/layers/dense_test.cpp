@@ -128,7 +128,14 @@ TEST_CASE("a dense layer refuses wrong sizes") {
                     "comet::Dense::backward: y.cols() is 3, expected x.cols() = 4");
   CHECK_THROWS_WITH(layer.backward(x, y, dy, tall_y.topRows(2), pass),
                     "comet::Dense::backward: dx.rows() is 2, expected x.rows() = 3");
+  // A unit would be written before others have read the input.
+  const Dense<float> square({.input_dim = 3, .output_dim = 3}, RandomKey(0));
+  Pass square_pass(square);
   Matrix<float> both(3, 4);
+  CHECK_THROWS_WITH(square.predict(both, both, square_pass),
+                    "comet::Dense::predict: y overlaps x, expected memory of its own");
+  CHECK_THROWS_WITH(square.forward(both.leftCols(3), both.rightCols(3), RandomKey(0), square_pass),
+                    "comet::Dense::forward: y overlaps x, expected memory of its own");
   CHECK_THROWS_WITH(layer.backward(both, y, dy, both, pass),
                     "comet::Dense::backward: dx overlaps x, expected memory of its own");
   CHECK_THROWS_WITH(layer.backward(x, y, both.topRows(2), both, pass),

@@ -139,6 +139,12 @@ TEST_CASE("balance losses of nothing are 0, and bad arguments are named") {
   CHECK_THROWS_WITH(comet::importance(zero, wrong),
                     "comet::importance: gradient.rows() is 2, expected probabilities.rows() = 3");
   CHECK_THROWS_AS(comet::load_balance(none, zero, gradient), std::invalid_argument);
+  CHECK_THROWS_WITH(
+      comet::importance(zero, zero),
+      "comet::importance: gradient overlaps probabilities, expected memory of its own");
+  CHECK_THROWS_WITH(
+      comet::load_balance(round_robin(3, 1, 2), zero, zero),
+      "comet::load_balance: gradient overlaps probabilities, expected memory of its own");
   zero(1, 1) = std::nan("");
   CHECK_THROWS_WITH(comet::importance(zero, gradient),
                     "comet::importance: probabilities(1, 1) is nan, expected a finite number");

@@ -49,6 +49,14 @@ TEST_CASE("classification: all right, all wrong, and the same exchanged") {
   CHECK(accuracy_of({2, 0, 7, 7}, {2, 1, 7, 0}) == 0.5);  // of any number of classes
 }
 
+TEST_CASE("classification: no rounding takes a correlation beyond 1") {
+  for (std::ptrdiff_t ones = 1; ones < 40; ++ones)
+    for (std::ptrdiff_t zeros = 1; zeros < 40; ++zeros) {
+      CHECK(comet::matthews_correlation({.true_positives = ones, .true_negatives = zeros}) <= 1);
+      CHECK(comet::matthews_correlation({.false_positives = zeros, .false_negatives = ones}) >= -1);
+    }
+}
+
 TEST_CASE("classification: one answer to everything") {
   const Labels labels = {1, 1, 0, 1}, ones = {1, 1, 1, 1}, zeros = {0, 0, 0, 0};
   CHECK(comet::matthews_correlation(counts_of(ones, labels)) == 0);

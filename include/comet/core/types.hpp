@@ -58,6 +58,14 @@ inline constexpr bool is_viewable =
     ((!(int(D::Flags) & Eigen::RowMajorBit) || D::IsVectorAtCompileTime) &&
      int(D::InnerStrideAtCompileTime) == 1);
 
+/// An argument that is gone when the call has returned: an expression, whose value is made for the
+/// call, or a matrix without a name. For what is looked at later.
+template <class X>
+concept Fleeting = EigenDense<X> &&
+    (!(int(std::remove_cvref_t<X>::Flags) & Eigen::DirectAccessBit) ||
+     (!std::is_lvalue_reference_v<X> &&
+      std::derived_from<std::remove_cvref_t<X>, Eigen::PlainObjectBase<std::remove_cvref_t<X>>>));
+
 /// Stands for an argument that was refused: the compiler goes on after a static_assert, and Eigen
 /// would add pages of its own. Never defined.
 template <class M>

@@ -45,6 +45,9 @@ class Columns {
     rows_ = x.rows();
     cols_ = plan.num_columns();
   }
+  /// Samples that are gone when they are asked for.
+  template <detail::Fleeting X>
+  void leave_in(X&& x, const DispatchPlan& plan) = delete;
 
   /// Whether the columns are here, those of experts that read the samples excepted.
   [[nodiscard]] bool is_gathered() const { return is_gathered_; }
@@ -64,6 +67,11 @@ class Columns {
     source_ = x.data();
     source_stride_ = x.outerStride();
   }
+  /// Samples that are gone when they are read.
+  template <detail::Fleeting X>
+  void read_from(X&& x) = delete;
+  /// From now on no expert reads samples: its columns have been put into matrix().
+  void read_no_samples() { source_ = nullptr; }
 
   /// A view of columns first .. first + width - 1 of an expert.
   [[nodiscard]] auto of(const DispatchPlan& plan, Index expert, Index first, Index width) const {
@@ -124,6 +132,15 @@ void check_has_all(std::string_view where, std::string_view name, const Columns<
                      "(shape)");
 }
 
+/// What is written must not be what is read.
+template <class S>
+void check_apart(std::string_view where, std::string_view a_name, const Columns<S>& a,
+                 std::string_view b_name, const Columns<S>& b) {
+  if (&a == &b) [[unlikely]]
+    raise(where, std::string(a_name) + " are the same object as " + std::string(b_name) +
+                     ", expected another one");
+}
+
 /// That columns have as many rows as an expert's `dim` says, and are those of the plan.
 template <class S>
 void check_columns(std::string_view where, std::string_view name, const Columns<S>& columns,
@@ -165,6 +182,15 @@ void gather(const ConstMatrixView<std::type_identity_t<S>>& x, const DispatchPla
   });
 }
 
+/// Samples that are gone when the columns are read.
+template <class S, detail::Fleeting X>
+void gather(X&& /*x*/, const DispatchPlan& /*plan*/, Columns<S>& /*columns*/,
+            ThreadPool* /*pool*/ = nullptr) {
+  static_assert(!detail::Fleeting<X>,
+                "comet::gather: x is an expression or a matrix without a name, and gone when the "
+                "columns are read: an expert that serves every sample reads x where it is");
+}
+
 /// \brief Stage 2, backwards: dx(:, b) += the derivatives by all columns of sample b, in ascending
 /// order of the expert.
 /// \param dcolumns  d x columns    \param dx  d x B, added to
@@ -173,6 +199,7 @@ template <class S>
 void gather_back(const Columns<S>& dcolumns, const DispatchPlan& plan,
                  MatrixView<std::type_identity_t<S>> dx, ThreadPool* pool = nullptr) {
   constexpr const char* where = "gather_back";
+  detail::check_has_all(where, "dcolumns", dcolumns);
   const auto all = dcolumns.matrix();
   detail::check_equal(where, "dcolumns.cols()", all.cols(), "plan.num_columns()",
                       plan.num_columns());

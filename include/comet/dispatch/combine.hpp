@@ -131,6 +131,14 @@ class MixtureDerivatives {
                      const Routing<S>& routing, AlignedVector<S>& dweights,
                      std::string_view where = "MixtureDerivatives")
       : MixtureDerivatives(dy, plan, std::span(&routing, 1), std::span(&dweights, 1), where) {}
+  /// Derivatives that are gone when take() reads them.
+  template <detail::Fleeting DY, class... Rest>
+  MixtureDerivatives(DY&& dy, const DispatchPlan& plan, Rest&&... rest)
+      : MixtureDerivatives(ConstMatrixView<S>(dy), plan, std::forward<Rest>(rest)...) {
+    static_assert(!detail::Fleeting<DY>,
+                  "comet::MixtureDerivatives: dy is an expression or a matrix without a name, and "
+                  "gone when take() reads it");
+  }
 
   /// Numbers of an output: m.
   [[nodiscard]] Index rows() const { return dy_.rows(); }
@@ -178,12 +186,13 @@ class MixtureDerivatives {
 /// \param doutputs  m x columns, overwritten; 0 for padding
 /// \param dweights  per task one number per entry of the routing, overwritten; 0 where the weight
 ///                  is 0: such a pair was not evaluated
-/// \throws std::invalid_argument if a shape does not fit
+/// \throws std::invalid_argument if a shape does not fit, or doutputs are the outputs
 template <class S>
 void spread(const ConstMatrixView<std::type_identity_t<S>>& dy, const DispatchPlan& plan,
             std::span<const Routing<S>> routings, const Columns<S>& outputs, Columns<S>& doutputs,
             std::span<AlignedVector<S>> dweights, ThreadPool* pool = nullptr) {
   detail::check_outputs("spread", outputs, plan, "dy", dy);
+  detail::check_apart("spread", "doutputs", doutputs, "outputs", outputs);
   const MixtureDerivatives<S> mixture(dy, plan, routings, dweights, "spread");
   const auto all = outputs.matrix();
   auto by_output = doutputs.shape(all.rows(), plan);

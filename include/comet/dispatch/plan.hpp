@@ -2,6 +2,8 @@
 #pragma once
 
 #include <algorithm>
+#include <cstdint>
+#include <limits>
 #include <span>
 #include <string>
 #include <vector>
@@ -33,13 +35,14 @@ class DispatchPlan {
   /// \param routings         one per task, all of the same samples
   /// \param num_experts      n
   /// \param column_multiple  >= 1; the experts say, see ExpertBank::column_multiple()
-  /// \throws std::invalid_argument naming the first entry that is not in 0..n-1 or out of order
+  /// \throws std::invalid_argument naming the first entry that is not in 0..n-1 or out of order, or
+  ///         if there would be 2^31 columns or more
   template <class S>
   void build(std::span<const Routing<S>> routings, Index num_experts, Index column_multiple = 1) {
     constexpr const char* where = "DispatchPlan::build";
     detail::check_at_least(where, "routings.size()", Index(routings.size()), 1);
     detail::check_at_least(where, "num_experts", num_experts, 1);
-    detail::check_at_least(where, "column_multiple", column_multiple, 1);
+    check_multiple(where, column_multiple);
     for (const auto& routing : routings)
       routing.validate(where, num_experts, routings.front().num_samples());
     num_samples_ = routings.front().num_samples();
@@ -62,12 +65,13 @@ class DispatchPlan {
   /// \param samples          of all pairs, expert by expert, ascending within one
   /// \param num_samples      B
   /// \param column_multiple  >= 1, as above
-  /// \throws std::invalid_argument naming the first sample that is not in 0..B-1 or out of order
+  /// \throws std::invalid_argument naming the first sample that is not in 0..B-1 or out of order, or
+  ///         if there would be 2^31 columns or more
   void build(std::span<const Index> counts, std::span<const SampleId> samples, Index num_samples,
              Index column_multiple = 1) {
     constexpr const char* where = "DispatchPlan::build";
     detail::check_at_least(where, "num_samples", num_samples, 0);
-    detail::check_at_least(where, "column_multiple", column_multiple, 1);
+    check_multiple(where, column_multiple);
     check_pairs(where, counts, samples, num_samples);
     counts_.assign(counts.begin(), counts.end());
     num_samples_ = num_samples;
@@ -122,6 +126,13 @@ class DispatchPlan {
   }
 
  private:
+  static constexpr Index most_columns = std::numeric_limits<std::int32_t>::max();
+
+  static void check_multiple(const char* where, Index column_multiple) {
+    detail::check_at_least(where, "column_multiple", column_multiple, 1);
+    detail::check_at_most(where, "column_multiple", column_multiple, "the largest int32",
+                          most_columns);
+  }
   void place_columns(Index column_multiple) {
     first_column_.resize(counts_.size() + 1);
     Index columns = 0;
@@ -134,6 +145,11 @@ class DispatchPlan {
       }
     }
     first_column_.back() = columns;
+    if (columns <= most_columns) [[likely]]
+      return;
+    *this = DispatchPlan();  // beyond that columns have no numbers
+    detail::check_at_most("DispatchPlan::build", "num_columns()", columns, "the largest int32",
+                          most_columns);
   }
 
   static void check_pairs(const char* where, std::span<const Index> counts,
@@ -181,9 +197,9 @@ class DispatchPlan {
     counts_.assign(std::size_t(num_experts), 0);
     last_sample_.assign(std::size_t(num_experts), -1);
     sample_begin_.resize(std::size_t(num_samples_) + 1);
-    std::int32_t pairs = 0;
+    Index pairs = 0;
     for (Index b = 0; b < num_samples_; ++b) {
-      sample_begin_[std::size_t(b)] = pairs;
+      sample_begin_[std::size_t(b)] = std::int32_t(pairs);
       for (const auto& routing : routings) {
         const auto experts = routing.experts(b);
         const auto weights = routing.weights(b);
@@ -196,7 +212,7 @@ class DispatchPlan {
         }
       }
     }
-    sample_begin_.back() = pairs;
+    sample_begin_.back() = std::int32_t(pairs);
     sample_columns_.resize(std::size_t(pairs));
   }
 

@@ -32,6 +32,7 @@ void gather_for_travel(const ConstMatrixView<std::type_identity_t<S>>& x, const 
   for (Index e = 0; e < plan.num_experts(); ++e)
     if (plan.serves_all(e))
       columns.matrix().middleCols(plan.first_column(e), plan.num_samples()) = x;
+  columns.read_no_samples();
 }
 
 /// \brief The stage between gathering and the experts: columns travel to the ranks where their
@@ -84,10 +85,12 @@ class ColumnTransport {
   [[nodiscard]] const DispatchPlan& plan() const noexcept { return plan_; }
 
   /// \brief arrived = the columns of the experts here, from all ranks; padding is 0.
-  /// \param columns  rows x columns of the plan given to agree()
+  /// \param columns  rows x columns of the plan given to agree(), all in their matrix
   /// \param arrived  rows x columns of plan(), overwritten
+  /// \throws std::invalid_argument if columns are read from samples: see gather_for_travel
   template <Communicator C>
   void send(C& world, const Columns<S>& columns, Columns<S>& arrived) {
+    detail::check_has_all("ColumnTransport::send", "columns", columns);
     const auto from = columns.matrix();
     const Index rows = from.rows();
     auto wire = wire_.shape(rows, num_incoming());

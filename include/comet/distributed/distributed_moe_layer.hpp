@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
+#include <algorithm>
 #include <concepts>
 #include <cstdint>
 #include <span>
@@ -162,11 +163,12 @@ class DistributedMoeLayer {
     backward(samples, dy, no_gradient, pass);
   }
 
-  /// \brief Sum of the gates' penalties in the last forward(), on the batch of all ranks.
+  /// \brief Sum of the gates' penalties in the last forward(), on the batch of all ranks. 0 before
+  /// the first.
   [[nodiscard]] S regularization(const Pass<DistributedMoeLayer>& pass) const {
     S sum = 0;
     if constexpr (TrainableGate<G>)
-      for (std::size_t t = 0; t < gates_.size(); ++t)
+      for (std::size_t t = 0; t < std::min(gates_.size(), pass.workspace.gates_.size()); ++t)
         sum += gates_[t].regularization(pass.workspace.gates_[t]);
     return sum;
   }

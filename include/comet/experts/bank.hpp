@@ -79,7 +79,7 @@ class ExpertBank {
   /// \param columns  d x columns, as gather() fills them or left in the samples
   /// \param outputs  m x columns: those of experts here are overwritten, others left alone if it
   ///                 has the plan's shape already
-  /// \throws std::invalid_argument if a size does not fit
+  /// \throws std::invalid_argument if a size does not fit, or the outputs are the columns
   void predict(const DispatchPlan& plan, const Columns<S>& columns, Columns<S>& outputs,
                Pass<ExpertBank>& pass) const {
     run("ExpertBank::predict", false, plan, columns, outputs, pass,
@@ -109,9 +109,13 @@ class ExpertBank {
   /// \param dcolumns  d x columns: those of experts here are overwritten, others left alone if it
   ///                  has the plan's shape already
   /// \throws std::invalid_argument unless the pass holds a forward() of this bank and of such a
-  ///         plan: one backward() uses it up
+  ///         plan: one backward() uses it up; or if two of the columns are the same object
   void backward(const DispatchPlan& plan, const Columns<S>& columns, const Columns<S>& outputs,
                 Columns<S>& doutputs, Columns<S>& dcolumns, Pass<ExpertBank>& pass) const {
+    constexpr const char* where = "ExpertBank::backward";
+    detail::check_apart(where, "dcolumns", dcolumns, "columns", columns);
+    detail::check_apart(where, "dcolumns", dcolumns, "outputs", outputs);
+    detail::check_apart(where, "dcolumns", dcolumns, "doutputs", doutputs);
     dcolumns.fit(input_dim(), plan);
     backward(plan, columns, OutputDerivatives(outputs, doutputs), InputDerivatives(dcolumns), pass);
   }
@@ -232,6 +236,7 @@ void ExpertBank<E>::run(const char* where, bool trains, const DispatchPlan& plan
                         Call call) const {
   check_plan(where, plan);
   detail::check_columns(where, "columns", columns, "input_dim", input_dim(), plan);
+  detail::check_apart(where, "outputs", outputs, "columns", columns);
   outputs.fit(output_dim(), plan);
   auto& ws = pass.workspace;
   ThreadPool* pool = threads_for(plan, pass.pool);
@@ -250,9 +255,10 @@ void ExpertBank<E>::run(const char* where, bool trains, const DispatchPlan& plan
     const Index number = block.expert - first_;
     const E& expert = experts_[std::size_t(number)];
     const auto samples = plan.samples(block.expert);
+    // A block may be padding alone, where a plan was told a larger multiple than is wanted.
+    const auto first = std::min(block.first, Index(samples.size()));
     const auto last = std::min(block.first + block.width, Index(samples.size()));
-    const Task task{block.expert,
-                    samples.subspan(std::size_t(block.first), std::size_t(last - block.first))};
+    const Task task{block.expert, samples.subspan(std::size_t(first), std::size_t(last - first))};
     call(expert, task,
          ConstMatrixView<S>(
              columns.of(plan, block.expert, block.first, block.width, ws.inputs_.data(worker))),
@@ -270,7 +276,7 @@ void ExpertBank<E>::backward(const DispatchPlan& plan, const Columns<S>& columns
   auto& ws = pass.workspace;
   ws.check_filled(*this, plan);
   detail::check_columns(where, "columns", columns, "input_dim", input_dim(), plan);
-  from.check(where, output_dim(), plan);
+  from.check(where, output_dim(), plan, columns);
   to.check(where, input_dim(), plan);
   ws.filled_by_.clear();
   ws.gradients_.clear();

@@ -148,15 +148,17 @@ class MaskedExperts {
 
   /// \brief As the gate does. \see AnnealableGate
   void anneal(const GateAnnealing& settings) requires AnnealableGate<G> { gate_.anneal(settings); }
-  /// \brief As the gate does. \see LoadedGate
+  /// \brief As the gate does, which takes the other experts for ones with an even load: that they
+  /// have none is no reason to want them. What it is told is in proportion. \see LoadedGate
   void end_of_step(std::span<const Index> load) requires requires(G& gate) {
     gate.end_of_step(load);
   }
-  { gate_.end_of_step(load); }
+  { gate_.end_of_step(evened(load)); }
   /// \brief The same for a gate that needs the pass of the step's forward() as well.
   void end_of_step(std::span<const Index> load,
                    const Pass<MaskedExperts>& pass) requires LoadedGate<G> {
-    comet::end_of_step(gate_, load, pass.workspace.inner_);
+    const auto of_all = evened(load);
+    comet::end_of_step(gate_, std::span(of_all), pass.workspace.inner_);
   }
 
   /// The gate's parameters.
@@ -183,6 +185,18 @@ class MaskedExperts {
   /// The same of an expert that has been checked.
   [[nodiscard]] bool keeps(ExpertId expert) const { return stays_[std::size_t(expert)] != 0; }
 
+  /// The load times the number of experts that stay, and for each of the others their sum: whole
+  /// numbers whose mean over all experts is that over those that stay.
+  [[nodiscard]] std::vector<Index> evened(std::span<const Index> load) const {
+    std::vector<Index> of_all(load.begin(), load.end());
+    if (of_all.size() != stays_.size()) return of_all;  // the gate refuses it
+    Index sum = 0;
+    for (std::size_t i = 0; i < of_all.size(); ++i) sum += stays_[i] != 0 ? of_all[i] : 0;
+    const auto count = Index(std::count(stays_.begin(), stays_.end(), 1));
+    for (std::size_t i = 0; i < of_all.size(); ++i)
+      of_all[i] = stays_[i] != 0 ? count * of_all[i] : sum;
+    return of_all;
+  }
   static Workspace& start(Pass<MaskedExperts>& pass) {
     pass.workspace.forward_.clear();
     pass.workspace.inner_.run_in(pass);

@@ -200,6 +200,7 @@ template <class S>
 void ReMoeGate<S>::evaluate(std::string_view where, const Samples<S>& samples, Routing<S>& routing,
                             Pass<ReMoeGate>& pass) const {
   auto& ws = pass.workspace;
+  ws.regularization_ = 0;
   ws.batch_.begin(where, samples, input_dim());
   const auto& live = ws.batch_.live();
   const Index n = num_experts();

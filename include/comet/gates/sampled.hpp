@@ -188,6 +188,7 @@ void SampledGate<S>::route(const Samples<S>& samples, Routing<S>& routing,
                            Pass<SampledGate>& pass) const {
   constexpr const char* where = "SampledGate::route";
   auto& ws = pass.workspace;
+  ws.regularization_ = 0;
   ws.batch_.begin(where, samples, input_dim());
   const auto& live = ws.batch_.live();
   const Index n = num_experts(), k = options_.k;
@@ -229,6 +230,7 @@ void SampledGate<S>::evaluate(const Samples<S>& samples, Routing<S>& routing,
                               Pass<SampledGate>& pass, Draw draw) const {
   constexpr const char* where = "SampledGate::forward";
   auto& ws = pass.workspace;
+  ws.regularization_ = 0;
   ws.batch_.begin(where, samples, input_dim());
   const auto& live = ws.batch_.live();
   const Index n = num_experts(), k = options_.k;

@@ -27,6 +27,7 @@
 #include <comet/gates/frozen.hpp>
 #include <comet/gates/hyperplanes.hpp>
 #include <comet/kernels/affine.hpp>
+#include <comet/kernels/columns.hpp>
 #include <comet/kernels/dots.hpp>
 #include <comet/kernels/softmax.hpp>
 
@@ -260,7 +261,11 @@ void SoftmaxGate<S>::add_gradients(const ConstMatrixView<S>& x, const S* weights
     const Index count = std::min(detail::units_per_slice, n - first);
     const auto rows = by_logit.middleRows(first, count);
     gradients[0].middleCols(first, count).noalias() += x * rows.transpose();
-    for (Index i = 0; i < count; ++i) gradients[1](first + i, 0) += rows.row(i).sum();
+    for (Index run = 0; run < x.cols(); run += detail::run_length) {
+      const Index width = std::min(detail::run_length, x.cols() - run);
+      for (Index i = 0; i < count; ++i)
+        gradients[1](first + i, 0) += rows.row(i).segment(run, width).sum();
+    }
   });
 }
 

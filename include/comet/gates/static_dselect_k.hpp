@@ -19,6 +19,7 @@
 #include <comet/gates/detail/dselect_k_tile.hpp>
 #include <comet/gates/detail/options.hpp>
 #include <comet/gates/detail/spread_penalty.hpp>
+#include <comet/kernels/columns.hpp>
 
 namespace comet {
 
@@ -119,7 +120,12 @@ class StaticDSelectKGate {
     if (ws.live_.size() == 0) return;
     const auto row = std::size_t(ws.row_.num_entries());
     ws.dweights_.assign(row, S(0));
-    for (std::size_t i = 0; i < dweights.size(); ++i) ws.dweights_[i % row] += dweights[i];
+    for (std::size_t i = 0; i < dweights.size();) {
+      const std::size_t end = std::min(dweights.size(), i + row * std::size_t(detail::run_length));
+      ws.run_.assign(row, S(0));
+      for (; i < end; ++i) ws.run_[i % row] += dweights[i];
+      for (std::size_t entry = 0; entry < row; ++entry) ws.dweights_[entry] += ws.run_[entry];
+    }
     GradientView<S> gradients = pass.gradients(*this);
     auto by_bits = gradients[0];
     auto by_mixture = gradients[1];
@@ -197,6 +203,7 @@ class StaticDSelectKGate<S>::Workspace {
   LiveSamples live_;
   std::vector<std::int32_t> sizes_;  // entries of each sample
   std::vector<S> dweights_;          // one per entry of the row, summed over the batch
+  std::vector<S> run_;               // the same of a run of samples
   detail::SpreadPenalty<S> spread_;
   S share_ = 1;                  // of this rank in the penalties
   detail::GateForward forward_;  // that backward() may follow

@@ -203,6 +203,7 @@ template <class S>
 void TopKGate<S>::begin(std::string_view where, const Samples<S>& samples,
                         Pass<TopKGate>& pass) const {
   pass.workspace.forward_.clear();
+  pass.workspace.regularization_ = 0;
   samples.validate(where, input_dim());
   pass.workspace.live_.assign(samples);
 }

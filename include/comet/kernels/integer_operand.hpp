@@ -21,9 +21,12 @@ struct IntegerOperand {
   static constexpr Index depth = portable::integer_depth;
   static constexpr Index stride = depth;
 
+  /// Of a sample that has a nan it is one, and so are the results: no integer would tell of it. The
+  /// largest of some numbers may pass over a nan; that 0 times each of them is not 0 does not.
   static S unit(const S* x, Index size) {
-    return Eigen::Map<const Vector<S>>(x, size).cwiseAbs().maxCoeff() /
-           S(portable::largest_rounded);
+    const Eigen::Map<const Vector<S>> column(x, size);
+    const S largest = column.cwiseAbs().maxCoeff() + (column.array() * S(0)).sum();
+    return largest / S(portable::largest_rounded);
   }
   /// What the parts of a sum come to. In one rounding, for a compiler may fuse a product and a sum,
   /// and would do so in some tiles and not in others.

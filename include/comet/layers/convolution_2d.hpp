@@ -108,7 +108,7 @@ class Convolution2d {
   [[nodiscard]] const Parameter<S>& bias() const noexcept { return bias_; }
 
   /// \brief y = f(x). \param x  input_dim() x B \param y  output_dim() x B, overwritten
-  /// \throws std::invalid_argument if a shape does not fit
+  /// \throws std::invalid_argument if a shape does not fit, or y overlaps x
   void predict(const ConstMatrixView<S>& x, MatrixView<S> y, Pass<Convolution2d>& pass) const {
     detail::predict_columns("Convolution2d::predict", *this, block_columns(), x, y, pass);
   }

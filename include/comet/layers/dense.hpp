@@ -66,7 +66,7 @@ class Dense {
   [[nodiscard]] const Matrix<S>& bias() const noexcept { return map_.bias(); }
 
   /// \brief y = activation(W^T x + b). \param x  d x B \param y  m x B, overwritten
-  /// \throws std::invalid_argument if a shape does not fit
+  /// \throws std::invalid_argument if a shape does not fit, or y overlaps x
   void predict(const ConstMatrixView<S>& x, MatrixView<S> y, Pass<Dense>& pass) const {
     detail::predict_columns("Dense::predict", *this, block_columns, x, y, pass);
   }

@@ -75,7 +75,7 @@ class MaxPool2d {
   [[nodiscard]] const MaxPool2dOptions& options() const noexcept { return options_; }
 
   /// \brief y = f(x). \param x  input_dim() x B \param y  output_dim() x B, overwritten
-  /// \throws std::invalid_argument if a shape does not fit
+  /// \throws std::invalid_argument if a shape does not fit, or y overlaps x
   void predict(const ConstMatrixView<S>& x, MatrixView<S> y, Pass<MaxPool2d>& pass) const {
     detail::predict_columns("MaxPool2d::predict", *this, block_columns, x, y, pass);
   }

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cmath>
+#include <string_view>
 #include <type_traits>
 #include <vector>
 
@@ -21,6 +22,19 @@
 
 namespace comet {
 
+namespace detail {
+
+/// The gradient is cleared before the probabilities are read.
+template <class S>
+void check_balance_gradient(std::string_view where, const MatrixView<S>& gradient,
+                            const ConstMatrixView<S>& probabilities) {
+  if (gradient.size() == 0) return;
+  check_same_shape(where, "gradient", gradient, "probabilities", probabilities);
+  check_apart(where, "gradient", gradient, "probabilities", probabilities);
+}
+
+}  // namespace detail
+
 /// \brief Load balance (Fedus et al., Switch Transformers, JMLR 2022, Eq. (4)).
 ///
 ///     L = n sum_i f_i P_i,   f_i = entries of expert i / all entries,   P_i = 1/B sum_b p(i, b)
@@ -33,7 +47,7 @@ namespace comet {
 /// \param probabilities  p, n x B: the gate's softmax over all experts
 /// \param gradient       n x B, overwritten by dL/dp; or no_gradient
 /// \return L, summed in double; 0 if nothing is routed
-/// \throws std::invalid_argument if shapes differ
+/// \throws std::invalid_argument if shapes differ, or the gradient overlaps the probabilities
 /// \throws NotFinite if L, as a number of type S, is not finite
 template <class S>
 double load_balance(const Routing<S>& routing,
@@ -41,8 +55,7 @@ double load_balance(const Routing<S>& routing,
                     MatrixView<std::type_identity_t<S>> gradient) {
   constexpr const char* where = "load_balance";
   routing.validate(where, probabilities.rows(), probabilities.cols());
-  if (gradient.size() > 0)
-    detail::check_same_shape(where, "gradient", gradient, "probabilities", probabilities);
+  detail::check_balance_gradient<S>(where, gradient, probabilities);
   std::vector<double> counts;
   const double loss = detail::load_balance<S>(routing.experts(), routing.weights(), probabilities,
                                               gradient, counts);
@@ -64,19 +77,19 @@ double load_balance(const Routing<S>& routing,
 /// \param probabilities  p, n x B, >= 0
 /// \param gradient       n x B, overwritten by dL/dp; or no_gradient
 /// \return L, summed in double; 0 if all probabilities are 0
-/// \throws std::invalid_argument if shapes differ
+/// \throws std::invalid_argument if shapes differ, or the gradient overlaps the probabilities
 /// \throws NotFinite if L, as a number of type S, is not finite
 template <class Probabilities>
 double importance(const Eigen::DenseBase<Probabilities>& probabilities,
                   MatrixView<typename Probabilities::Scalar> gradient) {
   using S = typename Probabilities::Scalar;
   constexpr const char* where = "importance";
-  if (gradient.size() > 0)
-    detail::check_same_shape(where, "gradient", gradient, "probabilities", probabilities);
+  const ConstMatrixView<S> p(probabilities);
+  detail::check_balance_gradient<S>(where, gradient, p);
   std::vector<double> sums;
-  const double loss = detail::importance<S>(probabilities, gradient, sums);
+  const double loss = detail::importance<S>(p, gradient, sums);
   if (!std::isfinite(S(loss))) [[unlikely]] {
-    detail::check_finite<S>(where, "probabilities", probabilities);
+    detail::check_finite<S>(where, "probabilities", p);
     detail::raise_not_finite(where, "the loss", "overflows");
   }
   return loss;

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
+#include <algorithm>
 #include <cmath>
 #include <concepts>
 #include <cstddef>
@@ -99,7 +100,8 @@ template <std::integral Label>
   // Roots of factors: of large counts their product would overflow no double, but lose places.
   const double scale =
       std::sqrt(tp + fp) * std::sqrt(tp + fn) * std::sqrt(tn + fp) * std::sqrt(tn + fn);
-  return scale > 0 ? (tp * tn - fp * fn) / scale : 0;
+  // Of answers that are all right rounding may leave a hair more than 1.
+  return scale > 0 ? std::clamp((tp * tn - fp * fn) / scale, -1.0, 1.0) : 0;
 }
 
 }  // namespace comet

@@ -46,15 +46,16 @@ TEST_CASE("sparse derivatives by logits give the gradients of the dense product"
   }
 }
 
-TEST_CASE("the bias learns from a million samples as from few, in float too") {
+TEST_CASE("a plane learns from a million samples as from few, in float too") {
   const Index samples = 1'000'000;
-  Hyperplanes<float> planes(1, 1);
+  Hyperplanes<float> planes(3, 1);
   Gradients<float> sums(planes);
   detail::LogitGradients<float> gradients;
   gradients.start(1);
   for (Index b = 0; b < samples; ++b) gradients.add(0, 0, b, 1e-6F);
-  gradients.apply(planes, sums, Matrix<float>::Zero(1, samples), no_gradient, nullptr);
+  gradients.apply(planes, sums, Matrix<float>::Ones(3, samples), no_gradient, nullptr);
   CHECK(sums[1](0, 0) == Approx(1).epsilon(2e-4));
+  for (Index f = 0; f < 3; ++f) CHECK(sums[0](f, 0) == Approx(1).epsilon(2e-4));
 }
 
 TEST_CASE("no derivatives at all leave no gradient") {

@@ -23,11 +23,15 @@ class OutputDerivatives {
   OutputDerivatives(Columns<S>& outputs, const MixtureDerivatives<S>& mixture, Rooms<S>& rooms)
       : outputs_(&outputs), doutputs_(&outputs), mixture_(&mixture), rooms_(&rooms) {}
 
-  void check(const char* where, Index output_dim, const DispatchPlan& plan) const {
+  /// \param columns  the inputs of the experts
+  void check(const char* where, Index output_dim, const DispatchPlan& plan,
+             const Columns<S>& columns) const {
     check_has_all(where, "outputs", *outputs_);
     check_has_all(where, "doutputs", *doutputs_);
     check_columns(where, "outputs", *outputs_, "output_dim", output_dim, plan);
+    check_apart(where, "doutputs", *doutputs_, "columns", columns);
     if (mixture_ == nullptr) {
+      check_apart(where, "doutputs", *doutputs_, "outputs", *outputs_);
       check_columns(where, "doutputs", *doutputs_, "output_dim", output_dim, plan);
     } else {
       check_equal(where, "dy.rows()", mixture_->rows(), "output_dim", output_dim);

@@ -52,8 +52,8 @@ class LogitGradients {
         if (planes.has_bias())
           add_in_runs<1>(Index(entries.size()), gradients[1].row(plane),
                          [&](auto& sum, Index i) { sum[0] += entries[std::size_t(i)].value; });
-        add_all(gradients[0].col(plane).data(), d, entries,
-                [&](const Entry& e) { return x.col(e.sample).data(); });
+        add_all_in_runs(gradients[0].col(plane).data(), d, entries,
+                        [&](const Entry& e) { return x.col(e.sample).data(); });
       });
     });
     if (dx.size() == 0) return;
@@ -111,6 +111,22 @@ class LogitGradients {
       }
       add_scaled(sum, d, factors, vectors, count);
     }
+  }
+
+  /// The same; of more than a run of entries the sums of runs are added, as add_in_runs() does.
+  template <class Vector>
+  static void add_all_in_runs(S* sum, Index d, std::span<const Entry> entries, Vector vector) {
+    constexpr auto run = std::size_t(run_length);
+    constexpr Index rows_per_tile = 64;  // of a run's sum, on the stack
+    add_all(sum, d, entries.first(std::min(run, entries.size())), vector);
+    for (std::size_t first = run; first < entries.size(); first += run)
+      for (Index row = 0; row < d; row += rows_per_tile) {
+        const Index rows = std::min(rows_per_tile, d - row);
+        S tile[std::size_t(rows_per_tile)] = {};
+        add_all(tile, rows, entries.subspan(first, std::min(run, entries.size() - first)),
+                [&](const Entry& e) { return vector(e) + row; });
+        for (Index i = 0; i < rows; ++i) sum[row + i] += tile[i];
+      }
   }
 
   std::vector<std::vector<Entry>> tiles_;

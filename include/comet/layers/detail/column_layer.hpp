@@ -33,6 +33,13 @@ void check_columns(std::string_view where, const Layer& layer, const X& x, const
   check_equal(where, y_name + ".cols()", y.cols(), "x.cols()", x.cols());
 }
 
+/// What predict() and forward() ask: a column of y is written while that of x is still read.
+template <class Layer, class X, class Y>
+void check_column_outputs(std::string_view where, const Layer& layer, const X& x, const Y& y) {
+  check_columns(where, layer, x, y, "y");
+  check_apart(where, "y", y, "x", x);
+}
+
 template <class Layer>
 ThreadPool* column_threads(const Layer& layer, Index count, const Pass<Layer>& pass) {
   return worth_threads(pass.pool, double(count) * layer.cost());
@@ -50,7 +57,7 @@ void for_each_block(ThreadPool* pool, Index count, Index block, F&& f) {
 template <class Layer, class S>
 void predict_columns(std::string_view where, const Layer& layer, Index block,
                      const ConstMatrixView<S>& x, MatrixView<S>& y, Pass<Layer>& pass) {
-  check_columns(where, layer, x, y, "y");
+  check_column_outputs(where, layer, x, y);
   ThreadPool* pool = column_threads(layer, x.cols(), pass);
   auto caches = pass.workspace.worker_cache.shape(layer.cache_dim(),
                                                   std::min(block, x.cols()) * num_workers(pool));
@@ -63,7 +70,7 @@ void predict_columns(std::string_view where, const Layer& layer, Index block,
 template <class Layer, class S>
 void forward_columns(std::string_view where, const Layer& layer, Index block,
                      const ConstMatrixView<S>& x, MatrixView<S>& y, Pass<Layer>& pass) {
-  check_columns(where, layer, x, y, "y");
+  check_column_outputs(where, layer, x, y);
   auto cache = pass.workspace.cache.shape(layer.cache_dim(), x.cols());
   for_each_block(column_threads(layer, x.cols(), pass), x.cols(), block,
                  [&](Index first, Index width, Index) {
