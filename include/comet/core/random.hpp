@@ -51,7 +51,7 @@ class RandomKey {
     return static_cast<double>(bits(counter) >> 11) * 0x1.0p-53;
   }
 
-  /// Uniform in [low, high).
+  /// Uniform in [low, high), but for rounding, which may give high.
   [[nodiscard]] constexpr double uniform(std::uint64_t counter, double low,
                                          double high) const noexcept {
     return low + (high - low) * uniform(counter);
@@ -83,7 +83,7 @@ class RandomKey {
       std::swap(values[i - 1], values[static_cast<std::size_t>(index(i, i))]);
   }
 
-  /// Fills a matrix with numbers uniform in [low, high), counted in storage order.
+  /// Fills a matrix with numbers uniform in [low, high), but for rounding, counted in storage order.
   template <class Derived>
   void fill_uniform(Eigen::MatrixBase<Derived>& values, double low, double high) const {
     using S = typename Derived::Scalar;
