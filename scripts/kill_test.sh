@@ -10,6 +10,7 @@ source "$(dirname "$0")/help.sh"
 set -euo pipefail
 
 kills=${1:-100}
+expect_count KILLS "$kills"
 log=${2:-kill_test.log}
 program=${3:-build/release/bin/movielens}
 work=$(mktemp -d)
