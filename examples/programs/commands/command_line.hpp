@@ -70,6 +70,10 @@ template <class Integer>
                                  : "at most " + std::to_string(Limits::max());
 }
 
+/// \brief Has whole numbers of all commands read as decimal: of one that begins with 0 the parser
+/// would make an octal one, 8 of 010, and say of 08 that it is too large. Before anything is parsed.
+void read_as_decimal(CLI::App& program);
+
 /// \name What is wrong with a value that the parser takes without a word.
 /// \{
 /// Of any: nothing at all.

@@ -213,6 +213,26 @@ TEST_CASE("movielens train: quiet, or lines updated on a terminal", "[movielens]
   CHECK_THAT(outcome.out, !Catch::Contains("\r"));
 }
 
+TEST_CASE("movielens: whole numbers are decimal, whatever they begin with",
+          "[movielens][program]") {
+  const Training training;
+  const auto options = [&](const std::string& name) {
+    return Json::parse(content_of(training.out(name) / "result.json")).at("options");
+  };
+  REQUIRE(training.train({"--seed", "010", "--epochs", "02", "--experts", "0008"}, "a").code == 0);
+  CHECK(options("a").at("seed") == 10);
+  CHECK(options("a").at("epochs") == 2);
+  CHECK(options("a").at("experts") == 8);
+  REQUIRE(training.train({"--seed", "08", "--split-seed", "+00"}, "b").code == 0);
+  CHECK(options("b").at("seed") == 8);
+  CHECK(options("b").at("split_seed") == 0);
+  const auto refused = programs::test::check_refused<programs::movielens::test::Program>;
+  refused({"train", "--data=a", "--seed=-01"}, "--seed is -1, expected");
+  refused({"train", "--data=a", "--seed=1e3"}, "--seed is \"1e3\", expected a whole number");
+  refused({"compare", "--data=a", "--seeds=010,10"}, "--seeds names 10 twice");
+  refused({"recommend", "--model=a", "--data=a", "--user=1", "--top=-010"}, "--top is -10");
+}
+
 TEST_CASE("movielens: bad options end with 2 and one line", "[movielens][program][error]") {
   const Training training;
   const auto refused = [&](const std::vector<std::string>& more, const std::string& reason) {
