@@ -6,6 +6,7 @@
 #include <concepts>
 #include <cstdint>
 #include <optional>
+#include <ostream>
 #include <set>
 #include <stdexcept>
 #include <system_error>
@@ -57,6 +58,24 @@ void drop_leading_zeros(std::string& number) {
 }
 
 }  // namespace
+
+void tell_unheeded(const CLI::App& command, const std::vector<OptionTable>& trainings,
+                   const OptionTable& plain, const Console& console) {
+  if (trainings.empty()) return;
+  for (const Option& option : trainings.front().options()) {
+    const CLI::Option* given = command.get_option_no_throw(option.flag());
+    if (given == nullptr || given->count() == 0) continue;
+    if (value_of(option) == value_of(plain[option.name])) continue;
+    const bool is_heeded =
+        std::any_of(trainings.begin(), trainings.end(), [&](const OptionTable& table) {
+          const Option& there = table[option.name];
+          return !there.matters || there.matters();
+        });
+    if (!is_heeded)
+      console.err << "note: nothing that is trained heeds " << option.flag() << ": it is "
+                  << option.help << std::endl;
+  }
+}
 
 void read_as_decimal(CLI::App& program) {
   const auto drop = [](std::string& value) {

@@ -110,9 +110,11 @@ class Comparison {
     }
   }
 
+  /// \param command  as it was given
   /// \throws Interrupted if an orderly end was asked for
-  void compare() {
+  void compare(const CLI::App& command) {
     check_rows();
+    if (!options_.train.quiet) tell_unheeded_by_rows(command);
     for (const std::int64_t seed : options_.seeds) run_seed(seed);
     const Options& train = options_.train;
     write_comparison(folder_, words_.table,
@@ -197,6 +199,17 @@ class Comparison {
       }
       if constexpr (requires { check_inputs(of_data(seed)); }) check_inputs(of_data(seed));
     }
+  }
+
+  void tell_unheeded_by_rows(const CLI::App& command) const {
+    std::vector<Options> trainings;
+    for (const Row& row : rows_)
+      if (!is_fitted(row.own.gate))
+        trainings.push_back(options_of(row.own, options_.seeds.front()));
+    std::vector<OptionTable> tables;
+    for (Options& options : trainings) tables.push_back(table_of(options));
+    Options plain;
+    tell_unheeded(command, tables, table_of(plain), console_);
   }
 
   [[nodiscard]] Options of_data(std::int64_t seed) const {
@@ -302,8 +315,9 @@ void add_compare(CLI::App& program, const Console& console,
   if (words.plots) command->add_flag("--plots", o->plots, words.plots_help);
   command->add_flag("--resume", o->resume,
                     "do not repeat runs that DIR holds already, made with the same options");
-  command->callback(
-      [o, words, console] { detail::Comparison<Options, Data>(*o, words, console).compare(); });
+  command->callback([o, command, words, console] {
+    detail::Comparison<Options, Data>(*o, words, console).compare(*command);
+  });
 }
 
 }  // namespace programs

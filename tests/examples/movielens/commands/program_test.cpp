@@ -233,6 +233,38 @@ TEST_CASE("movielens: whole numbers are decimal, whatever they begin with",
   refused({"recommend", "--model=a", "--data=a", "--user=1", "--top=-010"}, "--top is -10");
 }
 
+TEST_CASE("movielens: an option that no training heeds is noted", "[movielens][program]") {
+  const Training training;
+  const auto notes = [&](const std::vector<std::string>& more) {
+    const Outcome outcome = training.train(more);
+    CHECK(outcome.code == 0);
+    return outcome.err;
+  };
+  CHECK_THAT(notes({"--gate", "top_k", "--gamma", "3"}),
+             Catch::StartsWith("note: nothing that is trained heeds --gamma: it is width of the "
+                               "smooth step of comet, "));
+  CHECK_THAT(notes({"--gate", "hash", "--k", "3"}),
+             Catch::StartsWith("note: ") && Catch::Contains(" heeds --k: "));
+  CHECK_THAT(notes({"--search-epochs", "1"}), Catch::Contains(" heeds --search-epochs: "));
+  CHECK_THAT(notes({"--record-every", "3"}), Catch::Contains(" heeds --record-every: "));
+  // As it is by default, heeded, or unasked for.
+  for (const std::vector<std::string>& more :
+       {std::vector<std::string>{"--gate", "hash", "--k", "2"},
+        {"--gamma", "3"},
+        {"--gate", "top_k", "--gamma", "3", "--quiet"}})
+    CHECK_THAT(notes(more), !Catch::Contains("heeds"));
+
+  const auto compared = [&](const std::string& gates) {
+    const Outcome outcome = run_program(
+        {"compare", "--data", training.data(), "--out", training.out("all").string(), "--gates",
+         gates, "--gamma", "3", "--epochs", "1", "--experts", "4", "--expert-dim", "4"});
+    CHECK(outcome.code == 0);
+    return outcome.err;
+  };
+  CHECK_THAT(compared("top_k,hash"), Catch::Contains(" heeds --gamma: "));
+  CHECK_THAT(compared("top_k,comet"), !Catch::Contains("heeds"));
+}
+
 TEST_CASE("movielens: bad options end with 2 and one line", "[movielens][program][error]") {
   const Training training;
   const auto refused = [&](const std::vector<std::string>& more, const std::string& reason) {
