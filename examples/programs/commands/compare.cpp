@@ -25,7 +25,7 @@ void write_comparison(const std::filesystem::path& folder, const char* table,
   std::string title = std::string(head.data) + ": " + head.source + ", " + head.length +
                       (head.remark.empty() ? "" : ", " + head.remark) + ", seeds:";
   for (const std::int64_t seed : head.seeds) title += ' ' + std::to_string(seed);
-  write_atomically(folder / "compare.md", title + "\n\n" + result_markdown(rows, words));
+  write_atomically(folder / table_in_words, title + "\n\n" + result_markdown(rows, words));
   const Json json = {{"source", head.source}, {"seeds", head.seeds}, {"rows", to_json(rows)}};
   write_atomically(folder / table, json.dump(2) + "\n");
   console.out << title << '\n' << result_table(rows, words);

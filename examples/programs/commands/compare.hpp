@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <filesystem>
 #include <functional>
@@ -73,6 +74,9 @@ struct CompareOptions {
   bool plots = false;
   bool twins = false;
 };
+
+/// The file with the table for people.
+inline constexpr const char* table_in_words = "compare.md";
 
 /// What a comparison was made of.
 struct ComparisonHead {
@@ -189,6 +193,8 @@ class Comparison {
     expect_once("--gates", options_.gates);
     expect_once("--local-searches", options_.searches);
     expect_once("--seeds", options_.seeds);
+    refuse_inputs("--out", folder_, std::array{table_in_words, words_.table},
+                  training_inputs(options_.train));
     for (const std::int64_t seed : options_.seeds) {
       expect_at_least("--seeds", seed, 0);
       for (const Row& row : rows_) {

@@ -56,7 +56,7 @@ void add_train(CLI::App& program, const Console& console, const TrainWords& word
     Options options = *o;
     if (options.out.empty()) options.out = "results/" + options.gate;
     check(options);
-    const std::vector<std::filesystem::path> inputs = training_inputs(options);
+    const Inputs inputs = training_inputs(options);
     refuse_input("--record", options.record, inputs);
     refuse_run_files("--out", options.out, inputs);
     refuse_as_record(options.record, options.out);
