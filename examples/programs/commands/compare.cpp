@@ -10,11 +10,12 @@
 
 namespace programs::detail {
 
-FileLock hold_comparison(const std::filesystem::path& folder) {
+FileLock hold_comparison(const std::filesystem::path& folder, const char* table) {
   make_directories(folder);
   std::optional<FileLock> held = FileLock::try_for(folder / "lock");
   if (!held)
     throw FileError(folder, "another comparison is under way in it; give each an --out of its own");
+  remove_unfinished(folder, {table_in_words, table});
   return std::move(*held);
 }
 

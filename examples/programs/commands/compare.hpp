@@ -92,9 +92,10 @@ void write_comparison(const std::filesystem::path& folder, const char* table,
                       const ComparisonHead& head, const std::vector<ResultRow>& rows,
                       const ResultWords& words, const Console& console);
 
-/// Keeps other comparisons out of a folder for as long as the lock is held.
+/// Keeps other comparisons out of a folder for as long as the lock is held, and removes what a crash
+/// kept from becoming their tables.
 /// \throws FileError if one is under way there
-[[nodiscard]] FileLock hold_comparison(const std::filesystem::path& folder);
+[[nodiscard]] FileLock hold_comparison(const std::filesystem::path& folder, const char* table);
 
 /// \brief Every row with every seed, a training each.
 template <class Options, class Data>
@@ -237,7 +238,7 @@ class Comparison {
     if constexpr (requires { tell_notes(data, console_); })
       if (source_.empty()) tell_notes(data, console_);
     source_ = data.source;
-    if (!held_) held_.emplace(hold_comparison(folder_));
+    if (!held_) held_.emplace(hold_comparison(folder_, words_.table));
     const InterruptGuard guard;
     for (Row& row : rows_) {
       row.own.runs.push_back(result_of(options_of(row.own, seed), data));

@@ -474,7 +474,13 @@ TEST_CASE("movielens compare: every gate with every search in one table", "[movi
   std::vector<std::string> again = arguments;
   again.push_back("--resume");
   const std::string before = content_of(training.out() / "comet-none-seed1" / "result.json");
+  for (const char* const name : {"compare.md.tmp.1", "compare.json.tmp.2", "mine.tmp.1"})
+    (void)training.directory().write(std::string("out/") + name, "half");
   REQUIRE(run_program(again).code == 0);
+  // What a crash left of the tables is gone, and nothing else.
+  CHECK_FALSE(std::filesystem::exists(training.out() / "compare.md.tmp.1"));
+  CHECK_FALSE(std::filesystem::exists(training.out() / "compare.json.tmp.2"));
+  CHECK(std::filesystem::exists(training.out() / "mine.tmp.1"));
   CHECK(content_of(training.out() / "comet-none-seed1" / "result.json") == before);
   CHECK(Json::parse(content_of(training.out() / "compare.json")) == table);
 }
