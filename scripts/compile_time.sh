@@ -12,6 +12,12 @@ set -euo pipefail
 limit=${2:-}
 if [ $# -gt 0 ]; then set -- "$1"; else set -- $(command -v g++ clang++ | xargs -n 1 basename); fi
 
+for compiler; do
+  command -v -- "${compiler%% *}" >/dev/null && continue
+  printf '%s: there is no compiler %s\n' "${0##*/}" "$compiler" >&2
+  exit 2
+done
+
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
 product='  return float((Eigen::MatrixXf::Ones(3, argc) * Eigen::MatrixXf::Ones(argc, 2)).sum()) > 0;'

@@ -8,3 +8,10 @@ for argument; do
   fi
 done
 unset argument
+
+# expect_count NAME VALUE: ends the script in a line unless it is a whole number from 1.
+expect_count() {
+  [[ $2 =~ ^[1-9][0-9]{0,8}$ ]] && return
+  printf '%s: %s is %s, expected a number from 1 to 999999999\n' "${0##*/}" "$1" "${2:-empty}" >&2
+  exit 2
+}

@@ -6,6 +6,7 @@
 source "$(dirname "$0")/lib.sh"
 
 kills=${1:-50}
+expect_count KILLS "$kills"
 program=$PWD/build/release/bin/movielens
 build release movielens >&2
 folder=$(mktemp -d)

@@ -11,6 +11,7 @@ source "$(dirname "$0")/help.sh"
 set -euo pipefail
 
 kills=${1:-50}
+expect_count KILLS "$kills"
 log=${2:-rank_faults.log}
 program=$(realpath "${3:-build/release/bin/movielens}")
 mpirun=${4:-mpirun}

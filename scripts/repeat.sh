@@ -12,6 +12,7 @@ source "$(dirname "$0")/help.sh"
 set -euo pipefail
 
 runs=${1:-20}
+expect_count RUNS "$runs"
 program=${2:-build/release/bin/movielens}
 other=${3:-}
 work=$(mktemp -d)

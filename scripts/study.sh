@@ -33,10 +33,7 @@ case $study in
     ;;
 esac
 trials=${2:-$trials}
-[[ $trials =~ ^[1-9][0-9]*$ ]] || {
-  say "TRIALS is $trials, expected a number from 1"
-  exit 2
-}
+expect_count TRIALS "$trials"
 results=${3:-results/${study}_study}
 build release "$program" >&2
 data=${4:-$("scripts/${program}_data.sh")}

@@ -47,6 +47,11 @@ import numpy as np
 DTYPES = {np.dtype("<f4"): "F32", np.dtype("<f8"): "F64"}
 
 
+def refuse(why):
+    print(f"weights_from_numpy: {why}", file=sys.stderr)
+    sys.exit(2)
+
+
 def leaves_from_left_to_right(n):
     """Positions, among the leaves in heap order, of the leaves from left to right."""
     first = n - 1
@@ -73,9 +78,9 @@ def transformed(array, steps):
             try:
                 array = array.transpose([int(axis) for axis in step[5:].split(",")])
             except ValueError:
-                sys.exit(f"weights_from_numpy: :{step} does not order the axes of shape {array.shape}")
+                refuse(f":{step} does not order the axes of shape {array.shape}")
         else:
-            sys.exit(f"weights_from_numpy: unknown step :{step}, expected :T, :axes=... or :heap")
+            refuse(f"unknown step :{step}, expected :T, :axes=... or :heap")
     return array
 
 
@@ -83,11 +88,15 @@ def tensors_of(arrays, mapping):
     """Yields (name, array in C order with the axes joined)."""
     name, equals, source = mapping.partition("=")
     key, *steps = source.split(":")
-    if not equals or not name:
-        sys.exit(f"weights_from_numpy: {mapping!r} is not NAME=ARRAY")
+    if not equals or not name or name.count("*") > 1 or name == "__metadata__":
+        refuse(f"{mapping!r} is not NAME=ARRAY with the name of a tensor and at most one *")
     if key not in arrays:
-        sys.exit(f"weights_from_numpy: no array {key!r}, there are {', '.join(sorted(arrays))}")
+        refuse(f"no array {key!r}, there are {', '.join(sorted(arrays))}")
+    if arrays[key].ndim == 0 or arrays[key].size == 0:
+        refuse(f"{key!r} has the shape {arrays[key].shape}, expected one axis and one number at least")
     array = transformed(arrays[key], steps)
+    if "*" in name and array.ndim < 2 and not name.endswith("bias"):
+        refuse(f"{mapping!r} splits an array of one axis into numbers, expected two axes at least")
     if "*" in name:
         parts = [(name.replace("*", str(i), 1), part) for i, part in enumerate(array)]
     else:
@@ -95,9 +104,9 @@ def tensors_of(arrays, mapping):
     for part_name, part in parts:
         part = np.asarray(part).astype(part.dtype.newbyteorder("<"))
         if part.dtype not in DTYPES:
-            sys.exit(f"weights_from_numpy: {key!r} is {part.dtype}, expected float32 or float64")
+            refuse(f"{key!r} is {part.dtype}, expected float32 or float64")
         if not np.isfinite(part).all():
-            sys.exit(f"weights_from_numpy: {key!r} holds a number that is not finite")
+            refuse(f"{key!r} holds a number that is not finite")
         shape = (-1,) if part_name.endswith("bias") else (-1, part.shape[-1])
         yield part_name, np.ascontiguousarray(part.reshape(shape))
 
@@ -121,22 +130,24 @@ def save(path, tensors):
         os.replace(partial, path)
     except OSError as error:
         pathlib.Path(partial).unlink(missing_ok=True)
-        sys.exit(f"weights_from_numpy: {path} cannot be written: {error.strerror}")
+        refuse(f"{path} cannot be written: {error.strerror}")
 
 
 def main(arguments):
     if len(arguments) < 3:
-        sys.exit(__doc__)
+        refuse("expected model.npz, model.safetensors and NAME=ARRAY...; --help tells more")
     source, target, *mappings = arguments
+    if os.path.exists(source) and os.path.exists(target) and os.path.samefile(source, target):
+        refuse(f"{target} is read and would be lost")
     try:
         arrays = dict(np.load(source))
     except (OSError, ValueError, zipfile.BadZipFile) as error:
-        sys.exit(f"weights_from_numpy: {source} cannot be read as an .npz: {error}")
+        refuse(f"{source} cannot be read as an .npz: {error}")
     tensors = {}
     for mapping in mappings:
         for name, array in tensors_of(arrays, mapping):
             if name in tensors:
-                sys.exit(f"weights_from_numpy: {name} is given twice")
+                refuse(f"{name} is given twice")
             tensors[name] = array
     save(target, tensors)
     for name, array in tensors.items():

@@ -73,6 +73,32 @@ def tensors_in(content):
     return tensors
 
 
+def check_refused(script, folder):
+    """Each in a line, with 2, and what is there stays."""
+    source, target = pathlib.Path(folder, "odd.npz"), pathlib.Path(folder, "odd.safetensors")
+    np.savez(source, w=np.zeros((2, 3)), one=np.zeros(2), scalar=np.float64(3), empty=np.zeros((0, 3)),
+             whole=np.arange(3), nan=np.array([np.nan]))
+    target.write_bytes(b"kept")
+    before = source.read_bytes()
+
+    def refused(words, *arguments):
+        done = subprocess.run([sys.executable, script, *arguments], capture_output=True, text=True)
+        if done.returncode != 2 or done.stderr.count("\n") != 1 or words not in done.stderr:
+            sys.exit(f"{arguments} ends with {done.returncode}: {done.stderr}")
+
+    refused("is read and would be lost", source, source, "a=w")
+    refused("expected model.npz, model.safetensors", source, target)
+    refused("cannot be read as an .npz", target, source, "a=w")
+    for words, mapping in (("there are empty, nan,", "a=none"), ("has the shape ()", "a=scalar"),
+                           ("has the shape (0, 3)", "a=empty:heap"), ("is int64", "a=whole"),
+                           ("not finite", "a=nan"), ("at most one *", "a.*.*=w"), ("at most one *", "=w"),
+                           ("at most one *", "__metadata__=w"), ("expected two axes", "a.*=one"),
+                           ("unknown step :U", "a=w:U"), ("does not order the axes", "a=w:axes=0,0")):
+        refused(words, source, target, mapping)
+    if source.read_bytes() != before or target.read_bytes() != b"kept":
+        sys.exit("a file was replaced")
+
+
 def main(script, golden, write=""):
     golden = pathlib.Path(golden)
     with tempfile.TemporaryDirectory() as folder:
@@ -80,6 +106,7 @@ def main(script, golden, write=""):
         np.savez(source, **ARRAYS)
         subprocess.run([sys.executable, script, source, target, *MAPPING], check=True)
         made = target.read_bytes()
+        check_refused(script, folder)
     file = golden.with_suffix(".safetensors")
     if write:
         file.write_bytes(made)

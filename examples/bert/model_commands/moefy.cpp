@@ -21,7 +21,7 @@ namespace {
 
 void moefy(const DistilOptions& o, const std::string& file, const Console& console) {
   check(o);
-  refuse_input("--out", file, files_read(o));
+  refuse_input("--out", file, {files_read(o)});
   const StudyData data = load(o);
   check_units(o, data.model->config().intermediate);
   use_one_torch_thread();

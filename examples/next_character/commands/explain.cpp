@@ -63,9 +63,9 @@ void print(const Specialisation& experts, std::ostream& out) {
 
 void explain(const ExplainOptions& o, const Console& console) {
   expect_at_least("--length", o.length, 1);
-  refuse_input("--out", o.out, {o.model});
+  refuse_input("--out", o.out, {{o.model}});
   const ModelFile file(o.model);
-  refuse_input("--out", o.out, files_of(options_for(file, o.data.text).text));
+  refuse_input("--out", o.out, {files_of(options_for(file, o.data.text).text)});
   const Text text = text_for(file, o.data.text, o.split, console);
   const Model model = file.model();
   const Index window = file.options().model.window;

@@ -28,6 +28,11 @@ std::filesystem::path place_of(const TextOptions& options) {
   return library;
 }
 
+std::vector<std::string> endings_of(const TextOptions& options) {
+  if (options.data.empty() && options.endings.empty()) return {".py"};
+  return options.endings;
+}
+
 void check_length(const std::filesystem::path& path, std::string_view part, std::size_t length,
                   Index window) {
   if (length > std::size_t(window)) return;
@@ -40,9 +45,11 @@ void check_length(const std::filesystem::path& path, std::string_view part, std:
 }  // namespace
 
 std::vector<std::filesystem::path> files_of(const TextOptions& options) {
-  const bool is_python = options.data.empty() && options.endings.empty();
-  return text_files(place_of(options),
-                    is_python ? std::vector<std::string>{".py"} : options.endings);
+  return text_files(place_of(options), endings_of(options));
+}
+
+bool is_of_text(const TextOptions& options, const std::filesystem::path& file) {
+  return is_below(place_of(options), endings_of(options), file);
 }
 
 std::string fingerprint_of(const Text& text) {

@@ -45,6 +45,9 @@ struct Text {
 /// The files that a text is read from. \throws FileError if there is nothing there, or no text
 [[nodiscard]] std::vector<std::filesystem::path> files_of(const TextOptions& options);
 
+/// Whether a file of a name, there or not yet, would be one of them.
+[[nodiscard]] bool is_of_text(const TextOptions& options, const std::filesystem::path& file);
+
 /// Of all of its symbols.
 [[nodiscard]] std::string fingerprint_of(const Text& text);
 

@@ -11,6 +11,7 @@
 #include <system_error>
 
 #include <programs/base/file_error.hpp>
+#include <programs/base/files.hpp>
 
 namespace programs::next_character {
 namespace {
@@ -135,6 +136,16 @@ std::vector<fs::path> text_files(const fs::path& path, const std::vector<std::st
                               ? "holds no file that looks like a text"
                               : "holds no file whose name ends with " + list_of(endings));
   return files;
+}
+
+bool is_below(const fs::path& path, const std::vector<std::string>& endings, const fs::path& file) {
+  std::error_code none;
+  if (!fs::is_directory(path, none)) return false;
+  const fs::path folder = real_path(path);
+  const fs::path below = real_path(file).lexically_relative(folder);
+  if (below.empty() || *below.begin() == "..") return false;
+  return std::none_of(below.begin(), below.end(), is_left_out) &&
+         (endings.empty() || has_ending(below, endings));
 }
 
 JoinedFiles read_shuffled(std::vector<fs::path> files, comet::RandomKey key) {

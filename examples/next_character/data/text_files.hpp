@@ -29,6 +29,12 @@ namespace programs::next_character {
 [[nodiscard]] std::vector<std::filesystem::path> text_files(
     const std::filesystem::path& path, const std::vector<std::string>& endings);
 
+/// \brief Whether a file of a name, there or not yet, is one of the texts of a folder if it is a
+/// text; false if `path` is no folder.
+[[nodiscard]] bool is_below(const std::filesystem::path& path,
+                            const std::vector<std::string>& endings,
+                            const std::filesystem::path& file);
+
 /// \brief Files one behind the other.
 struct JoinedFiles {
   std::string text;

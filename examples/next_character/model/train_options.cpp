@@ -112,6 +112,10 @@ void check(const TrainOptions& options) {
   table_of(copy).check();
 }
 
+bool takes_in(const TrainOptions& options, const std::filesystem::path& file) {
+  return is_of_text(options.text, file);
+}
+
 Json to_json(const TrainOptions& options) {
   TrainOptions copy = options;
   return table_of(copy).to_json();

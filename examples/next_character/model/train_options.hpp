@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <filesystem>
 #include <string>
 #include <vector>
 
@@ -43,6 +44,9 @@ inline constexpr const char* dense_all = "dense_all";    ///< with the parameter
 /// Before anything is read or written.
 /// \throws std::invalid_argument naming the option, its value and its bound
 void check(const TrainOptions& options);
+
+/// Whether a file of a name, there or not yet, would be one of the text's.
+[[nodiscard]] bool takes_in(const TrainOptions& options, const std::filesystem::path& file);
 
 /// Those that the figures depend on.
 [[nodiscard]] Json to_json(const TrainOptions& options);

@@ -128,7 +128,8 @@ std::vector<Option> run_options(CommonOptions& o) {
           Option("record_every", &o.record_every, "N", "steps from one line of a gate to the next")
               .must_be(a_size())
               .used(Use::where_named)
-              .not_saved(),
+              .not_saved()
+              .if_it([&o] { return !o.record.empty(); }),
           Option("threads", &o.threads, "N", "0 for all cores; the figures do not depend on it")
               .must_be(expected("from 0 to 1024", [](double n) { return n >= 0 && n <= 1024; }))
               .not_saved(),

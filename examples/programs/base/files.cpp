@@ -5,6 +5,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
 #include <fstream>
@@ -30,13 +31,25 @@ namespace {
 
 }  // namespace
 
-void refuse_input(const char* flag, const std::filesystem::path& target,
-                  const std::vector<std::filesystem::path>& inputs) {
+std::filesystem::path real_path(const std::filesystem::path& path) {
   std::error_code none;
-  for (const std::filesystem::path& input : inputs)
-    if (std::filesystem::equivalent(target, input, none))
-      throw std::invalid_argument(std::string(flag) + " is " + in_quotes(target.string()) +
-                                  ", which is read and would be lost");
+  // Of a relative path of which nothing is there the standard library leaves a relative one.
+  return std::filesystem::weakly_canonical(std::filesystem::absolute(path, none), none);
+}
+
+void refuse_input(const char* flag, const std::filesystem::path& target, const Inputs& inputs) {
+  std::error_code none;
+  const bool is_taken_in = !target.empty() && inputs.take_in && inputs.take_in(target);
+  const bool is_read =
+      (is_taken_in && std::filesystem::exists(target, none)) ||
+      std::any_of(inputs.paths.begin(), inputs.paths.end(), [&](const auto& input) {
+        return std::filesystem::equivalent(target, input, none);
+      });
+  const std::string named = std::string(flag) + " is " + in_quotes(target.string()) + ", which ";
+  if (is_read) throw std::invalid_argument(named + "is read and would be lost");
+  if (is_taken_in)
+    throw std::invalid_argument(named +
+                                "would become part of the data, expected a place outside of them");
 }
 
 std::string read_file(const std::filesystem::path& file) {

@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <functional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -22,10 +23,26 @@ namespace programs {
 /// \throws FileError for what is neither a file nor a folder
 void expect_regular(const std::filesystem::path& file);
 
-/// \brief Of a file that will be written: it must be none of those that are read.
+/// Where a path leads, without links and points, whether or not there is anything yet.
+[[nodiscard]] std::filesystem::path real_path(const std::filesystem::path& path);
+
+/// \brief What is read.
+struct Inputs {
+  std::vector<std::filesystem::path> paths;  ///< files, and perhaps folders; some may be empty
+  /// Whether a file of a name, there or not yet, is one that is read with its folder; may be empty.
+  std::function<bool(const std::filesystem::path& file)> take_in = {};
+};
+
+/// \brief Of a file that will be written: it must be none of those that are read, nor become one,
+/// with which the same command would find other data the next time.
 /// \throws std::invalid_argument naming the option and the file
-void refuse_input(const char* flag, const std::filesystem::path& target,
-                  const std::vector<std::filesystem::path>& inputs);
+void refuse_input(const char* flag, const std::filesystem::path& target, const Inputs& inputs);
+/// The same of several in a folder.
+template <class Names>
+void refuse_inputs(const char* flag, const std::filesystem::path& folder, const Names& names,
+                   const Inputs& inputs) {
+  for (const char* const name : names) refuse_input(flag, folder / name, inputs);
+}
 
 /// Removes a file that may not be there. \throws FileError if that is not possible
 void remove_file(const std::filesystem::path& file);

@@ -124,19 +124,6 @@ void check_option(const Option& option) {
       option.place);
 }
 
-Json value_of(const Option& option) {
-  return std::visit(
-      [&](const auto* value) -> Json {
-        if constexpr (requires { value->has_value(); }) {
-          if (*value) return **value;
-          return option.otherwise ? Json(*option.otherwise) : Json();
-        } else {
-          return *value;
-        }
-      },
-      option.place);
-}
-
 }  // namespace
 
 Rule expected(std::string what, std::function<bool(double)> holds) {
@@ -167,6 +154,19 @@ std::string Option::flag() const {
   std::string result = "--" + name;
   std::replace(result.begin(), result.end(), '_', '-');
   return result;
+}
+
+Json value_of(const Option& option) {
+  return std::visit(
+      [&](const auto* value) -> Json {
+        if constexpr (requires { value->has_value(); }) {
+          if (*value) return **value;
+          return option.otherwise ? Json(*option.otherwise) : Json();
+        } else {
+          return *value;
+        }
+      },
+      option.place);
 }
 
 OptionTable::OptionTable(std::vector<std::vector<Option>> groups) {

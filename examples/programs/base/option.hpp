@@ -95,6 +95,9 @@ struct Option {
   }
 };
 
+/// What is in its place, or what counts for it; null for nothing.
+[[nodiscard]] Json value_of(const Option& option);
+
 /// \brief The options of one object, which has to outlive the table.
 class OptionTable {
  public:

@@ -6,6 +6,7 @@
 #include <concepts>
 #include <cstdint>
 #include <optional>
+#include <ostream>
 #include <set>
 #include <stdexcept>
 #include <system_error>
@@ -48,7 +49,43 @@ CLI::Option* add_any_list(CLI::App& command, const char* flag, std::vector<T>& v
       ->check(checked<T>);
 }
 
+/// "7" of "007"; what is no such number stays.
+void drop_leading_zeros(std::string& number) {
+  const std::size_t first = number.find_first_not_of(" \t\n\v\f\r+-");
+  if (first == std::string::npos) return;
+  if (number.find_first_not_of("0123456789", first) != std::string::npos) return;
+  number.erase(first, std::min(number.find_first_not_of('0', first), number.size() - 1) - first);
+}
+
 }  // namespace
+
+void tell_unheeded(const CLI::App& command, const std::vector<OptionTable>& trainings,
+                   const OptionTable& plain, const Console& console) {
+  if (trainings.empty()) return;
+  for (const Option& option : trainings.front().options()) {
+    const CLI::Option* given = command.get_option_no_throw(option.flag());
+    if (given == nullptr || given->count() == 0) continue;
+    if (value_of(option) == value_of(plain[option.name])) continue;
+    const bool is_heeded =
+        std::any_of(trainings.begin(), trainings.end(), [&](const OptionTable& table) {
+          const Option& there = table[option.name];
+          return !there.matters || there.matters();
+        });
+    if (!is_heeded)
+      console.err << "note: nothing that is trained heeds " << option.flag() << ": it is "
+                  << option.help << std::endl;
+  }
+}
+
+void read_as_decimal(CLI::App& program) {
+  const auto drop = [](std::string& value) {
+    drop_leading_zeros(value);
+    return std::string();
+  };
+  for (CLI::App* command : program.get_subcommands({}))
+    for (CLI::Option* option : command->get_options())
+      if (option->get_type_name().starts_with('N')) option->transform(CLI::Validator(drop, ""));
+}
 
 std::string what_is_empty(const std::string& value) {
   return value.empty() ? "is empty, expected a value" : "";

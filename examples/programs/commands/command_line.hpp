@@ -8,6 +8,7 @@
 #include <string_view>
 #include <vector>
 
+#include <programs/base/console.hpp>
 #include <programs/base/option.hpp>
 
 namespace CLI {
@@ -69,6 +70,17 @@ template <class Integer>
   return digits.starts_with('-') ? "at least " + std::to_string(Limits::min())
                                  : "at most " + std::to_string(Limits::max());
 }
+
+/// \brief Notes options that are given, other than they are by default, and that none of some
+/// trainings heeds: they would be lost without a word.
+/// \param trainings  the tables of their options
+/// \param plain      the table of options as they are by default
+void tell_unheeded(const CLI::App& command, const std::vector<OptionTable>& trainings,
+                   const OptionTable& plain, const Console& console);
+
+/// \brief Has whole numbers of all commands read as decimal: of one that begins with 0 the parser
+/// would make an octal one, 8 of 010, and say of 08 that it is too large. Before anything is parsed.
+void read_as_decimal(CLI::App& program);
 
 /// \name What is wrong with a value that the parser takes without a word.
 /// \{

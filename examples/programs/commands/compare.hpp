@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <filesystem>
 #include <functional>
@@ -74,6 +75,9 @@ struct CompareOptions {
   bool twins = false;
 };
 
+/// The file with the table for people.
+inline constexpr const char* table_in_words = "compare.md";
+
 /// What a comparison was made of.
 struct ComparisonHead {
   std::string data;    ///< what trainings are on, "text"
@@ -88,9 +92,10 @@ void write_comparison(const std::filesystem::path& folder, const char* table,
                       const ComparisonHead& head, const std::vector<ResultRow>& rows,
                       const ResultWords& words, const Console& console);
 
-/// Keeps other comparisons out of a folder for as long as the lock is held.
+/// Keeps other comparisons out of a folder for as long as the lock is held, and removes what a crash
+/// kept from becoming their tables.
 /// \throws FileError if one is under way there
-[[nodiscard]] FileLock hold_comparison(const std::filesystem::path& folder);
+[[nodiscard]] FileLock hold_comparison(const std::filesystem::path& folder, const char* table);
 
 /// \brief Every row with every seed, a training each.
 template <class Options, class Data>
@@ -110,9 +115,11 @@ class Comparison {
     }
   }
 
+  /// \param command  as it was given
   /// \throws Interrupted if an orderly end was asked for
-  void compare() {
+  void compare(const CLI::App& command) {
     check_rows();
+    if (!options_.train.quiet) tell_unheeded_by_rows(command);
     for (const std::int64_t seed : options_.seeds) run_seed(seed);
     const Options& train = options_.train;
     write_comparison(folder_, words_.table,
@@ -187,6 +194,8 @@ class Comparison {
     expect_once("--gates", options_.gates);
     expect_once("--local-searches", options_.searches);
     expect_once("--seeds", options_.seeds);
+    refuse_inputs("--out", folder_, std::array{table_in_words, words_.table},
+                  training_inputs(options_.train));
     for (const std::int64_t seed : options_.seeds) {
       expect_at_least("--seeds", seed, 0);
       for (const Row& row : rows_) {
@@ -197,6 +206,17 @@ class Comparison {
       }
       if constexpr (requires { check_inputs(of_data(seed)); }) check_inputs(of_data(seed));
     }
+  }
+
+  void tell_unheeded_by_rows(const CLI::App& command) const {
+    std::vector<Options> trainings;
+    for (const Row& row : rows_)
+      if (!is_fitted(row.own.gate))
+        trainings.push_back(options_of(row.own, options_.seeds.front()));
+    std::vector<OptionTable> tables;
+    for (Options& options : trainings) tables.push_back(table_of(options));
+    Options plain;
+    tell_unheeded(command, tables, table_of(plain), console_);
   }
 
   [[nodiscard]] Options of_data(std::int64_t seed) const {
@@ -218,7 +238,7 @@ class Comparison {
     if constexpr (requires { tell_notes(data, console_); })
       if (source_.empty()) tell_notes(data, console_);
     source_ = data.source;
-    if (!held_) held_.emplace(hold_comparison(folder_));
+    if (!held_) held_.emplace(hold_comparison(folder_, words_.table));
     const InterruptGuard guard;
     for (Row& row : rows_) {
       row.own.runs.push_back(result_of(options_of(row.own, seed), data));
@@ -302,8 +322,9 @@ void add_compare(CLI::App& program, const Console& console,
   if (words.plots) command->add_flag("--plots", o->plots, words.plots_help);
   command->add_flag("--resume", o->resume,
                     "do not repeat runs that DIR holds already, made with the same options");
-  command->callback(
-      [o, words, console] { detail::Comparison<Options, Data>(*o, words, console).compare(); });
+  command->callback([o, command, words, console] {
+    detail::Comparison<Options, Data>(*o, words, console).compare(*command);
+  });
 }
 
 }  // namespace programs

@@ -23,6 +23,7 @@
 #include <programs/base/interrupt.hpp>
 #include <programs/base/ranks.hpp>
 #include <programs/base/version.hpp>
+#include <programs/commands/command_line.hpp>
 #include <programs/commands/mpi.hpp>
 #include <programs/commands/usage.hpp>
 #include <programs/training/diverged.hpp>
@@ -82,6 +83,7 @@ int run_program(CLI::App& program, int argc, const char* const* argv, const Cons
     for (CLI::Option* option : command->get_options())
       if (option->get_items_expected_max() == 0)
         option->multi_option_policy(CLI::MultiOptionPolicy::TakeLast);
+  read_as_decimal(program);
   // Last, because commands inherit it.
   program.footer(program.get_name() +
                  " COMMAND --help tells more. Exit status: 0 if all went well, 2 for bad\n"

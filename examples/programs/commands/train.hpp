@@ -52,17 +52,19 @@ void add_train(CLI::App& program, const Console& console, const TrainWords& word
   o->weights = true;
   command->add_flag_callback(
       "--no-weights", [o] { o->weights = false; }, "do not write model.safetensors");
-  command->callback([o, console, result_words] {
+  command->callback([o, command, console, result_words] {
     Options options = *o;
     if (options.out.empty()) options.out = "results/" + options.gate;
     check(options);
-    const std::vector<std::filesystem::path> inputs = training_inputs(options);
+    const Inputs inputs = training_inputs(options);
     refuse_input("--record", options.record, inputs);
     refuse_run_files("--out", options.out, inputs);
     refuse_as_record(options.record, options.out);
     const InterruptGuard guard;
     const auto data = load(options);
     if constexpr (requires { tell_notes(data, console); }) tell_notes(data, console);
+    Options plain;
+    if (!options.quiet) tell_unheeded(*command, {table_of(options)}, table_of(plain), console);
     const RunResult result = run(options, data, console);
     console.out << "data: " << data.source << '\n'
                 << result_table({{options.gate, options.local_search, {result}}}, result_words);

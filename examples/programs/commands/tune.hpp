@@ -58,7 +58,8 @@ void tune(TuneOptions<Options> o, const SearchSpace& space, const Console& conso
   o.parallel = std::min(o.parallel, o.trials);
   if (o.train.threads == 0) o.train.threads = std::max(1, cores / o.parallel);
   const std::filesystem::path folder = std::filesystem::path(o.results) / o.name;
-  const std::vector<std::filesystem::path> inputs = training_inputs(o.train);
+  const Inputs inputs = training_inputs(o.train);
+  refuse_inputs("--results", folder, search_files, inputs);
   for (int trial = 0; trial < o.trials; ++trial)
     refuse_run_files("--results", trial_folder(folder, trial), inputs);
   const auto data = load(o.train);

@@ -50,6 +50,10 @@ struct TunerOptions {
   std::int64_t split_seed = 1;  ///< the same for all trials
 };
 
+/// What a search writes in its folder, beside those of its trials.
+inline constexpr const char* search_files[] = {"trials.jsonl", "summary.md", "summary.json",
+                                               "space.json"};
+
 /// Of a trial, in the folder of a search.
 [[nodiscard]] std::filesystem::path trial_folder(const std::filesystem::path& folder, int trial);
 

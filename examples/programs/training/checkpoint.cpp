@@ -17,6 +17,11 @@ Progress progress_from(const Json& json) {
           .epoch_start = json.at("epoch_start")};
 }
 
+/// Whether it can be of a training.
+bool is_possible(const Progress& p) {
+  return p.epoch >= 1 && p.best_epoch >= 0 && p.best_epoch < p.epoch;
+}
+
 }  // namespace
 
 Json to_json(const Progress& p) {
@@ -55,10 +60,10 @@ Json read_progress(const comet::TensorFile& file, const Json& run, Progress& pro
   if (const std::string other = other_training(saved, run); !other.empty()) file.refuse(other);
   try {
     progress = progress_from(state.at("progress"));
-    return state.at("logs");
+    if (is_possible(progress)) return state.at("logs");
   } catch (const Json::exception&) {
-    file.refuse("its description of the training is damaged");
   }
+  file.refuse(damaged_checkpoint);
 }
 
 }  // namespace programs

@@ -77,6 +77,8 @@ struct TrainingState {
 /// nothing.
 [[nodiscard]] std::string other_training(const Json& saved, const Json& run);
 
+inline constexpr const char* damaged_checkpoint = "its description of the training is damaged";
+
 /// \brief Reads what a checkpoint says besides tensors. \return how long the training's logs were
 /// \throws comet::FileError if it is damaged, or of another training by its `run`
 [[nodiscard]] Json read_progress(const comet::TensorFile& file, const Json& run,

@@ -114,6 +114,16 @@ std::optional<comet::SparsityControllerOptions> sparsity_of(const CommonOptions&
   return options;
 }
 
+void remove_unfinished(const std::filesystem::path& directory,
+                       const std::vector<std::string>& names) {
+  std::vector<std::filesystem::path> unfinished;
+  for (const auto& entry : std::filesystem::directory_iterator(directory))
+    for (const std::string& name : names)
+      if (entry.path().filename().string().starts_with(name + ".tmp."))
+        unfinished.push_back(entry.path());
+  for (const auto& path : unfinished) remove_file(path);
+}
+
 namespace detail {
 
 void refuse_over_ranks(const CommonOptions& options, bool gates_depend_on_batch,
@@ -149,12 +159,7 @@ void start_directory(const std::filesystem::path& directory, bool resume) {
                                             decision_paths_name};
   if (!resume)
     for (const std::string& name : results) remove_file(directory / name);
-  std::vector<std::filesystem::path> unfinished;
-  for (const auto& entry : std::filesystem::directory_iterator(directory))
-    for (const std::string& name : results)
-      if (entry.path().filename().string().starts_with(name + ".tmp."))
-        unfinished.push_back(entry.path());
-  for (const auto& path : unfinished) remove_file(path);
+  remove_unfinished(directory, results);
 }
 
 void tell_start(const CommonOptions& options, const RunDescription& description,

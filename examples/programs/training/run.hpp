@@ -7,6 +7,7 @@
 #include <optional>
 #include <stdexcept>
 #include <string>
+#include <vector>
 
 #include <comet/core/errors.hpp>
 #include <comet/core/parameters.hpp>
@@ -66,6 +67,11 @@ struct RunDescription {
 /// options.out.
 /// \throws std::invalid_argument on every rank, naming the first that differs
 void expect_same_run(Ranks* ranks, const CommonOptions& options, const RunDescription& description);
+
+/// \brief Removes what a crash kept from becoming files of these names.
+/// \param directory  nobody else writes them there now
+void remove_unfinished(const std::filesystem::path& directory,
+                       const std::vector<std::string>& names);
 
 namespace detail {
 

@@ -6,7 +6,6 @@
 #include <system_error>
 
 #include <programs/base/file_error.hpp>
-#include <programs/base/files.hpp>
 #include <programs/training/decision_paths.hpp>
 
 namespace programs {
@@ -18,8 +17,8 @@ constexpr const char* run_files[] = {result_name,  model_name, checkpoint_name,
 }  // namespace
 
 void refuse_run_files(const char* flag, const std::filesystem::path& directory,
-                      const std::vector<std::filesystem::path>& inputs) {
-  for (const char* name : run_files) refuse_input(flag, directory / name, inputs);
+                      const Inputs& inputs) {
+  refuse_inputs(flag, directory, run_files, inputs);
 }
 
 void refuse_as_record(const std::filesystem::path& record, const std::filesystem::path& directory) {
@@ -27,8 +26,7 @@ void refuse_as_record(const std::filesystem::path& record, const std::filesystem
   std::error_code none;
   const auto same = [&](const std::filesystem::path& a, const std::filesystem::path& b) {
     // Neither need be there yet.
-    return std::filesystem::equivalent(a, b, none) ||
-           std::filesystem::weakly_canonical(a, none) == std::filesystem::weakly_canonical(b, none);
+    return std::filesystem::equivalent(a, b, none) || real_path(a) == real_path(b);
   };
   for (const char* name : run_files)
     if (same(record, directory / name))

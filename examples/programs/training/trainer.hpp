@@ -111,8 +111,7 @@ class Trainer {
   /// \throws comet::NotFinite if it diverges, whether a gate, a loss or Adam sees it first
   /// \throws Interrupted between two steps if an orderly end was asked for, after a checkpoint
   TrainingResult train() {
-    if (checkpoints_.resume && std::filesystem::exists(checkpoints_.file))
-      observer_.on_resume(load_checkpoint(checkpoints_, state_));
+    if (checkpoints_.resume && std::filesystem::exists(checkpoints_.file)) resume();
     if (ranks_ != nullptr) check_replicas();
     stopwatch_ = Stopwatch(progress_.seconds);
     while (!is_over()) {
@@ -151,6 +150,17 @@ class Trainer {
     comet::check_replicated_state(*ranks_, state_.searched.model.gates(), "train: of the gates,");
     comet::check_replicated_state(*ranks_, state_.searched.search, "train: of the local search,");
     comet::check_replicated_state(*ranks_, state_.adam, "train: of Adam,");
+  }
+
+  void resume() {
+    const Json logs = load_checkpoint(checkpoints_, state_);
+    if (progress_.epoch > options_.epochs || progress_.batch > task_.num_batches())
+      throw comet::FileError(checkpoints_.file, damaged_checkpoint);
+    try {
+      observer_.on_resume(logs);
+    } catch (const Json::exception&) {  // what the observer said of them is not there
+      throw comet::FileError(checkpoints_.file, damaged_checkpoint);
+    }
   }
 
   void leave_checkpoint() {

@@ -213,6 +213,58 @@ TEST_CASE("movielens train: quiet, or lines updated on a terminal", "[movielens]
   CHECK_THAT(outcome.out, !Catch::Contains("\r"));
 }
 
+TEST_CASE("movielens: whole numbers are decimal, whatever they begin with",
+          "[movielens][program]") {
+  const Training training;
+  const auto options = [&](const std::string& name) {
+    return Json::parse(content_of(training.out(name) / "result.json")).at("options");
+  };
+  REQUIRE(training.train({"--seed", "010", "--epochs", "02", "--experts", "0008"}, "a").code == 0);
+  CHECK(options("a").at("seed") == 10);
+  CHECK(options("a").at("epochs") == 2);
+  CHECK(options("a").at("experts") == 8);
+  REQUIRE(training.train({"--seed", "08", "--split-seed", "+00"}, "b").code == 0);
+  CHECK(options("b").at("seed") == 8);
+  CHECK(options("b").at("split_seed") == 0);
+  const auto refused = programs::test::check_refused<programs::movielens::test::Program>;
+  refused({"train", "--data=a", "--seed=-01"}, "--seed is -1, expected");
+  refused({"train", "--data=a", "--seed=1e3"}, "--seed is \"1e3\", expected a whole number");
+  refused({"compare", "--data=a", "--seeds=010,10"}, "--seeds names 10 twice");
+  refused({"recommend", "--model=a", "--data=a", "--user=1", "--top=-010"}, "--top is -10");
+}
+
+TEST_CASE("movielens: an option that no training heeds is noted", "[movielens][program]") {
+  const Training training;
+  const auto notes = [&](const std::vector<std::string>& more) {
+    const Outcome outcome = training.train(more);
+    CHECK(outcome.code == 0);
+    return outcome.err;
+  };
+  CHECK_THAT(notes({"--gate", "top_k", "--gamma", "3"}),
+             Catch::StartsWith("note: nothing that is trained heeds --gamma: it is width of the "
+                               "smooth step of comet, "));
+  CHECK_THAT(notes({"--gate", "hash", "--k", "3"}),
+             Catch::StartsWith("note: ") && Catch::Contains(" heeds --k: "));
+  CHECK_THAT(notes({"--search-epochs", "1"}), Catch::Contains(" heeds --search-epochs: "));
+  CHECK_THAT(notes({"--record-every", "3"}), Catch::Contains(" heeds --record-every: "));
+  // As it is by default, heeded, or unasked for.
+  for (const std::vector<std::string>& more :
+       {std::vector<std::string>{"--gate", "hash", "--k", "2"},
+        {"--gamma", "3"},
+        {"--gate", "top_k", "--gamma", "3", "--quiet"}})
+    CHECK_THAT(notes(more), !Catch::Contains("heeds"));
+
+  const auto compared = [&](const std::string& gates) {
+    const Outcome outcome = run_program(
+        {"compare", "--data", training.data(), "--out", training.out("all").string(), "--gates",
+         gates, "--gamma", "3", "--epochs", "1", "--experts", "4", "--expert-dim", "4"});
+    CHECK(outcome.code == 0);
+    return outcome.err;
+  };
+  CHECK_THAT(compared("top_k,hash"), Catch::Contains(" heeds --gamma: "));
+  CHECK_THAT(compared("top_k,comet"), !Catch::Contains("heeds"));
+}
+
 TEST_CASE("movielens: bad options end with 2 and one line", "[movielens][program][error]") {
   const Training training;
   const auto refused = [&](const std::vector<std::string>& more, const std::string& reason) {
@@ -422,7 +474,13 @@ TEST_CASE("movielens compare: every gate with every search in one table", "[movi
   std::vector<std::string> again = arguments;
   again.push_back("--resume");
   const std::string before = content_of(training.out() / "comet-none-seed1" / "result.json");
+  for (const char* const name : {"compare.md.tmp.1", "compare.json.tmp.2", "mine.tmp.1"})
+    (void)training.directory().write(std::string("out/") + name, "half");
   REQUIRE(run_program(again).code == 0);
+  // What a crash left of the tables is gone, and nothing else.
+  CHECK_FALSE(std::filesystem::exists(training.out() / "compare.md.tmp.1"));
+  CHECK_FALSE(std::filesystem::exists(training.out() / "compare.json.tmp.2"));
+  CHECK(std::filesystem::exists(training.out() / "mine.tmp.1"));
   CHECK(content_of(training.out() / "comet-none-seed1" / "result.json") == before);
   CHECK(Json::parse(content_of(training.out() / "compare.json")) == table);
 }

@@ -352,6 +352,19 @@ TEST_CASE("movielens train --resume: a checkpoint whose parts do not fit togethe
     without.erase(key);
     refused(whole.tensors(), without, "its description of the training is damaged");
   }
+  for (const auto& [place, value] :
+       std::vector<std::pair<std::string, Json>>{{"/logs/metrics", nullptr},
+                                                 {"/logs/steps", "none"},
+                                                 {"/progress/epoch", 13},
+                                                 {"/progress/epoch", 0},
+                                                 {"/progress/batch", 1'000'000},
+                                                 {"/progress/best_epoch", -1},
+                                                 {"/progress/best_epoch", 12}}) {
+    INFO(place << " " << value);
+    Json other = state;
+    other[Json::json_pointer(place)] = value;
+    refused(whole.tensors(), other, "its description of the training is damaged");
+  }
   const auto changed = [&](const std::string& name, std::vector<comet::Index> shape,
                            std::span<const std::byte> bytes, const std::string& reason) {
     INFO(name);

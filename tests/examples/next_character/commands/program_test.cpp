@@ -6,6 +6,7 @@
 #include <filesystem>
 #include <string>
 #include <thread>
+#include <utility>
 
 #include <nlohmann/json.hpp>
 
@@ -293,6 +294,60 @@ TEST_CASE("next_character: bad input ends with 2 and one line", "[next_character
           "--threads is -1, expected from 0 to 1024");
   refused({"train", "--steps=1", "--steps=2"}, "--steps is given twice");
   CHECK_THAT(run_program({"train", "--help"}).out, !Catch::Contains("negatives"));
+}
+
+TEST_CASE("next_character: nothing is written where it is read, or would be the next time",
+          "[next_character][error]") {
+  const SmallTraining training;
+  const std::string data = training.data(), below = data + "/results";
+  const auto refused = [&](const std::string& command, const Arguments& more,
+                           const std::string& reason) {
+    programs::test::check_refused<Program>(training.small(command, "a", more), reason);
+    CHECK_FALSE(std::filesystem::exists(below));
+  };
+  const std::string outside = "would become part of the data, expected a place outside of them";
+  refused("train", {"--out=" + below}, outside);
+  refused("train", {"--out=" + data + "/../texts"}, outside);
+  refused("train", {"--record=" + data + "/record"}, "--record is \"" + data + "/record\", which");
+  refused("compare", {"--gates=dense", "--out=" + below}, outside);
+  refused("train", {"--out=" + below, "--endings=.py,.jsonl"}, "texts/results/metrics");
+  std::filesystem::create_directory_symlink(data, training.out("link"));
+  refused("train", {"--out=" + training.out("link").string()}, outside);
+
+  // Where nothing of the path is there yet.
+  const auto before = std::filesystem::current_path();
+  std::filesystem::current_path(data);
+  refused("train", {"--data=.", "--out=results/comet"}, outside);
+  std::filesystem::current_path(before);
+
+  // Texts that are there already and have such names.
+  const std::string text = content_of(data + "/1.py");
+  for (const std::string name : {"metrics.jsonl", "compare.md", "summary.md"})
+    std::ofstream(data + "/" + name) << text;
+  refused("train", {"--out=" + data, "--endings=.jsonl"}, "is read and would be lost");
+  refused("compare", {"--gates=dense", "--out=" + data, "--data=" + data + "/compare.md"},
+          "is read and would be lost");
+  const std::string space = training.out("space.json").string();
+  std::ofstream(space) << R"({"gate": "dense"})";
+  Arguments tune = training.small("tune", "", {"--space=" + space, "--results=" + data + "/.."});
+  std::erase_if(tune, [](const std::string& argument) { return argument.starts_with("--out"); });
+  for (const auto& [where, reason] :
+       {std::pair(data, outside.c_str()),
+        std::pair(data + "/summary.md", "is read and would be lost")}) {
+    Arguments arguments = tune;
+    arguments.insert(arguments.end(), {"--data=" + where, "--experiment-name=texts"});
+    programs::test::check_refused<Program>(programs::test::last_of_each(arguments), reason);
+  }
+  for (const std::string name : {"metrics.jsonl", "compare.md", "summary.md"})
+    CHECK(content_of(data + "/" + name) == text);
+
+  // What is no text of the folder's may lie in it: the same training again is the same.
+  for (const std::string& out : {below, data + "/.hidden"}) {
+    INFO(out);
+    const Arguments options = {"--out=" + out, "--steps=20", "--resume",
+                               out == below ? "--endings=.py" : "--held-out=1500000"};
+    for (int time = 0; time < 2; ++time) CHECK(training.train("a", options).code == 0);
+  }
 }
 
 TEST_CASE("next_character train: kept out of a folder, or diverging, it leaves what is said",

@@ -56,6 +56,18 @@ TEST_CASE("LineLog: fresh or continued", "[movielens][files]") {
   CHECK_THROWS_AS(LineLog(directory.path() / "none" / "log", LineLog::Open::fresh), FileError);
 }
 
+TEST_CASE("real_path: of what is not there yet, too", "[movielens][files]") {
+  const TemporaryDirectory directory;
+  const auto folder = std::filesystem::canonical(directory.path());
+  std::filesystem::create_directory_symlink(folder, folder / "link");
+  CHECK(programs::real_path(folder / "link" / "a" / ".." / "b") == folder / "b");
+  const auto before = std::filesystem::current_path();
+  std::filesystem::current_path(folder);
+  CHECK(programs::real_path("none/below") == folder / "none" / "below");
+  CHECK(programs::real_path("link/below") == folder / "below");
+  std::filesystem::current_path(before);
+}
+
 TEST_CASE("make_directories: all that is missing, or one clear line", "[movielens][files]") {
   const TemporaryDirectory directory;
   programs::make_directories(directory.path() / "a" / "b");
