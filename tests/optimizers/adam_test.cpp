@@ -232,6 +232,23 @@ TEST_CASE("lazy Adam leaves alone the columns without a gradient, the dense form
   }
 }
 
+TEST_CASE("lazy Adam finds the few columns of many that have a gradient, a nan too") {
+  Model<double> model(12000);
+  const Matrix<double> before = model.a;
+  Adam adam(model, {.lazy = true});
+  const std::vector<Index> touched = {0, 169, 170, 171, 5460, 5461, 11998, 11999};
+  for (const Index c : touched) model.gradients[0](c % 3, c) = 1e-320;  // by its square nothing
+  for (const Index c : touched) model.gradients[0]((c + 1) % 3, c) = -2;
+  adam.step(model, model.gradients);
+  CHECK((model.gradients[0].array() == 0).all());
+  std::vector<Index> moved;
+  for (Index c = 0; c < 12000; ++c)
+    if (model.a.col(c) != before.col(c)) moved.push_back(c);
+  CHECK(moved == touched);
+  model.gradients[0](1, 7001) = std::nan("");
+  CHECK_THROWS_AS(adam.step(model, model.gradients), NotFinite);
+}
+
 TEST_CASE("lazy Adam equals the dense form while every column has a gradient") {
   // Long enough for several chunks.
   Model<double> dense_model(12000), lazy_model(12000);
