@@ -1,10 +1,11 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: MIT
-# Builds and runs every benchmark, then the peers, and draws the pictures of docs/performance.md.
+# Builds and runs every benchmark, then the peers, and draws the pictures of docs/performance.md. The tables
+# there and in README.md are filled in anew, unless results go elsewhere: then they are printed.
 #   benchmarks/run.sh [--only NAME] [DIR]     results go to DIR, by default benchmarks/results
-# Takes about a quarter of an hour on two quiet cores, the build included. Each figure is the median of five
+# Takes about 25 minutes on two quiet cores, with the build and the peers. Each figure is the median of five
 # repetitions. With --only, that program of benchmarks/NAME_bench.cpp alone, or the `peers` alone, and no
-# pictures. `libtorch` is run that way only, where LibTorch is.
+# pictures. `libtorch` is run that way only, where LibTorch is. $PEERS_PYTHON is the Python that has the peers.
 source "$(dirname "$0")/../scripts/lib.sh"
 
 programs=(ceiling plan route family moe_layer phases libraries convolution training_step next_character
@@ -33,11 +34,15 @@ for program in "${programs[@]}"; do
 done
 [ -z "$only" ] || [ "$only" = peers ] || exit 0
 say "peers"
-python3 benchmarks/peers/compare.py --bin build/bench/bin --out "$out"
+python3 benchmarks/peers/compare.py --bin build/bench/bin --out "$out" ${PEERS_PYTHON:+--python "$PEERS_PYTHON"}
 [ -z "$only" ] || exit 0
 if has gnuplot; then
   python3 benchmarks/plots.py "$out" docs/images
 else
   say "no pictures: gnuplot is not installed ($(packages 2 gnuplot))"
 fi
-python3 benchmarks/summary.py "$out" | tee "$out/summary.md"
+if [ "$out" = benchmarks/results ]; then
+  python3 benchmarks/tables.py "$out" --into docs/performance.md README.md
+else
+  python3 benchmarks/tables.py "$out"
+fi

@@ -68,7 +68,7 @@ def machine():
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--bin", type=pathlib.Path, required=True, help="built benchmarks")
-    parser.add_argument("--out", type=pathlib.Path, required=True, help="for peers.json, peers.md")
+    parser.add_argument("--out", type=pathlib.Path, required=True, help="for peers.json")
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--only", default="", help="groups with this in their names")
     parser.add_argument("--python", default="/usr/bin/python3", help="the one with the peers")
@@ -164,11 +164,9 @@ def main():
         lines += [f"| {name} | {ms:.2f} | {ms / own:.2f} |" for name, ms in medians.items()]
         lines.append("")
     options.out.mkdir(parents=True, exist_ok=True)
-    for name, text in (("peers.json", json.dumps(report, indent=1) + "\n"),
-                       ("peers.md", "\n".join(lines))):
-        beside = options.out / (name + ".tmp")
-        beside.write_text(text)
-        beside.replace(options.out / name)
+    beside = options.out / "peers.json.tmp"
+    beside.write_text(json.dumps(report, indent=1) + "\n")
+    beside.replace(options.out / "peers.json")
     print("\n".join(lines))
 
 
