@@ -109,6 +109,13 @@ class DispatchPlan {
     return std::span(column_samples_)
         .subspan(std::size_t(first_column(expert)), std::size_t(count(expert)));
   }
+  /// Those of its columns first .. first + width - 1: of padding there are none.
+  [[nodiscard]] std::span<const SampleId> samples(Index expert, Index first, Index width) const {
+    const auto all = samples(expert);
+    const Index begin = std::min(first, Index(all.size()));
+    return all.subspan(std::size_t(begin),
+                       std::size_t(std::min(first + width, Index(all.size())) - begin));
+  }
   /// Columns of a sample, in ascending order of the expert.
   [[nodiscard]] std::span<const std::int32_t> columns(Index sample) const {
     const auto begin = std::size_t(sample_begin_[std::size_t(sample)]);

@@ -254,11 +254,7 @@ void ExpertBank<E>::run(const char* where, bool trains, const DispatchPlan& plan
     const detail::Block& block = ws.blocks_[std::size_t(i)];
     const Index number = block.expert - first_;
     const E& expert = experts_[std::size_t(number)];
-    const auto samples = plan.samples(block.expert);
-    // A block may be padding alone, where a plan was told a larger multiple than is wanted.
-    const auto first = std::min(block.first, Index(samples.size()));
-    const auto last = std::min(block.first + block.width, Index(samples.size()));
-    const Task task{block.expert, samples.subspan(std::size_t(first), std::size_t(last - first))};
+    const Task task{block.expert, plan.samples(block.expert, block.first, block.width)};
     call(expert, task,
          ConstMatrixView<S>(
              columns.of(plan, block.expert, block.first, block.width, ws.inputs_.data(worker))),

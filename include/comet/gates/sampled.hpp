@@ -40,8 +40,7 @@ struct SampledGateOptions {
   double spread = 0.0;         ///< strength of the reward for even use, >= 0
 };
 
-/// \brief Exactly k experts from the first step on: drawn while it trains, the k largest
-/// afterwards.
+/// \brief Exactly k experts from the first step on: drawn while it trains, then the k largest.
 ///
 ///     g = softmax(W^T x / tau)
 ///
@@ -61,8 +60,7 @@ struct SampledGateOptions {
 /// \par Cost     d n multiply-adds per sample; in training n exponentials and k n additions more
 /// \par Threads  const throughout: concurrent calls are safe with distinct routings and passes
 /// \tparam S     float or double
-/// \see CometGate, which comes to few experts by and by
-/// \see docs/math.md, equations (18)-(21) and (31)
+/// \see CometGate, which comes to few experts by and by; docs/math.md, equations (18)-(21), (31)
 template <class S>
 class SampledGate {
  public:
