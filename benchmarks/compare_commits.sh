@@ -16,10 +16,7 @@ name=$3 filter=${4:-.}
   say "there is no benchmarks/${name}_bench.cpp"
   exit 2
 }
-[[ ${ROUNDS:-5} =~ ^[1-9][0-9]*$ ]] || {
-  say "ROUNDS is $ROUNDS, expected 1 or more"
-  exit 2
-}
+expect_count ROUNDS "${ROUNDS-5}"
 require gcc cmake ninja eigen json cli11 zlib benchmark python
 
 # build_program COMMIT: builds the benchmark of a commit; $program is where it is.

@@ -20,12 +20,12 @@ MARK = re.compile(r"<!-- table (\w+)(?: ([\w.-]+))? -->")
 
 def table(head, rows):
     """Lines of a Markdown table: words to the left in the first column, numbers to the right."""
-    return [f"| {' | '.join(head)} |".replace("|  |", "| |"), "|---|" + "--:|" * (len(head) - 1),
+    return [f"| {' | '.join(head)} |", "|---|" + "--:|" * (len(head) - 1),
             *(f"| {' | '.join(row)} |" for row in rows)]
 
 
 def parts(name):
-    """layer/n=16/B:2 -> {"": "layer", "n": "16", "B": "2"}; words by position, too."""
+    """bench/forward/n=16/B:2 -> by its name {"n": "16", "B": "2"}, and every part by its position."""
     found = {i: part for i, part in enumerate(name.split("/"))}
     for part in name.split("/"):
         if match := re.fullmatch(r"(\w+)[=:](.*)", part):
@@ -195,15 +195,13 @@ def loader(results):
 
 
 def peers(start):
-    """Of the group of peers/compare.py whose name starts like that."""
+    """Of the group of peers/compare.py whose name starts like that, if it was run."""
     def of(results):
         groups = json.loads((results / "peers.json").read_text())["groups"]
-        name = next((name for name in groups if name.startswith(start)), None)
-        if name is None:
-            raise FileNotFoundError
-        return table((name, "ms", "times the first"),
-                     [(program, f"{run['milliseconds']:.2f}", f"{run['ratio']:.2f}")
-                      for program, run in groups[name].items()])
+        return [line for name, programs in groups.items() if name.startswith(start)
+                for line in table((name, "ms", "times the first"),
+                                  [(program, f"{run['milliseconds']:.2f}", f"{run['ratio']:.2f}")
+                                   for program, run in programs.items()])]
     return of
 
 

@@ -9,10 +9,7 @@ source "$(dirname "$0")/lib.sh"
 
 targets=(ratings titles tokens safetensors search_space command_line routing gate_options locales)
 seconds=${1:-}
-if ! [[ $seconds =~ ^[1-9][0-9]*$ ]]; then
-  say "usage: scripts/fuzz.sh SECONDS [${targets[*]}]"
-  exit 2
-fi
+expect_count SECONDS "$seconds"
 shift
 for target; do
   if [[ " ${targets[*]} " != *" $target "* ]]; then

@@ -22,7 +22,7 @@ refused() {
 }
 for count in many 0 08 -1 1.5 'a[0]' 9999999999; do
   named="is $count, expected a number from 1 to 999999999"
-  for script in kill_test kill_tune rank_faults repeat; do refused "$named" "$script" "$count"; done
+  for script in fuzz kill_test kill_tune rank_faults repeat; do refused "$named" "$script" "$count"; done
   refused "$named" study movielens "$count"
 done
 refused 'there is no compiler many' compile_time many
