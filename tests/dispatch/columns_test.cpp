@@ -194,6 +194,6 @@ TEST_CASE("gather and gather_back refuse another batch than the plan's") {
   CHECK_THROWS_WITH(gather_back(columns, plan, tall),
                     "comet::gather_back: dx.rows() is 4, expected dcolumns.rows() = 3");
   CHECK_THROWS_WITH(gather_back(columns, longer, x),
-                    Catch::StartsWith("comet::gather_back: dcolumns.cols() is ") &&
-                        Catch::EndsWith(", expected plan.num_columns() = 45"));
+                    StartsWith("comet::gather_back: dcolumns.cols() is ") &&
+                        EndsWith(", expected plan.num_columns() = 45"));
 }

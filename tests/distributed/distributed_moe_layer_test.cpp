@@ -197,7 +197,7 @@ TEST_CASE("a layer alone on one rank is a MoeLayer") {
   CHECK(test::same_bits(result.y, whole.y));
   CHECK(test::same_bits(result.dx, whole.dx));
   CHECK_THROWS_WITH(pass.workspace.routing(layer.num_tasks()),
-                    Catch::StartsWith("comet::DistributedMoeLayer::Workspace::routing: task is"));
+                    StartsWith("comet::DistributedMoeLayer::Workspace::routing: task is"));
   CHECK(pass.workspace.first_sample() == 0);
   CHECK(pass.workspace.expert_plan().num_pairs() == pass.workspace.plan().num_pairs());
   CHECK_THROWS_WITH(layer.backward(task.batch().samples(), task.batch().dy, pass),
@@ -316,7 +316,7 @@ TEST_CASE("columns that an expert reads where samples stand do not travel") {
   Pass pass(bank);
   gather(x, plan, columns);
   CHECK_THROWS_WITH(bank.predict(plan, columns, outputs, place_in_batch(world, 5), pass),
-                    Catch::StartsWith("comet::ColumnTransport::send: columns are read from "));
+                    StartsWith("comet::ColumnTransport::send: columns are read from "));
   gather_for_travel(x, plan, columns);
   CHECK(columns.has_all());
   CHECK_NOTHROW(bank.predict(plan, columns, outputs, place_in_batch(world, 5), pass));

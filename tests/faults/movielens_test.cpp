@@ -41,7 +41,7 @@ void check(const Place& original, const Fault& fault) {
   CHECK(outcome.code == fault.code);
   CHECK(std::count(outcome.err.begin(), outcome.err.end(), '\n') == (fault.code == 0 ? 0 : 1));
   if (fault.code != 0)
-    CHECK_THAT(outcome.err, Catch::StartsWith("movielens: ") && Catch::Contains(fault.line));
+    CHECK_THAT(outcome.err, StartsWith("movielens: ") && ContainsSubstring(fault.line));
   // A training into the folder of an older one begins by taking away all that is in it.
   if (fault.arguments != training("old")) CHECK(finished(place) == before);
   check_no_temporary_file(place);
@@ -188,8 +188,7 @@ TEST_CASE("a file that loses its name while it is read is read to its end; one t
       CHECK_FALSE(std::filesystem::exists(pipe.path));
       CHECK(outcome.code == (whole ? 0 : 2));
       if (!whole) {
-        CHECK_THAT(outcome.err,
-                   Catch::StartsWith("movielens: ") && Catch::Contains(reader.cut_short));
+        CHECK_THAT(outcome.err, StartsWith("movielens: ") && ContainsSubstring(reader.cut_short));
         CHECK(std::count(outcome.err.begin(), outcome.err.end(), '\n') == 1);
       }
     }

@@ -100,7 +100,7 @@ TEST_CASE("a signal costs a search or a comparison no finished training; --resum
       INFO(resumed.err);
       CHECK(resumed.code == 0);
       CHECK(std::filesystem::exists(place.path() / command.result));
-      CHECK_THAT(content_of(waited), Catch::StartsWith(first.substr(0, first.find('\n') + 1)));
+      CHECK_THAT(content_of(waited), StartsWith(first.substr(0, first.find('\n') + 1)));
       // A killed run whose folder is not visited again may leave one.
       if (signal == SIGTERM) check_no_temporary_file(place);
     }

@@ -257,7 +257,7 @@ inline Contents finished(const Place& place) {
 /// Nothing of what is being written is left under another name.
 inline void check_no_temporary_file(const Place& place) {
   for (const auto& entry : std::filesystem::recursive_directory_iterator(place.path()))
-    CHECK_THAT(entry.path().filename().string(), !Catch::Contains(".tmp."));
+    CHECK_THAT(entry.path().filename().string(), !ContainsSubstring(".tmp."));
 }
 
 /// A pipe in place of a file, and what the file had in it.

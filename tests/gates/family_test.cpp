@@ -137,7 +137,7 @@ TEMPLATE_TEST_CASE("a gate can do at run time what its type says", "", COMET_TES
         call();
         return true;
       } catch (const std::invalid_argument& refused) {
-        CHECK_THAT(refused.what(), Catch::Contains(std::string(G::name) + " gate "));
+        CHECK_THAT(refused.what(), ContainsSubstring(std::string(G::name) + " gate "));
         return false;
       }
     };

@@ -475,7 +475,7 @@ TEST_CASE("the load is told to the slots, and the state of the gate is kept with
   CHECK(other.permutations() == gate.permutations());
   state[1] = {2, 2, 3, 1};
   CHECK_THROWS_WITH(give(),
-                    Catch::Contains("the expert of slot 1 is 2, expected each expert once"));
+                    ContainsSubstring("the expert of slot 1 is 2, expected each expert once"));
   state[0] = {-1};
   CHECK_THROWS_WITH(give(), "steps is negative");
 }
@@ -513,7 +513,7 @@ TEST_CASE("misuse of a permuted gate is named") {
                     "comet::PermutedGate::set_permutations: number of permutations is 2, expected "
                     "1 or num_selectors = 1");
   CHECK_THROWS_WITH(gate.set_soft(rough_matrices(2), std::vector{identity}),
-                    Catch::Contains("PermutedGate::set_soft: soft.size() is 2"));
+                    ContainsSubstring("PermutedGate::set_soft: soft.size() is 2"));
   CHECK_THROWS_WITH(
       gate.set_soft(std::vector{Matrix<double>::Ones(n, n - 1).eval()}, std::vector{identity}),
       "comet::PermutedGate::set_soft: soft.cols() is 5, expected num_experts = 6");

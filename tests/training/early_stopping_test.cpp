@@ -87,8 +87,8 @@ TEST_CASE("early stopping refuses what it cannot keep") {
   CHECK(best.num_seen() == 0);
   for_each_parameter(other = model,
                      [](const ParameterName&, auto& values) { values(0, 0) = std::nanf(""); });
-  CHECK_THROWS_WITH(best.see(1, other), Catch::StartsWith("comet::EarlyStopping::see: ") &&
-                                            Catch::Contains("(0, 0) is nan"));
+  CHECK_THROWS_WITH(best.see(1, other), StartsWith("comet::EarlyStopping::see: ") &&
+                                            ContainsSubstring("(0, 0) is nan"));
   CHECK(best.num_seen() == 0);
   EarlyStopping kept(model);
   CHECK(kept.see(1, model));

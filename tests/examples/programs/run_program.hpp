@@ -75,7 +75,7 @@ void check_refused(const Arguments& arguments, const std::string& reason) {
   CHECK(outcome.out.empty());
   CHECK(lines_in(outcome.err) == 1);
   CHECK_THAT(outcome.err,
-             Catch::StartsWith(std::string(Program::name) + ": ") && Catch::Contains(reason));
+             StartsWith(std::string(Program::name) + ": ") && ContainsSubstring(reason));
 }
 
 /// A command refuses a model's file that is cut anywhere.
@@ -145,9 +145,9 @@ void check_kept_out_and_diverging(const std::filesystem::path& out, const Argume
   }
   const Outcome outcome = run_program<Program>(diverging);
   CHECK(outcome.code == 2);
-  CHECK_THAT(outcome.err, Catch::Contains(": the training diverged after step ") &&
-                              Catch::Contains("try a smaller --learning-rate than 1e+30\n") &&
-                              !Catch::Contains("comet::"));
+  CHECK_THAT(outcome.err, ContainsSubstring(": the training diverged after step ") &&
+                              ContainsSubstring("try a smaller --learning-rate than 1e+30\n") &&
+                              !ContainsSubstring("comet::"));
   CHECK(lines_in(outcome.err) == 1);
   for (const char* const name : {"result.json", "model.safetensors", "checkpoint.safetensors"})
     CHECK_FALSE(std::filesystem::exists(out / name));

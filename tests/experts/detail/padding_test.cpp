@@ -43,8 +43,8 @@ TEST_CASE("columns that a plan has not padded are refused, of the experts in que
   detail::check_padding("here", plan, 0, 1, 4);
   detail::check_padding("here", plan, 2, 1, 4);
   CHECK_THROWS_WITH(detail::check_padding("here", plan, 0, 3, 4),
-                    Catch::StartsWith("comet::here: the number of columns of expert 1 is 3") &&
-                        Catch::Contains("column_multiple() = 4"));
+                    StartsWith("comet::here: the number of columns of expert 1 is 3") &&
+                        ContainsSubstring("column_multiple() = 4"));
   plan.build(routing, 3, 4);
   detail::check_padding("here", plan, 0, 3, 4);
 }

@@ -105,7 +105,7 @@ TEST_CASE("bert tokens: what is wrong is said in one line", "[bert][commands]") 
 TEST_CASE("bert: help lists what there is", "[bert][commands]") {
   const Outcome outcome = run_program({"--help"});
   CHECK(outcome.code == 0);
-  CHECK_THAT(outcome.out, Catch::Contains("tokens ") && Catch::Contains("Exit status"));
+  CHECK_THAT(outcome.out, ContainsSubstring("tokens ") && ContainsSubstring("Exit status"));
   check_refused({"token"}, "did you mean tokens?");
 }
 

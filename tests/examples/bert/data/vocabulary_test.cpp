@@ -93,7 +93,7 @@ TEST_CASE("vocabulary: a model whose texts were cut another way is refused", "[b
   for (const std::string key : {"strip_accents", "tokenize_chinese_chars"}) {
     (void)directory.write("tokenizer_config.json", "{\"" + key + "\": false}");
     CHECK_THROWS_WITH(read_vocabulary(directory.path()),
-                      Catch::StartsWith(config.string() + ": says " + key + " = false: "));
+                      StartsWith(config.string() + ": says " + key + " = false: "));
   }
   (void)directory.write("tokenizer_config.json", "{");
   CHECK_THROWS_WITH(read_vocabulary(directory.path()), config.string() + ": is no JSON object");

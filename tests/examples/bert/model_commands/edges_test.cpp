@@ -175,7 +175,7 @@ TEST_CASE("bert: models that are not for pairs, or not for one another", "[bert]
                                      "--data=" + study.out("glue").string(),
                                      "--pretrained=" + study.out("model").string()});
   CHECK(alone.code == 0);
-  CHECK_THAT(alone.out, Catch::Contains("\"loss\"") && !Catch::Contains("hidden_error"));
+  CHECK_THAT(alone.out, ContainsSubstring("\"loss\"") && !ContainsSubstring("hidden_error"));
   change([](BertConfig& config) { config.heads = 2; });
   REQUIRE(study.train("finetune", "other") == 0);
   check_refused(

@@ -101,7 +101,7 @@ TEST_CASE("bert compare: rows, variants and the teacher", "[bert]") {
   const std::string table = content_of(study.out("table") / "compare.md");
   for (const char* row :
        {"teacher", "dense", "dense_one", "dense_7", "top_k", "comet_spread", "comet_search"})
-    CHECK_THAT(table, Catch::Contains("| " + std::string(row) + ' '));
+    CHECK_THAT(table, ContainsSubstring("| " + std::string(row) + ' '));
   const auto run = [&](const std::string& name) {
     return Json::parse(content_of(study.out("table") / name / "result.json"));
   };
@@ -169,7 +169,8 @@ TEST_CASE("bert compare: gates by sentence", "[bert]") {
   CHECK(by_name.at("test").at("multiply_adds") > 2 * (576 + 6 * 24));
   CHECK(run("all/top_k-none-seed1").at("test").at("loss") == by_name.at("test").at("loss"));
   CHECK_FALSE(run("all/hash-none-seed1").at("options").contains("route_by"));
-  CHECK_THAT(content_of(study.out("all") / "compare.md"), Catch::Contains(", gates by sentence, "));
+  CHECK_THAT(content_of(study.out("all") / "compare.md"),
+             ContainsSubstring(", gates by sentence, "));
   check_refused(study.small("compare", "table", {"--gates=hash_sentence"}), "hash_sentence");
 
   // What was trained by sentence is not gone on with by token, nor the other way round.
@@ -238,7 +239,7 @@ TEST_CASE("bert tune: trials, and reports of them, of a comparison and of a trai
     const Outcome outcome = run_program({"report", reported.string()});
     INFO(outcome.err);
     REQUIRE(outcome.code == 0);
-    CHECK_THAT(content_of(reported / "report" / "report.html"), Catch::Contains(said));
+    CHECK_THAT(content_of(reported / "report" / "report.html"), ContainsSubstring(said));
   }
   CHECK(std::filesystem::exists(study.out("student") / "report" / "sparsity.tsv"));
   CHECK_FALSE(std::filesystem::exists(study.out("teacher") / "report" / "sparsity.tsv"));

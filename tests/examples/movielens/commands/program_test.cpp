@@ -92,11 +92,11 @@ TEST_CASE("movielens train: writes metrics, result and table", "[movielens][prog
     INFO(outcome.err);
     REQUIRE(outcome.code == 0);
     CHECK(lines_in(outcome.out) == 3);
-    CHECK_THAT(outcome.out, Catch::StartsWith("data: synthetic, NOT MovieLens: 30 users") &&
-                                Catch::Contains("\n" + gate));
+    CHECK_THAT(outcome.out, StartsWith("data: synthetic, NOT MovieLens: 30 users") &&
+                                ContainsSubstring("\n" + gate));
     const std::size_t notes = outcome.err.find("\nnote: ") == std::string::npos ? 0 : 1;
     CHECK(lines_in(outcome.err) == 2 + 3 + notes);  // data, gate, epochs
-    CHECK_THAT(outcome.err, Catch::Contains("synthetic, NOT MovieLens: 30 users"));
+    CHECK_THAT(outcome.err, ContainsSubstring("synthetic, NOT MovieLens: 30 users"));
     for (const char c : outcome.err) CHECK((c == '\n' || c >= ' '));
 
     const std::vector<Json> epochs = epochs_in(training.out(gate));
@@ -209,8 +209,8 @@ TEST_CASE("movielens train: quiet, or lines updated on a terminal", "[movielens]
   const Training training;
   CHECK(training.train({"--quiet"}).err.empty());
   const Outcome outcome = training.train({}, "out", true);
-  CHECK_THAT(outcome.err, Catch::Contains("\repoch 1/3  batch 1/"));
-  CHECK_THAT(outcome.out, !Catch::Contains("\r"));
+  CHECK_THAT(outcome.err, ContainsSubstring("\repoch 1/3  batch 1/"));
+  CHECK_THAT(outcome.out, !ContainsSubstring("\r"));
 }
 
 TEST_CASE("movielens: whole numbers are decimal, whatever they begin with",
@@ -241,18 +241,18 @@ TEST_CASE("movielens: an option that no training heeds is noted", "[movielens][p
     return outcome.err;
   };
   CHECK_THAT(notes({"--gate", "top_k", "--gamma", "3"}),
-             Catch::StartsWith("note: nothing that is trained heeds --gamma: it is width of the "
-                               "smooth step of comet, "));
+             StartsWith("note: nothing that is trained heeds --gamma: it is width of the "
+                        "smooth step of comet, "));
   CHECK_THAT(notes({"--gate", "hash", "--k", "3"}),
-             Catch::StartsWith("note: ") && Catch::Contains(" heeds --k: "));
-  CHECK_THAT(notes({"--search-epochs", "1"}), Catch::Contains(" heeds --search-epochs: "));
-  CHECK_THAT(notes({"--record-every", "3"}), Catch::Contains(" heeds --record-every: "));
+             StartsWith("note: ") && ContainsSubstring(" heeds --k: "));
+  CHECK_THAT(notes({"--search-epochs", "1"}), ContainsSubstring(" heeds --search-epochs: "));
+  CHECK_THAT(notes({"--record-every", "3"}), ContainsSubstring(" heeds --record-every: "));
   // As it is by default, heeded, or unasked for.
   for (const std::vector<std::string>& more :
        {std::vector<std::string>{"--gate", "hash", "--k", "2"},
         {"--gamma", "3"},
         {"--gate", "top_k", "--gamma", "3", "--quiet"}})
-    CHECK_THAT(notes(more), !Catch::Contains("heeds"));
+    CHECK_THAT(notes(more), !ContainsSubstring("heeds"));
 
   const auto compared = [&](const std::string& gates) {
     const Outcome outcome = run_program(
@@ -261,8 +261,8 @@ TEST_CASE("movielens: an option that no training heeds is noted", "[movielens][p
     CHECK(outcome.code == 0);
     return outcome.err;
   };
-  CHECK_THAT(compared("top_k,hash"), Catch::Contains(" heeds --gamma: "));
-  CHECK_THAT(compared("top_k,comet"), !Catch::Contains("heeds"));
+  CHECK_THAT(compared("top_k,hash"), ContainsSubstring(" heeds --gamma: "));
+  CHECK_THAT(compared("top_k,comet"), !ContainsSubstring("heeds"));
 }
 
 TEST_CASE("movielens: bad options end with 2 and one line", "[movielens][program][error]") {
@@ -351,7 +351,7 @@ TEST_CASE("movielens: an OUT that cannot be written", "[movielens][program][erro
     const Outcome outcome = training.train({}, name);
     CHECK(outcome.code == 2);
     CHECK(lines_in(outcome.err) == 1);
-    CHECK_THAT(outcome.err, Catch::StartsWith("movielens: " + training.out(name).string()));
+    CHECK_THAT(outcome.err, StartsWith("movielens: " + training.out(name).string()));
   }
   CHECK(content_of(training.directory().path() / "file") == "kept");
 }
@@ -403,7 +403,7 @@ TEST_CASE("movielens --help: on standard output, with success", "[movielens][pro
     CHECK(lines_in(outcome.out) > 5);
   }
   CHECK_THAT(run_program({"train", "--help"}).out,
-             Catch::Contains("--entropy") && Catch::Contains("negatives"));
+             ContainsSubstring("--entropy") && ContainsSubstring("negatives"));
 }
 
 TEST_CASE("movielens compare: every gate with every search in one table", "[movielens][program]") {
@@ -440,7 +440,7 @@ TEST_CASE("movielens compare: every gate with every search in one table", "[movi
   CHECK(first.err.empty());
   CHECK(lines_in(first.out) == 2 + 5 * 3);
   CHECK_THAT(first.out,
-             Catch::Contains("synthetic, NOT MovieLens") && Catch::Contains("seeds: 1 2"));
+             ContainsSubstring("synthetic, NOT MovieLens") && ContainsSubstring("seeds: 1 2"));
 
   const Json table = Json::parse(content_of(training.out() / "compare.json"));
   REQUIRE(table.at("rows").size() == 15);
@@ -460,7 +460,7 @@ TEST_CASE("movielens compare: every gate with every search in one table", "[movi
   }
   CHECK(lines_in(content_of(training.out() / "compare.md")) == 2 + 2 + 15);
   CHECK_THAT(content_of(training.out() / "compare.md"),
-             Catch::StartsWith("data: synthetic, NOT MovieLens"));
+             StartsWith("data: synthetic, NOT MovieLens"));
   {
     const auto held = programs::FileLock::try_for(training.out() / "lock");
     const Outcome second = run_program(arguments);
@@ -502,7 +502,7 @@ TEST_CASE("movielens compare: refuses what does not exist before it reads anythi
     INFO(outcome.err);
     CHECK(outcome.code == 2);
     CHECK(lines_in(outcome.err) == 1);
-    CHECK_THAT(outcome.err, !Catch::Contains("missing") && Catch::Contains(wrong.front()));
+    CHECK_THAT(outcome.err, !ContainsSubstring("missing") && ContainsSubstring(wrong.front()));
     CHECK_FALSE(std::filesystem::exists(training.out()));
   }
 }

@@ -28,11 +28,11 @@ const std::vector<std::string> commands = {"train",     "compare", "tune",   "ev
 TEST_CASE("movielens --help: every command, within 80 columns", "[movielens][usage]") {
   const std::string overview = run_program({"--help"}).out;
   for (const std::string& command : commands) {
-    CHECK_THAT(overview, Catch::Contains("\n  " + command + " "));
+    CHECK_THAT(overview, ContainsSubstring("\n  " + command + " "));
     const Outcome help = run_program({command, "--help"});
     CHECK(help.code == 0);
     CHECK(help.err.empty());
-    CHECK_THAT(help.out, Catch::Contains("Usage: movielens " + command + " [OPTIONS]"));
+    CHECK_THAT(help.out, ContainsSubstring("Usage: movielens " + command + " [OPTIONS]"));
     std::istringstream lines(help.out);
     for (std::string line; std::getline(lines, line);) {
       INFO(command << ": " << line);
@@ -41,9 +41,10 @@ TEST_CASE("movielens --help: every command, within 80 columns", "[movielens][usa
     }
   }
   const std::string train = run_program({"train", "--help"}).out;
-  CHECK_THAT(train, Catch::Contains("  --epochs N") && Catch::Contains("(default 6)"));
-  CHECK_THAT(train, Catch::Contains("none, relaxed, swap\n") && Catch::Contains("(default none)"));
-  CHECK_THAT(train, Catch::Contains("(required)"));
+  CHECK_THAT(train, ContainsSubstring("  --epochs N") && ContainsSubstring("(default 6)"));
+  CHECK_THAT(train,
+             ContainsSubstring("none, relaxed, swap\n") && ContainsSubstring("(default none)"));
+  CHECK_THAT(train, ContainsSubstring("(required)"));
 }
 
 TEST_CASE("--help: a long list is broken after its commas", "[movielens][usage]") {
@@ -61,7 +62,7 @@ TEST_CASE("--help: a long list is broken after its commas", "[movielens][usage]"
   std::erase_if(words, [](char c) { return c == ' ' || c == '\n'; });
   std::string list = "(default" + values.front();
   for (std::size_t i = 1; i < values.size(); ++i) list += ',' + values[i];
-  CHECK_THAT(words, Catch::Contains(list + ')'));
+  CHECK_THAT(words, ContainsSubstring(list + ')'));
 }
 
 TEST_CASE("movielens: an unknown word is named, with its neighbour", "[movielens][usage][error]") {
@@ -117,11 +118,11 @@ TEST_CASE("movielens: an unknown word is named, with its neighbour", "[movielens
   refused({"train", "--data=x", "--no-weights=maybe"}, "--no-weights takes no value");
   refused({"trian"}, "unknown command trian, did you mean train?");
   refused({"fly"}, "unknown command fly; movielens --help names them all");
-  CHECK_THAT(run_program({"train", "--data=x", "--gate=comett"}).err,
-             Catch::Contains("\"comett\" is none of comet,") &&
-                 Catch::EndsWith(", did you mean comet?\n"));
+  CHECK_THAT(
+      run_program({"train", "--data=x", "--gate=comett"}).err,
+      ContainsSubstring("\"comett\" is none of comet,") && EndsWith(", did you mean comet?\n"));
   CHECK_THAT(run_program({"evaluate", "--model=x", "--data=x", "--split=tst"}).err,
-             Catch::EndsWith("\"tst\" is none of test,validation,train, did you mean test?\n"));
+             EndsWith("\"tst\" is none of test,validation,train, did you mean test?\n"));
   refused({"train", "--data", "x", "extra"}, "train takes no argument \"extra\"");
 }
 

@@ -30,7 +30,7 @@ TEST_CASE("--duplicates: Book-Crossing's may be chosen, too", "[movielens][dupli
   const std::string table = "User-ID;ISBN;Book-Rating\n1;a;3\n1;a;8\n";
   CHECK(rows_in(table) == Strings{"1 a 30"});
   CHECK(rows_in(table, duplicates("last")) == Strings{"1 a 80"});
-  CHECK_THAT(refusal_of(table, duplicates("error")), Catch::StartsWith(":3: user \"1\" rates"));
+  CHECK_THAT(refusal_of(table, duplicates("error")), StartsWith(":3: user \"1\" rates"));
 }
 
 TEST_CASE("given_or_saved: what a model was trained with, unless told otherwise",
@@ -44,6 +44,6 @@ TEST_CASE("given_or_saved: what a model was trained with, unless told otherwise"
   with_columns.columns = {"1", "2", "3"};
   CHECK(programs::movielens::given_or_saved(columns({"1", "2", "3"}), saved) == with_columns);
   CHECK_THAT(refusal_of("1,2,3,4\n", programs::movielens::given_or_saved({}, saved)),
-             Catch::EndsWith("; the model was trained with them, this table needs its own"));
+             EndsWith("; the model was trained with them, this table needs its own"));
   CHECK(programs::movielens::given_or_saved(duplicates("mean"), saved).duplicates == "mean");
 }

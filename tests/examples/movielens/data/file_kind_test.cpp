@@ -28,7 +28,7 @@ TEST_CASE("file_kind: other files are refused in words", "[movielens][file_kind]
   CHECK(refusal_of("\0"
                    "1\0,\0"
                    "1"s) == utf_16);
-  CHECK_THAT(refusal_of("\xFF\xFE\0\0u\0\0\0"s), Catch::StartsWith(": is text in UTF-32"));
+  CHECK_THAT(refusal_of("\xFF\xFE\0\0u\0\0\0"s), StartsWith(": is text in UTF-32"));
   for (const std::string& content :
        {"BZh91AY&SY"s,
         "\xFD"
@@ -37,7 +37,7 @@ TEST_CASE("file_kind: other files are refused in words", "[movielens][file_kind]
         "SQLite format 3\0"s, "\x93NUMPY\1"s, "\xD0\xCF\x11\xE0\xA1"s, "%PDF-1.7"s,
         "<!DOCTYPE html>\n"s, "{\"user\": 1}\n"s, "[{\"user\": 1}]\n"s, "\x80\x04\x95"s,
         "version https://git-lfs.github.com/spec/v1\n"s})
-    CHECK_THAT(refusal_of(content), Catch::StartsWith(": is "));
+    CHECK_THAT(refusal_of(content), StartsWith(": is "));
   CHECK(refusal_of("1,1,3,0\n1,\0,3,0\n"s) == ":2: control character 0: this is not a text file");
   CHECK(refusal_of("1,1,3,0\n1,\x1B[31m,3,0\n"s) ==
         ":2: control character 27: this is not a text file");

@@ -97,12 +97,12 @@ TEST_CASE("header: three columns without names are read, and it is said", "[movi
         "reads tables of other columns and scales");
   for (const std::string other : {"1,3\n", "1,2,3,4,5\n"})
     CHECK_THAT(refusal_of(other),
-               Catch::Contains(" columns without names, expected 4: user, item, rating, time; "
-                               "--columns USER,ITEM,RATING says which they are"));
+               ContainsSubstring(" columns without names, expected 4: user, item, rating, time; "
+                                 "--columns USER,ITEM,RATING says which they are"));
 }
 
 TEST_CASE("header: MovieLens' names have its scale, others any", "[movielens][header]") {
   CHECK_THAT(refusal_of("userId,movieId,rating\n1,2,7\n"),
-             Catch::Contains(":2: the rating is \"7\", expected a number from 0.5 to 5"));
+             ContainsSubstring(":2: the rating is \"7\", expected a number from 0.5 to 5"));
   CHECK(rows_in("user,item,rating\n1,2,70\n1,3,-7\n") == Strings{"1 2 700", "1 3 -70"});
 }

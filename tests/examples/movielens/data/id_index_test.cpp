@@ -26,7 +26,7 @@ TEST_CASE("ids: numbers have one spelling", "[movielens][ids]") {
   CHECK(rows_in("999;1;3\n1,000;1;4\n") == Strings{"999 1 30", "1000 1 40"});
   CHECK(rows_in("1e+05,1,3,9\n99999,1,4,9\n") == Strings{"99999 1 40", "100000 1 30"});
   CHECK_THAT(refusal_of("1,10,3,9\n1.0,10,4,9\n"),
-             Catch::StartsWith(":2: user \"1\" rates item \"10\" a second time, first in line 1"));
+             StartsWith(":2: user \"1\" rates item \"10\" a second time, first in line 1"));
 }
 
 TEST_CASE("ids: both encodings are one", "[movielens][ids]") {
@@ -36,5 +36,5 @@ TEST_CASE("ids: both encodings are one", "[movielens][ids]") {
 
 TEST_CASE("ids: what messages show of them is harmless", "[movielens][ids][error]") {
   CHECK_THAT(refusal_of("a\x7F\xC2\x9B,1,3,0\na\x7F\xC2\x9B,1,3,0\n"),
-             Catch::StartsWith(":2: user \"a\xEF\xBF\xBD\xEF\xBF\xBD\" rates"));
+             StartsWith(":2: user \"a\xEF\xBF\xBD\xEF\xBF\xBD\" rates"));
 }

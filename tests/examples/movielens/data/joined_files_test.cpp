@@ -42,7 +42,7 @@ TEST_CASE("joined files: each is read by its own header", "[movielens][joined]")
   CHECK(refusal_of("1,3,2\nitem,user,rating\n2,4,5\n", columns({"1", "2", "3"})) ==
         ":2: a header with other columns than those of --columns: \"item\", \"user\", \"rating\"");
   CHECK_THAT(refusal_of("userId,movieId,rating\n1,3,2\na,b,c\n"),
-             Catch::StartsWith(":3: the rating is \"c\""));
+             StartsWith(":3: the rating is \"c\""));
 }
 
 TEST_CASE("joined files: two rows in one line are refused", "[movielens][joined][error]") {
@@ -51,7 +51,7 @@ TEST_CASE("joined files: two rows in one line are refused", "[movielens][joined]
         "without an end of line?)");
   // Lines are counted by their ends.
   CHECK_THAT(refusal_of(header + "1,3,2,9" + mark + header + "1,4,x,9\n"),
-             Catch::StartsWith(":3: the rating is \"x\""));
+             StartsWith(":3: the rating is \"x\""));
 }
 
 TEST_CASE("joined files: empty lines, and lines of separators", "[movielens][joined]") {

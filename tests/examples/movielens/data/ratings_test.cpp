@@ -86,7 +86,7 @@ TEST_CASE("read_ratings: longer than the read buffer", "[movielens][ratings]") {
 
   content += "7,broken\r\n";
   CHECK_THROWS_WITH(read_ratings(directory.write("ratings.csv", content)),
-                    Catch::Contains("ratings.csv:120002: 2 columns"));
+                    ContainsSubstring("ratings.csv:120002: 2 columns"));
 }
 
 TEST_CASE("read_ratings: bad files are refused with file, line and reason",

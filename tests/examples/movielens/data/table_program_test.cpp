@@ -60,12 +60,12 @@ TEST_CASE("tables: a model remembers how its table is read", "[movielens][table_
   CHECK(evaluated({}).code == 0);
   CHECK(evaluated({"--columns", "4,2,1"}).out == evaluated({}).out);
   CHECK_THAT(evaluated({"--columns", "4,2,3", "--duplicates", "last"}).err,
-             Catch::Contains("no row has --not-rated \"-1\""));
+             ContainsSubstring("no row has --not-rated \"-1\""));
   const Outcome recommended = run_program({"recommend", "--model", training.model("odd"), "--data",
                                            data, "--user", "1", "--top", "40"});
   CHECK(recommended.err == "");
   CHECK(recommended.code == 0);
-  CHECK_THAT(recommended.out, !Catch::Contains("  7\n"));
+  CHECK_THAT(recommended.out, !ContainsSubstring("  7\n"));
 }
 
 TEST_CASE("tables: what may surprise is said, once and before the training",
@@ -89,7 +89,7 @@ TEST_CASE("tables: options of the table that are wrong", "[movielens][table_prog
     const Outcome outcome = training.train("refused", arguments);
     CHECK(outcome.code == 2);
     CHECK(lines_in(outcome.err) == 1);
-    CHECK_THAT(outcome.err, Catch::Contains(reason));
+    CHECK_THAT(outcome.err, ContainsSubstring(reason));
     CHECK(!std::filesystem::exists(training.out("refused")));
   };
   refused({"--columns=userId,movieId,movieId"}, "--columns: \"movieId\" is there twice");
@@ -99,5 +99,5 @@ TEST_CASE("tables: options of the table that are wrong", "[movielens][table_prog
   refused({"--duplicates=min"}, "--duplicates");
   const Outcome help = run_program({"train", "--help"});
   for (const char* word : {"name:1", "--not-rated", "--duplicates", "last"})
-    CHECK_THAT(help.out, Catch::Contains(word));
+    CHECK_THAT(help.out, ContainsSubstring(word));
 }

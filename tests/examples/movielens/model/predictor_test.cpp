@@ -38,8 +38,8 @@ TEST_CASE("movielens: a predictor with weights of eight bits has the reasons of 
     return predictor.reasons(1, others).of(4);
   };
   const std::array<std::string, 3> full = reasons(comet::Storage::full);
-  CHECK_THAT(full[0], Catch::StartsWith("watched: expert"));
-  CHECK_THAT(full[1], Catch::StartsWith("stars: expert"));
-  CHECK_THAT(full[2], Catch::StartsWith("apart: "));
+  CHECK_THAT(full[0], StartsWith("watched: expert"));
+  CHECK_THAT(full[1], StartsWith("stars: expert"));
+  CHECK_THAT(full[2], StartsWith("apart: "));
   CHECK(reasons(comet::Storage::int8) == full);
 }

@@ -47,8 +47,8 @@ TEST_CASE("movielens train: the way of a few ratings by title, and its page",
     const std::string name = row["row"];
     INFO(name);
     names.insert(name.substr(name.find(", ")));
-    CHECK_THAT(name, Catch::StartsWith("user ") && Catch::Contains(", Synthetic Movie, No. ") &&
-                         Catch::Contains("), rated "));
+    CHECK_THAT(name, StartsWith("user ") && ContainsSubstring(", Synthetic Movie, No. ") &&
+                         ContainsSubstring("), rated "));
     REQUIRE(row["gates"].size() == 2);
     for (const Json& gate : row["gates"]) {
       std::map<int, double> by_leaves;
@@ -74,16 +74,16 @@ TEST_CASE("movielens train: the way of a few ratings by title, and its page",
 
   std::string page = page_of(folder);
   CHECK(count_of(page, "<svg") == 8);
-  CHECK_THAT(page, Catch::Contains("<h3>" + rows[0]["row"].get<std::string>() + "</h3>") &&
-                       Catch::Contains("<p>watched: expert ") &&
-                       Catch::Contains("<p>rating: expert "));
+  CHECK_THAT(page, ContainsSubstring("<h3>" + rows[0]["row"].get<std::string>() + "</h3>") &&
+                       ContainsSubstring("<p>watched: expert ") &&
+                       ContainsSubstring("<p>rating: expert "));
 
   // Another training in the same folder, whose gate compares.
   REQUIRE(training.train("out", {"--gate=top_k"}).code == 0);
   CHECK(paths_in(folder)[0]["gates"][0]["choices"].size() == 2);
   page = page_of(folder);
   CHECK(count_of(page, "<svg") == 0);
-  CHECK_THAT(page, Catch::Contains("<th>ahead of</th>"));
+  CHECK_THAT(page, ContainsSubstring("<th>ahead of</th>"));
 
   // One that cannot say it leaves nothing, nor what was there before.
   REQUIRE(training.train("out", {"--gate=hash"}).code == 0);
@@ -101,5 +101,5 @@ TEST_CASE("movielens train: films without a title, and titles that cannot be rea
   std::filesystem::remove(titles);
   REQUIRE(training.train("out", {"--gate=comet"}).code == 0);
   CHECK(paths_in(training.out("out")) == unread);
-  CHECK_THAT(unread[0]["row"].get<std::string>(), Catch::Contains(", item "));
+  CHECK_THAT(unread[0]["row"].get<std::string>(), ContainsSubstring(", item "));
 }

@@ -80,15 +80,15 @@ TEST_CASE("epoch_plots: the data of every picture", "[movielens][report]") {
   // Both gates share one permutation, and so one picture.
   REQUIRE(names_of(plots) == std::vector<std::string>{"loss", "auc", "load_watched", "load_rating",
                                                       "permutation_watched_0"});
-  CHECK_THAT(plots[0].data, Catch::Contains("\n2\t1\t0.75\t2\t-\n"));
+  CHECK_THAT(plots[0].data, ContainsSubstring("\n2\t1\t0.75\t2\t-\n"));
   CHECK(plots[2].data == "0.5\t0.5\t0.5\n0.25\t0.25\t0.25\n1.25\t1.25\t1.25\n");
-  CHECK_THAT(plots[4].data, Catch::Contains("0\t0\t0\t0\n0\t1\t1\t0\n0\t2\t2\t0\n"));
+  CHECK_THAT(plots[4].data, ContainsSubstring("0\t0\t0\t0\n0\t1\t1\t0\n0\t2\t2\t0\n"));
   // Slot 1 goes to expert 2 at once, slot 0 to expert 1 in epoch 2; nothing moves in epoch 3.
-  CHECK_THAT(plots[4].data, Catch::Contains("1\t0\t0\t0\n1\t1\t2\t1\n1\t2\t1\t1\n"));
-  CHECK_THAT(plots[4].data, Catch::Contains("2\t0\t1\t1\n2\t1\t2\t0\n2\t2\t0\t1\n"));
-  CHECK_THAT(plots[4].commands, Catch::Contains("at the start") &&
-                                    Catch::Contains("after epoch 2") &&
-                                    !Catch::Contains("after epoch 3"));
+  CHECK_THAT(plots[4].data, ContainsSubstring("1\t0\t0\t0\n1\t1\t2\t1\n1\t2\t1\t1\n"));
+  CHECK_THAT(plots[4].data, ContainsSubstring("2\t0\t1\t1\n2\t1\t2\t0\n2\t2\t0\t1\n"));
+  CHECK_THAT(plots[4].commands, ContainsSubstring("at the start") &&
+                                    ContainsSubstring("after epoch 2") &&
+                                    !ContainsSubstring("after epoch 3"));
 
   const auto still = plots_with({{0, 1, 2}, {0, 1, 2}});
   CHECK(still.size() == 4);  // no search, no permutation to show
@@ -125,29 +125,29 @@ TEST_CASE("movielens report: pictures of a training and of a search", "[movielen
     std::istringstream files(outcome.out);
     for (std::string file; std::getline(files, file);) CHECK(std::filesystem::exists(file));
     const std::string page = content_of(folder / "report" / "report.html");
-    CHECK_THAT(page, Catch::StartsWith("<!DOCTYPE html>") && Catch::EndsWith("</html>\n"));
+    CHECK_THAT(page, StartsWith("<!DOCTYPE html>") && EndsWith("</html>\n"));
     for (const std::string& name : names) {
       INFO(name);
-      CHECK_THAT(outcome.out, Catch::Contains("/report/" + name + ".tsv\n"));
+      CHECK_THAT(outcome.out, ContainsSubstring("/report/" + name + ".tsv\n"));
       CHECK(std::filesystem::exists(folder / "report" / (name + ".tsv")));
       if (!drawn) continue;
       CHECK(content_of(folder / "report" / (name + ".png")).starts_with("\x89PNG"));
-      CHECK_THAT(content_of(folder / "report" / (name + ".svg")), Catch::EndsWith("</svg>\n\n"));
+      CHECK_THAT(content_of(folder / "report" / (name + ".svg")), EndsWith("</svg>\n\n"));
     }
   };
   check_pictures(out, {"loss", "auc", "sparsity", "load_watched", "load_rating"});
   check_pictures(directory.path() / "search", {"trials", "pareto", "budget"});
   CHECK_THAT(content_of(directory.path() / "search/report/trials.gp"),
-             Catch::Contains("set xtics 1\n"));
+             ContainsSubstring("set xtics 1\n"));
   CHECK_THAT(content_of(directory.path() / "search/report/budget.gp"),
-             Catch::Contains("set xtics (1, 2)\n"));
+             ContainsSubstring("set xtics (1, 2)\n"));
 
   // The same curves, by the command of their own.
   const std::string trials = (directory.path() / "search" / "trials.jsonl").string();
   const std::filesystem::path budget = directory.path() / "budget";
   const Outcome outcome = run_program({"budget", trials, "--out", budget.string()});
   REQUIRE(outcome.code == 0);
-  CHECK_THAT(outcome.out, Catch::Contains("trials    hash\n     1  "));
+  CHECK_THAT(outcome.out, ContainsSubstring("trials    hash\n     1  "));
   CHECK(content_of(budget / "budget.tsv") ==
         content_of(directory.path() / "search" / "report" / "budget.tsv"));
   CHECK(Json::parse(content_of(budget / "budget.json")).at("curves")[0].at("trials") == 3);
@@ -156,7 +156,7 @@ TEST_CASE("movielens report: pictures of a training and of a search", "[movielen
   CHECK(no_resamples.code == 2);
   for (const std::string target : {"nan", "inf"})
     CHECK_THAT(run_program({"budget", trials, "--target=" + target, "--out", budget.string()}).err,
-               Catch::Contains("--target is " + target + ", expected a finite number"));
+               ContainsSubstring("--target is " + target + ", expected a finite number"));
   CHECK(no_resamples.err == "movielens: --resamples is 0, expected at least 1\n");
 }
 
@@ -175,7 +175,7 @@ TEST_CASE("draw: without gnuplot, one sentence and the data", "[movielens][repor
             directory.path().string() + "\n");
   CHECK(content_of(directory.path() / "a.tsv") == "1\t2\n");
   CHECK(content_of(directory.path() / "b.tsv") == "3\t4\n");
-  CHECK_THAT(content_of(directory.path() / "b.gp"), Catch::Contains("plot 'b.tsv'"));
+  CHECK_THAT(content_of(directory.path() / "b.gp"), ContainsSubstring("plot 'b.tsv'"));
 }
 
 TEST_CASE("draw: a picture that gnuplot leaves empty is none", "[movielens][report]") {
@@ -198,9 +198,9 @@ TEST_CASE("movielens report: a folder with nothing to draw", "[movielens][report
   const TemporaryDirectory directory;
   const Outcome outcome = run_program({"report", directory.path().string()});
   CHECK(outcome.code == 2);
-  CHECK_THAT(outcome.err, Catch::Contains("holds no metrics.jsonl, steps.jsonl or trials.jsonl"));
+  CHECK_THAT(outcome.err, ContainsSubstring("holds no metrics.jsonl, steps.jsonl or trials.jsonl"));
   (void)directory.write("metrics.jsonl", "{\"epoch\": 1}\n");
   const Outcome torn = run_program({"report", directory.path().string()});
   CHECK(torn.code == 2);
-  CHECK_THAT(torn.err, Catch::Contains("metrics.jsonl: is not what a training writes"));
+  CHECK_THAT(torn.err, ContainsSubstring("metrics.jsonl: is not what a training writes"));
 }

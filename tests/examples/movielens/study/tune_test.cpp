@@ -93,8 +93,8 @@ TEST_CASE("movielens tune: the same trials in any order, and a summary", "[movie
   REQUIRE(one.code == 0);
   CHECK(lines_in(one.err) == 2 + 6);
   for (const char c : one.err + one.out) CHECK((c == '\n' || c >= ' '));
-  CHECK_THAT(one.err, Catch::Contains("6/6  trial 5  validation loss"));
-  CHECK_THAT(one.out, Catch::Contains("6 trials\n\nBest 5 % by validation loss (1)"));
+  CHECK_THAT(one.err, ContainsSubstring("6/6  trial 5  validation loss"));
+  CHECK_THAT(one.out, ContainsSubstring("6 trials\n\nBest 5 % by validation loss (1)"));
 
   const std::vector<Json> trials = tuning.trials("one");
   REQUIRE(trials.size() == 6);
@@ -165,7 +165,7 @@ TEST_CASE("movielens tune --resume: more trials, and none twice", "[movielens][t
   const std::string first = content_of(tuning.folder("parts") / "trials.jsonl");
   const Outcome again = tuning.tune("parts");
   CHECK(again.code == 2);
-  CHECK_THAT(again.err, Catch::Contains("is not empty; --resume"));
+  CHECK_THAT(again.err, ContainsSubstring("is not empty; --resume"));
   CHECK(lines_in(again.err) == 1);
   CHECK(content_of(tuning.folder("parts") / "trials.jsonl") == first);
 
@@ -184,7 +184,7 @@ TEST_CASE("movielens tune --resume: more trials, and none twice", "[movielens][t
   const Outcome longer = tuning.tune("parts", {"--resume", "--epochs", "3"});
   CHECK(longer.code == 2);
   // Which trial came first is up to the threads.
-  CHECK_THAT(longer.err, Catch::Contains(file + ": trial "));
+  CHECK_THAT(longer.err, ContainsSubstring(file + ": trial "));
   CHECK(longer.err.ends_with(" has epochs 2, this search gives it 3\n"));
   CHECK(tuning.tune("parts", {"--resume", "--seed", "2"}).code == 2);
   const std::string others = (tuning.directory.path() / "others").string();
@@ -194,9 +194,9 @@ TEST_CASE("movielens tune --resume: more trials, and none twice", "[movielens][t
   CHECK(other_data.code == 2);
   CHECK_THAT(
       other_data.err,
-      Catch::Contains(" has data \"synthetic, NOT MovieLens: 30 users, 40 items, 400 ratings") &&
-          Catch::Contains("this search gives it \"synthetic, NOT MovieLens: 30 users, 40 "
-                          "items, 401 ratings"));
+      ContainsSubstring(" has data \"synthetic, NOT MovieLens: 30 users, 40 items, 400 ratings") &&
+          ContainsSubstring("this search gives it \"synthetic, NOT MovieLens: 30 users, 40 "
+                            "items, 401 ratings"));
   // Not even if they have the same name.
   std::string ratings = content_of(tuning.data() + "/ratings.csv");
   const std::size_t stars = ratings.find(".0,");
@@ -206,7 +206,7 @@ TEST_CASE("movielens tune --resume: more trials, and none twice", "[movielens][t
   const Outcome changed = tuning.tune("parts", {"--resume"});
   CHECK(changed.code == 2);
   CHECK(lines_in(changed.err) == 1);
-  CHECK_THAT(changed.err, Catch::Contains(" has data of the content "));
+  CHECK_THAT(changed.err, ContainsSubstring(" has data of the content "));
   CHECK(content_of(file) == second);
 }
 
@@ -225,13 +225,13 @@ TEST_CASE("movielens tune: a trial that diverges is told of, and the others go o
     CHECK(trial.contains("failure") == is_rash);
     if (is_rash)
       CHECK_THAT(trial.at("failure").get<std::string>(),
-                 Catch::StartsWith("the training diverged after step "));
+                 StartsWith("the training diverged after step "));
     failed += is_rash ? 1 : 0;
   }
   REQUIRE(failed > 0);
   REQUIRE(failed < 6);
   CHECK_THAT(outcome.out,
-             Catch::Contains("6 trials, " + std::to_string(failed) + " of them failed"));
+             ContainsSubstring("6 trials, " + std::to_string(failed) + " of them failed"));
 }
 
 TEST_CASE("movielens tune: killed at any moment and resumed, the trials are the same",
@@ -311,16 +311,16 @@ TEST_CASE("movielens tune --halving: the better half goes on", "[movielens][tune
   for (const Json& trial : second) CHECK(holds(first, 3, trial.at("trial")));
   for (const Json& trial : last) CHECK(holds(second, 2, trial.at("trial")));
   CHECK_THAT(content_of(tuning.folder("halved") / "summary.md"),
-             Catch::Contains("2 trials; halving cut 4 others short"));
+             ContainsSubstring("2 trials; halving cut 4 others short"));
   const Outcome plain = tuning.tune("halved", {"--resume", "--epochs", "4"});
   CHECK(plain.code == 2);
-  CHECK_THAT(plain.err, Catch::Contains("has rung 0, this search gives it none"));
+  CHECK_THAT(plain.err, ContainsSubstring("has rung 0, this search gives it none"));
   const auto refused = [&](const std::string& epochs, const std::string& reason) {
     const Outcome outcome = tuning.tune("halved", {"--resume", "--halving", "--epochs", epochs});
     INFO(outcome.err);
     CHECK(outcome.code == 2);
     CHECK(lines_in(outcome.err) == 1);
-    CHECK_THAT(outcome.err, Catch::Contains(reason));
+    CHECK_THAT(outcome.err, ContainsSubstring(reason));
   };
   refused("8", "has epochs 1, this search gives it 2");
   refused("1", "has rung 0, this search gives it none");
@@ -342,7 +342,7 @@ TEST_CASE("movielens tune: what cannot be is refused before anything is written"
     const Outcome outcome = tuning.tune("none", more);
     CHECK(outcome.code == 2);
     CHECK(lines_in(outcome.err) == 1);
-    CHECK_THAT(outcome.err, Catch::Contains(reason));
+    CHECK_THAT(outcome.err, ContainsSubstring(reason));
     CHECK_FALSE(std::filesystem::exists(tuning.folder("none")));
   };
   refused({"--experts", "4"}, "--experts is given, and ");

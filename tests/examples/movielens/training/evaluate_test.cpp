@@ -79,7 +79,7 @@ TEST_CASE("movielens evaluate: the figures of the training, from its file alone"
             training.result(name).at("rows").at("validation"));
 
       const std::string text = run_program(evaluate).out;
-      CHECK_THAT(text, Catch::StartsWith("data: synthetic, NOT MovieLens"));
+      CHECK_THAT(text, StartsWith("data: synthetic, NOT MovieLens"));
       const std::size_t notes = text.find("\nnote ") == std::string::npos ? 0 : 1;
       CHECK(lines_of(text).size() == 2 + 8 + notes + 1 + 11 + 1 + 6);
     }
@@ -112,7 +112,7 @@ TEST_CASE("movielens evaluate and recommend: what they refuse", "[movielens][eva
     const Outcome outcome = run_program(arguments);
     CHECK(outcome.code == 2);
     CHECK(lines_of(outcome.err).size() == 1);
-    CHECK_THAT(outcome.err, Catch::Contains(reason));
+    CHECK_THAT(outcome.err, ContainsSubstring(reason));
   };
   const std::string data = "--data=" + training.data();
   const std::string content = content_of(training.model("out"));
@@ -166,7 +166,7 @@ TEST_CASE("movielens evaluate: other ratings than those of the training, with a 
   const Outcome changed = run_program(arguments);
   CHECK(changed.code == 0);
   CHECK(lines_of(changed.err).size() == 1);
-  CHECK_THAT(changed.err, Catch::Contains(" is not what the model was trained on"));
+  CHECK_THAT(changed.err, ContainsSubstring(" is not what the model was trained on"));
   CHECK(Json::parse(changed.out).at("is_of_training") == false);
 }
 
@@ -191,7 +191,7 @@ TEST_CASE("movielens recommend: what the user has not rated, best first, and why
     REQUIRE(lines.size() == 1 + std::size_t(ratings.num_items()) - rated.size());
     for (const std::int32_t item : rated)
       CHECK_THAT(all.out + "\n",
-                 !Catch::Contains(titles.at(ratings.item_ids[std::size_t(item)]) + "\n"));
+                 !ContainsSubstring(titles.at(ratings.item_ids[std::size_t(item)]) + "\n"));
     for (std::size_t i = 1; i < lines.size(); ++i) {
       std::istringstream row(lines[i]);
       double score = 0, stars = 0, watched = 0;
@@ -208,14 +208,14 @@ TEST_CASE("movielens recommend: what the user has not rated, best first, and why
     arguments.push_back("--why");
     const auto short_lines = lines_of(run_program(arguments).out);
     REQUIRE(short_lines.size() == 1 + 2 * (1 + 3));
-    CHECK_THAT(short_lines[2], Catch::StartsWith("    watched: expert "));
-    CHECK_THAT(short_lines[3], Catch::StartsWith("    stars: expert "));
-    CHECK_THAT(short_lines[4], Catch::StartsWith("    apart: ") && Catch::Contains("(others "));
+    CHECK_THAT(short_lines[2], StartsWith("    watched: expert "));
+    CHECK_THAT(short_lines[3], StartsWith("    stars: expert "));
+    CHECK_THAT(short_lines[4], StartsWith("    apart: ") && ContainsSubstring("(others "));
     CHECK((short_lines[4].find("split") != std::string::npos) == (gate == "comet"));
     arguments.back() = "--why=full";
     const std::string why = run_program(arguments).out;
-    CHECK_THAT(why,
-               Catch::Contains("    watched: expert ") && Catch::Contains("    stars: expert "));
+    CHECK_THAT(
+        why, ContainsSubstring("    watched: expert ") && ContainsSubstring("    stars: expert "));
     const bool has_trees =
         why.find("    tree 1\n") != std::string::npos && why.find("split 0: ") != std::string::npos;
     CHECK(has_trees == (gate == "comet"));
@@ -241,7 +241,7 @@ TEST_CASE("movielens recommend: titles with few ratings are left out", "[moviele
     row >> score >> stars >> watched >> percent >> ratings;
     if (score != "score") CHECK(std::stoi(ratings) >= 12);
   }
-  CHECK_THAT(with("--min-ratings=1000").err, Catch::Contains("1000 ratings or more"));
+  CHECK_THAT(with("--min-ratings=1000").err, ContainsSubstring("1000 ratings or more"));
   CHECK(with("--min-ratings=-1").code == 2);
 }
 
@@ -272,7 +272,7 @@ TEST_CASE("movielens train: progress says how much time is left, but not at the 
   arguments.pop_back();  // --quiet
   const auto lines = lines_of(run_program(arguments).err);
   REQUIRE(lines.size() >= 2 + 3);  // a note may follow
-  CHECK_THAT(lines[2], Catch::StartsWith("epoch 1/3") && Catch::Contains("  about ") &&
-                           Catch::EndsWith(" left"));
-  CHECK_THAT(lines[4], Catch::StartsWith("epoch 3/3") && !Catch::Contains(" left"));
+  CHECK_THAT(lines[2],
+             StartsWith("epoch 1/3") && ContainsSubstring("  about ") && EndsWith(" left"));
+  CHECK_THAT(lines[4], StartsWith("epoch 3/3") && !ContainsSubstring(" left"));
 }

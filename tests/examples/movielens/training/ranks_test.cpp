@@ -35,7 +35,7 @@ std::vector<Outcome> train_on(Index ranks, const SmallTraining& training, const 
 void check_refused(const std::vector<Outcome>& outcomes, const std::string& reason) {
   for (const Outcome& outcome : outcomes) {
     CHECK(outcome.code == 2);
-    CHECK_THAT(outcome.err, Catch::Contains(reason));
+    CHECK_THAT(outcome.err, ContainsSubstring(reason));
     CHECK(lines_in(outcome.err) == 1);
   }
 }
@@ -214,10 +214,10 @@ TEST_CASE("movielens train on ranks: a disk on which rank 0 cannot write ends al
   const SmallTraining training;
   std::filesystem::create_directories(training.out("out") / "steps.jsonl");  // no file
   const auto outcomes = train_on(2, training, "out");
-  CHECK_THAT(outcomes[0].err, Catch::Contains("steps.jsonl"));
+  CHECK_THAT(outcomes[0].err, ContainsSubstring("steps.jsonl"));
   CHECK(lines_in(outcomes[0].err) == 1);
   CHECK(outcomes[0].code == 2);
-  CHECK_THAT(outcomes[1].err, Catch::Contains("rank 0 cannot go on"));
+  CHECK_THAT(outcomes[1].err, ContainsSubstring("rank 0 cannot go on"));
 }
 
 TEST_CASE("movielens train on ranks: bytes of a step are those of the formula",

@@ -92,8 +92,8 @@ TEST_CASE("movielens train --record: no file of something else is lost", "[movie
   const std::string before = content_of(ratings);
   const Outcome outcome = training.train("out", {"--record=" + ratings.string()});
   CHECK(outcome.code == 2);
-  CHECK_THAT(outcome.err, Catch::Contains("--record is ") &&
-                              Catch::Contains("is no record of a training and would be lost"));
+  CHECK_THAT(outcome.err, ContainsSubstring("--record is ") &&
+                              ContainsSubstring("is no record of a training and would be lost"));
   CHECK(content_of(ratings) == before);
   CHECK_FALSE(std::filesystem::exists(training.out("out")));
 
@@ -103,7 +103,7 @@ TEST_CASE("movielens train --record: no file of something else is lost", "[movie
     const std::string content = content_of(file);
     const Outcome again = training.train("out", {"--record=" + file.string()});
     CHECK(again.code == 2);
-    CHECK_THAT(again.err, Catch::Contains("--record is ") && Catch::Contains(reason));
+    CHECK_THAT(again.err, ContainsSubstring("--record is ") && ContainsSubstring(reason));
     CHECK(content_of(file) == content);
   };
   const std::string no_record = "is no record of a training and would be lost";
@@ -128,8 +128,8 @@ TEST_CASE("movielens train --record: none of the files of the training itself",
     CAPTURE(file);
     const Outcome outcome = training.train("out", {"--record=" + file});
     CHECK(outcome.code == 2);
-    CHECK_THAT(outcome.err, Catch::Contains("--record is ") &&
-                                Catch::Contains("which is " + name + " of the training in "));
+    CHECK_THAT(outcome.err, ContainsSubstring("--record is ") &&
+                                ContainsSubstring("which is " + name + " of the training in "));
   };
   const std::vector<std::string> names = {"result.json",   "model.safetensors",
                                           "metrics.jsonl", "checkpoint.safetensors",
@@ -236,9 +236,9 @@ TEST_CASE("movielens train: SIGTERM and Ctrl-C end with 130, a checkpoint and on
            content_of(directory / "metrics.jsonl").empty())
       std::this_thread::sleep_for(std::chrono::milliseconds(1));
     REQUIRE(child.end(signal) == 130);
-    CHECK_THAT(content_of(err),
-               Catch::StartsWith(
-                   "movielens: interrupted; the same command with --resume goes on from step "));
+    CHECK_THAT(
+        content_of(err),
+        StartsWith("movielens: interrupted; the same command with --resume goes on from step "));
     CHECK(std::filesystem::exists(directory / "checkpoint.safetensors"));
     CHECK_FALSE(std::filesystem::exists(directory / "result.json"));
 
@@ -344,7 +344,7 @@ TEST_CASE("movielens train --resume: a checkpoint whose parts do not fit togethe
     const Outcome outcome = training.train("out", options);
     CHECK(outcome.code == 2);
     CHECK(lines_in(outcome.err) == 1);
-    CHECK_THAT(outcome.err, Catch::StartsWith("movielens: " + path.string() + ": " + reason));
+    CHECK_THAT(outcome.err, StartsWith("movielens: " + path.string() + ": " + reason));
   };
   for (const char* key : {"progress", "logs"}) {
     INFO(key);
@@ -407,7 +407,7 @@ TEST_CASE("movielens train --no-weights, --from-pretrained", "[movielens][resume
   const auto refused = [&](const Arguments& more, const std::string& reason) {
     const Outcome outcome = training.train("refused", more);
     CHECK(outcome.code == 2);
-    CHECK_THAT(outcome.err, Catch::Contains(reason));
+    CHECK_THAT(outcome.err, ContainsSubstring(reason));
     CHECK_FALSE(std::filesystem::exists(training.out("refused")));
   };
   refused({from, "--experts=6"}, "tensor \"experts.5.weight\" is missing");
@@ -418,8 +418,8 @@ TEST_CASE("movielens train --no-weights, --from-pretrained", "[movielens][resume
   const std::string before = content_of(training.model("first"));
   const Outcome over = training.train("first", {from});
   CHECK(over.code == 2);
-  CHECK_THAT(over.err,
-             Catch::Contains("--out is ") && Catch::Contains("which is read and would be lost"));
+  CHECK_THAT(over.err, ContainsSubstring("--out is ") &&
+                           ContainsSubstring("which is read and would be lost"));
   CHECK(content_of(training.model("first")) == before);
   const std::string other = training.out("other").string();
   REQUIRE(run_program({"synthesize", other, "--users=31", "--items=40", "--ratings=400"}).code ==

@@ -28,20 +28,20 @@ TEST_CASE("next_character train: counts in steps, learns, and says so", "[next_c
   INFO(outcome.err);
   REQUIRE(outcome.code == 0);
   CHECK(outcome.err.empty());  // quiet
-  CHECK_THAT(outcome.out, Catch::Contains("bits/character") && Catch::Contains("comet"));
+  CHECK_THAT(outcome.out, ContainsSubstring("bits/character") && ContainsSubstring("comet"));
   const Json result = training.result("a");
   CHECK(result["test"]["bits"] < 1.5);  // of log2 of some twenty symbols
   CHECK(result["epochs"] == 8);         // 150 steps, validated every 20 and at the end
   const std::string metrics = content_of(training.out("a") / "metrics.jsonl");
   CHECK(std::count(metrics.begin(), metrics.end(), '\n') == 8);
-  CHECK_THAT(metrics, Catch::Contains("\"step\":150,"));
+  CHECK_THAT(metrics, ContainsSubstring("\"step\":150,"));
 
   Arguments loud = training.small("train", "b");
   loud.erase(std::find(loud.begin(), loud.end(), "--quiet"));
   const Outcome told = run_program(loud);
   REQUIRE(told.code == 0);
-  CHECK_THAT(told.err, Catch::Contains("\nstep 20/50  training loss") &&
-                           Catch::Contains("\nstep 50/50  training loss"));
+  CHECK_THAT(told.err, ContainsSubstring("\nstep 20/50  training loss") &&
+                           ContainsSubstring("\nstep 50/50  training loss"));
 }
 
 TEST_CASE("next_character train: the same bits for any number of threads", "[next_character]") {
@@ -101,7 +101,7 @@ TEST_CASE("next_character train: the way of a few places, and its page", "[next_
   for (const Json& row : rows) {
     const std::string name = row["row"];
     kinds += name.substr(0, name.find(':')) + ' ';
-    CHECK_THAT(name, Catch::Matches("[a-z]+: \".{6,}\" and then \".+\""));
+    CHECK_THAT(name, Matches("[a-z]+: \".{6,}\" and then \".+\""));
     CHECK(row["gates"].size() == 1);
     double sum = 0;
     for (const Json& entry : row["gates"][0]["experts"]) sum += entry["weight"].get<double>();
@@ -112,8 +112,8 @@ TEST_CASE("next_character train: the way of a few places, and its page", "[next_
   INFO(report.err);
   REQUIRE(report.code == 0);
   CHECK_THAT(content_of(training.out("out") / "report" / "report.html"),
-             Catch::Contains("<h3>number: &quot;") && Catch::Contains("<p>character: expert ") &&
-                 Catch::Contains("<svg "));
+             ContainsSubstring("<h3>number: &quot;") &&
+                 ContainsSubstring("<p>character: expert ") && ContainsSubstring("<svg "));
 }
 
 TEST_CASE("next_character compare: a row each, in a table and in result.json", "[next_character]") {
@@ -134,16 +134,16 @@ TEST_CASE("next_character compare: a row each, in a table and in result.json", "
   CHECK(result["rows"][2]["runs"][0]["test"]["multiply_adds"] == 192);
   CHECK(result["rows"][3]["runs"][0]["test"]["multiply_adds"] == 384);
   CHECK(result["rows"][1]["runs"][0]["test"]["multiply_adds"] == 240);
-  CHECK_THAT(outcome.out, Catch::Contains("bits/character") && Catch::Contains("+-"));
+  CHECK_THAT(outcome.out, ContainsSubstring("bits/character") && ContainsSubstring("+-"));
   CHECK(std::filesystem::exists(training.out("cmp") / "bits_by_multiply_adds.tsv"));
   CHECK(std::filesystem::exists(training.out("cmp") / "bits_by_seconds.gp"));
   const Outcome report = run_program({"report", training.out("cmp").string()});
   INFO(report.err);
   REQUIRE(report.code == 0);
-  CHECK_THAT(report.out, Catch::Contains("/report/losses.tsv") &&
-                             Catch::Contains("/report/bits_by_multiply_adds.tsv"));
+  CHECK_THAT(report.out, ContainsSubstring("/report/losses.tsv") &&
+                             ContainsSubstring("/report/bits_by_multiply_adds.tsv"));
   CHECK_THAT(content_of(training.out("cmp") / "report" / "report.html"),
-             Catch::Contains("<tr class=\"marked\"><td class=\"word\">dense_wide</td>"));
+             ContainsSubstring("<tr class=\"marked\"><td class=\"word\">dense_wide</td>"));
   // A second time there is nothing to train.
   Arguments again = arguments;
   again.push_back("--resume");
@@ -166,7 +166,7 @@ TEST_CASE("next_character: what a trained model says", "[next_character]") {
     const Outcome whole =
         run_program({"evaluate", model, "--data=" + training.data(), "--split=all"});
     CHECK(whole.code == 0);
-    CHECK_THAT(whole.out, Catch::Contains("characters a second"));
+    CHECK_THAT(whole.out, ContainsSubstring("characters a second"));
 
     const Outcome sampled = run_program({"sample", model, "--length=40", "--beginning=def "});
     CHECK(sampled.code == 0);
@@ -179,10 +179,10 @@ TEST_CASE("next_character: what a trained model says", "[next_character]") {
         {"explain", model, "--data=" + training.data(), "--length=50", "--out=" + page.string()});
     INFO(explained.err);
     REQUIRE(explained.code == 0);
-    CHECK_THAT(explained.out, Catch::Contains("indentation"));
+    CHECK_THAT(explained.out, ContainsSubstring("indentation"));
     const std::string html = content_of(page);
     CHECK(html.starts_with("<!DOCTYPE html>"));
-    CHECK_THAT(html, Catch::EndsWith("</html>\n") && !Catch::Contains("http"));
+    CHECK_THAT(html, EndsWith("</html>\n") && !ContainsSubstring("http"));
   }
 }
 
@@ -204,9 +204,9 @@ TEST_CASE("next_character tune and report: a search, and its pictures", "[next_c
   const Outcome report = run_program({"report", training.out("a").string()});
   CHECK(report.code == 0);
   CHECK_THAT(report.out,
-             Catch::Contains("/report/loss.tsv") && Catch::Contains("/report/sparsity.tsv"));
+             ContainsSubstring("/report/loss.tsv") && ContainsSubstring("/report/sparsity.tsv"));
   CHECK_THAT(content_of(training.out("a") / "report" / "report.html"),
-             Catch::Contains("Result on the test rows") && Catch::Contains("bits/character"));
+             ContainsSubstring("Result on the test rows") && ContainsSubstring("bits/character"));
 }
 
 TEST_CASE("next_character tune: the search spaces that come with it are right",
@@ -239,7 +239,7 @@ TEST_CASE("next_character train --resume: another text of the same name and leng
   std::ofstream(file) << text;
   const Outcome outcome = training.train("a", {"--data=" + file, "--resume"});
   CHECK(outcome.code == 2);
-  CHECK_THAT(outcome.err, Catch::Contains("is of another training: content: "));
+  CHECK_THAT(outcome.err, ContainsSubstring("is of another training: content: "));
 }
 
 TEST_CASE("next_character: bad input ends with 2 and one line", "[next_character][error]") {
@@ -293,7 +293,7 @@ TEST_CASE("next_character: bad input ends with 2 and one line", "[next_character
   refused({"evaluate", model, "--data=" + training.data(), "--threads=-1"},
           "--threads is -1, expected from 0 to 1024");
   refused({"train", "--steps=1", "--steps=2"}, "--steps is given twice");
-  CHECK_THAT(run_program({"train", "--help"}).out, !Catch::Contains("negatives"));
+  CHECK_THAT(run_program({"train", "--help"}).out, !ContainsSubstring("negatives"));
 }
 
 TEST_CASE("next_character: nothing is written where it is read, or would be the next time",
@@ -389,7 +389,7 @@ TEST_CASE("next_character evaluate: another text than the training's, with a not
   std::ofstream(file) << text;
   const Outcome changed = evaluate("test");
   CHECK(changed.code == 0);
-  CHECK_THAT(changed.err, Catch::Contains(" is not what the model was trained on"));
+  CHECK_THAT(changed.err, ContainsSubstring(" is not what the model was trained on"));
   CHECK(Json::parse(changed.out)["is_of_training"] == false);
   CHECK(evaluate("all").err.empty());  // is asked of any text
 }

@@ -77,9 +77,9 @@ TEST_CASE("text_files: what is a text in a folder, and what is left out",
   CHECK(names_of(text_files(directory.path(), {".py"})) == Names{"b.py", "c.py"});
   CHECK(names_of(text_files(directory.path() / "image", {".py"})) == Names{"image"});
   CHECK_THROWS_WITH(text_files(directory.path(), {".c", ".h"}),
-                    Catch::EndsWith(": holds no file whose name ends with .c or .h"));
+                    EndsWith(": holds no file whose name ends with .c or .h"));
   CHECK_THROWS_WITH(text_files(directory.path() / ".git" / "nothing", {}),
-                    Catch::EndsWith(": there is no such file or folder"));
+                    EndsWith(": there is no such file or folder"));
 }
 
 TEST_CASE("cut_between_files: whole files, unless they are too large or too small",

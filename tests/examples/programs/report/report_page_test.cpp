@@ -164,7 +164,7 @@ struct Report {
 Report report_of(const std::filesystem::path& folder, const ReportWords& how = words()) {
   std::ostringstream out, err;
   programs::report_folder(folder, "", how, {.out = out, .err = err});
-  CHECK_THAT(out.str(), Catch::EndsWith("/report/report.html\n"));
+  CHECK_THAT(out.str(), EndsWith("/report/report.html\n"));
   const std::string html = content_of(folder / "report" / "report.html");
   CHECK(fault_of(html) == "");
   return {html, out.str(), err.str()};
@@ -187,11 +187,11 @@ TEST_CASE("escaped: text stays text", "[programs][report]") {
 TEST_CASE("a heat map has a colour and a number for each share", "[programs][report]") {
   const std::string html =
       programs::html_heat_map({{0, 1}, {std::nan(""), 0.5}}, "expert", "epoch", {"1", "2"});
-  CHECK_THAT(html, Catch::Contains("expert \\ epoch</th><th>1</th><th>2</th>"));
-  CHECK_THAT(html, Catch::Contains("<td style=\"background:rgb(247,251,255)\">0</td>"
-                                   "<td style=\"background:rgb(8,72,145);color:#fff\">100</td>"));
-  CHECK_THAT(html, Catch::Contains("<th>1</th><td></td><td style=\"background:rgb(128,162,200)\">"
-                                   "50</td>"));
+  CHECK_THAT(html, ContainsSubstring("expert \\ epoch</th><th>1</th><th>2</th>"));
+  CHECK_THAT(html, ContainsSubstring("<td style=\"background:rgb(247,251,255)\">0</td>"
+                                     "<td style=\"background:rgb(8,72,145);color:#fff\">100</td>"));
+  CHECK_THAT(html, ContainsSubstring("<th>1</th><td></td><td style=\"background:rgb(128,162,200)\">"
+                                     "50</td>"));
 }
 
 TEST_CASE("report.html of a training: one file with all there is", "[programs][report]") {
@@ -200,25 +200,27 @@ TEST_CASE("report.html of a training: one file with all there is", "[programs][r
   write_training(folder, "comet", 0.5);
   const Report report = report_of(folder);
   CHECK_THAT(report.html,
-             Catch::Contains("<h1>Training a'b &quot;&lt;i&gt;&amp;c</h1>") &&
-                 Catch::Contains("1234 ratings; rows: 900 train, 300 test") &&
-                 Catch::Contains("&lt;/td&gt;&lt;script src=&quot;") &&
-                 Catch::Contains("3 epochs, the best is number 2; 5 s with 1 thread<"));
-  CHECK_THAT(report.html, Catch::Contains("<td>1.0000</td><td>nan</td><td>1.50</td>"));
-  CHECK_THAT(report.html, Catch::Contains("task 1 sends all samples to the same 1.0 of 3 experts"));
-  CHECK_THAT(report.html, Catch::Contains("<td class=\"word\">rating</td><td>2.00</td><td>2.50</td>"
-                                          "<td>3</td><td>0.750</td>"));
+             ContainsSubstring("<h1>Training a'b &quot;&lt;i&gt;&amp;c</h1>") &&
+                 ContainsSubstring("1234 ratings; rows: 900 train, 300 test") &&
+                 ContainsSubstring("&lt;/td&gt;&lt;script src=&quot;") &&
+                 ContainsSubstring("3 epochs, the best is number 2; 5 s with 1 thread<"));
+  CHECK_THAT(report.html, ContainsSubstring("<td>1.0000</td><td>nan</td><td>1.50</td>"));
+  CHECK_THAT(report.html,
+             ContainsSubstring("task 1 sends all samples to the same 1.0 of 3 experts"));
+  CHECK_THAT(report.html,
+             ContainsSubstring("<td class=\"word\">rating</td><td>2.00</td><td>2.50</td>"
+                               "<td>3</td><td>0.750</td>"));
   CHECK(count_of(report.html, "class=\"heat\"") == 2);
-  CHECK_THAT(report.html, Catch::Contains(">88</td>"));
-  CHECK_THAT(report.html, Catch::Contains("<td class=\"word\">title</td>"));
-  CHECK_THAT(report.html, Catch::Contains("40 of 100 lines; all are in sparsity.tsv."));
+  CHECK_THAT(report.html, ContainsSubstring(">88</td>"));
+  CHECK_THAT(report.html, ContainsSubstring("<td class=\"word\">title</td>"));
+  CHECK_THAT(report.html, ContainsSubstring("40 of 100 lines; all are in sparsity.tsv."));
   if (!has_gnuplot()) {
     WARN("no gnuplot: pictures are not looked at");
     return;
   }
   // There is nothing to be drawn of an AUC that is nan throughout: the other pictures are there.
   CHECK(report.err == "gnuplot could not draw " + (folder / "report" / "auc").string() + ".gp\n");
-  CHECK_THAT(report.html, Catch::Contains("<h3>AUC of watched on the validation rows</h3>"));
+  CHECK_THAT(report.html, ContainsSubstring("<h3>AUC of watched on the validation rows</h3>"));
   const std::vector<std::string> pictures = {"loss", "sparsity"};
   REQUIRE(count_of(report.html, "<img src=\"data:") == pictures.size());
   for (std::size_t i = 0; i < pictures.size(); ++i)
@@ -248,12 +250,13 @@ TEST_CASE("report.html: the way of a few rows, by trees and by choices", "[progr
   write({{{"row", hostile}, {"gates", {trees, choices}}}, {{"row", "two"}, {"gates", {trees}}}});
   const std::string html = report_of(directory.path()).html;
   CHECK_THAT(html,
-             Catch::Contains("<h2>The way of a few rows</h2>") && Catch::Contains("<h3>two</h3>") &&
-                 Catch::Contains("<p>watched: expert 8 75 %, expert 7 25 %; what is nearer than "
-                                 "0.12 goes the same way.</p>") &&
-                 Catch::Contains("<p>rating: expert 8 75 %, expert 7 25 %.</p>"));
+             ContainsSubstring("<h2>The way of a few rows</h2>") &&
+                 ContainsSubstring("<h3>two</h3>") &&
+                 ContainsSubstring("<p>watched: expert 8 75 %, expert 7 25 %; what is nearer than "
+                                   "0.12 goes the same way.</p>") &&
+                 ContainsSubstring("<p>rating: expert 8 75 %, expert 7 25 %.</p>"));
   CHECK_THAT(html,
-             Catch::Contains("<td>8</td><td>75 %</td><td>expert 3</td><td>1.5</td><td></td>"));
+             ContainsSubstring("<td>8</td><td>75 %</td><td>expert 3</td><td>1.5</td><td></td>"));
   // Twice a split with two leaves drawn, one child that gets nothing, and the way to the other.
   CHECK(count_of(html, "<svg role=\"img\" aria-label=\"watched: expert 8") == 2);
   CHECK(count_of(html, ">split 0</text>") == 2);
@@ -279,7 +282,7 @@ TEST_CASE("report.html: the way of a few rows, by trees and by choices", "[progr
                       file.string() + ": is not what a training writes");
   }
   std::ofstream(file) << std::string(100'000, '[');
-  CHECK_THROWS_WITH(report_of(directory.path()), Catch::Contains("decision_paths.json"));
+  CHECK_THROWS_WITH(report_of(directory.path()), ContainsSubstring("decision_paths.json"));
 }
 
 TEST_CASE("report.html without gnuplot has numbers, not pictures of before", "[programs][report]") {
@@ -289,11 +292,11 @@ TEST_CASE("report.html without gnuplot has numbers, not pictures of before", "[p
   std::ofstream(directory.path() / "report" / "loss.svg") << "<svg></svg>";
   const WithoutGnuplot guard;
   const Report report = report_of(directory.path());
-  CHECK_THAT(report.err, Catch::Contains("gnuplot is not installed"));
+  CHECK_THAT(report.err, ContainsSubstring("gnuplot is not installed"));
   CHECK(count_of(report.html, "<img") == 0);
   CHECK(count_of(report.html, "<details") == 0);
-  CHECK_THAT(report.html, Catch::Contains("<h3>Loss by epoch</h3>") &&
-                              Catch::Contains("<td>2</td><td>1</td><td>0.25</td><td>0.5</td>"));
+  CHECK_THAT(report.html, ContainsSubstring("<h3>Loss by epoch</h3>") &&
+                              ContainsSubstring("<td>2</td><td>1</td><td>0.25</td><td>0.5</td>"));
   CHECK(count_of(report.html, "class=\"heat\"") == 2);
 }
 
@@ -301,7 +304,7 @@ TEST_CASE("report.html of a training that goes on", "[programs][report]") {
   const TemporaryDirectory directory;
   write_training(directory.path(), "comet", 0.5, /*has_ended=*/false);
   const Report report = report_of(directory.path());
-  CHECK_THAT(report.html, Catch::Contains("the training has not ended"));
+  CHECK_THAT(report.html, ContainsSubstring("the training has not ended"));
   CHECK(count_of(report.html, "class=\"heat\"") == 2);
 }
 
@@ -339,22 +342,22 @@ TEST_CASE("report.html of a comparison: every row, and twins apart", "[programs]
     };
     const Report report = report_of(folder, how);
     CHECK_THAT(report.html,
-               Catch::Contains("1.2500 +- 0.2500") &&
-                   Catch::Contains("<tr class=\"marked\"><td class=\"word\">dense</td>"));
+               ContainsSubstring("1.2500 +- 0.2500") &&
+                   ContainsSubstring("<tr class=\"marked\"><td class=\"word\">dense</td>"));
     CHECK(count_of(report.html, "class=\"marked\"") == 1);
-    CHECK_THAT(report.out, Catch::Contains("own.tsv"));
+    CHECK_THAT(report.out, ContainsSubstring("own.tsv"));
     if (has_gnuplot()) CHECK(count_of(report.html, "<img src=\"data:") == 3);
     // Means over the seeds, by epoch.
     CHECK(content_of(folder / "report" / "losses.tsv") ==
           "epoch\tcomet\tdense\n1\t0.625\t1\n2\t0.3125\t0.5\n3\t0.208333333\t0.333333333\n");
     // A run of it has its twins beside it.
     const Report alone = report_of(folder / "comet-none-seed1");
-    CHECK_THAT(alone.html, Catch::Contains("Beside what it was compared with") &&
-                               Catch::Contains("<tr class=\"marked\"><td class=\"word\">dense"));
+    CHECK_THAT(alone.html, ContainsSubstring("Beside what it was compared with") &&
+                               ContainsSubstring("<tr class=\"marked\"><td class=\"word\">dense"));
     std::filesystem::remove(folder / name);
   }
   CHECK_THAT(report_of(folder / "comet-none-seed1").html,
-             !Catch::Contains("Beside what it was compared with"));
+             !ContainsSubstring("Beside what it was compared with"));
 }
 
 TEST_CASE("report.html of a search: the best, the front and all trials", "[programs][report]") {
@@ -384,9 +387,10 @@ TEST_CASE("report.html of a search: the best, the front and all trials", "[progr
            << '\n';
   trials.close();
   const Report report = report_of(directory.path());
-  CHECK_THAT(report.html, Catch::Contains("<h1>Search ") && Catch::Contains("data: &lt;data&gt;") &&
-                              Catch::Contains("<p>3 trials</p>") &&
-                              Catch::Contains("test loss 0.2500, AUC 0.7500"));
+  CHECK_THAT(report.html, ContainsSubstring("<h1>Search ") &&
+                              ContainsSubstring("data: &lt;data&gt;") &&
+                              ContainsSubstring("<p>3 trials</p>") &&
+                              ContainsSubstring("test loss 0.2500, AUC 0.7500"));
   // Trial 2 is the best one, on the front and among all.
   CHECK(count_of(report.html,
                  "<tr><td>2</td><td>0.2500</td><td>0.2500</td><td>3.00</td><td>3</td>"
@@ -403,7 +407,7 @@ TEST_CASE("report: what is damaged is named", "[programs][report][error]") {
     write_training(directory.path(), "comet", 0.5);
     std::ofstream(directory.path() / name) << text;
     INFO(name << ": " << text);
-    CHECK_THROWS_WITH(report_of(directory.path()), Catch::Contains(name + ": " + reason));
+    CHECK_THROWS_WITH(report_of(directory.path()), ContainsSubstring(name + ": " + reason));
     std::filesystem::remove(directory.path() / name);
   };
   refused("result.json", "[1", "is not a JSON object");
@@ -420,5 +424,5 @@ TEST_CASE("report: what is damaged is named", "[programs][report][error]") {
   ReportWords other = words();
   other.results.measures = {{"bits", "bits"}};
   CHECK_THROWS_WITH(report_of(directory.path(), other),
-                    Catch::Contains("is of another program: there is no measure bits"));
+                    ContainsSubstring("is of another program: there is no measure bits"));
 }

@@ -142,8 +142,8 @@ TEST_CASE("savings: intervals hold the factor, and are a function of the key",
   REQUIRE(fixed.size() == 2);
   CHECK(fixed[0].target == 0.4);
   CHECK_FALSE(fixed[0].budget);
-  CHECK_THAT(saving_table(fixed), Catch::Contains("comet  swap"));
-  CHECK_THAT(curve_table(groups), Catch::Contains("trials") && Catch::Contains("comet, swap"));
+  CHECK_THAT(saving_table(fixed), ContainsSubstring("comet  swap"));
+  CHECK_THAT(curve_table(groups), ContainsSubstring("trials") && ContainsSubstring("comet, swap"));
 }
 
 TEST_CASE("budget_groups: by gate and search, and only what can be compared",

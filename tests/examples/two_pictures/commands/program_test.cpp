@@ -31,7 +31,7 @@ TEST_CASE("two_pictures train: the same bits for any number of threads", "[two_p
           training.train(gate + threads, {"--gate=" + gate, "--threads=" + threads});
       INFO(outcome.err);
       REQUIRE(outcome.code == 0);
-      CHECK_THAT(outcome.out, Catch::Contains("test accuracy") && Catch::Contains(gate));
+      CHECK_THAT(outcome.out, ContainsSubstring("test accuracy") && ContainsSubstring(gate));
     }
     CHECK(remains_of(training.out(gate + "1")) == remains_of(training.out(gate + "2")));
     CHECK(remains_of(training.out(gate + "1")) == remains_of(training.out(gate + "4")));
@@ -117,7 +117,7 @@ TEST_CASE("two_pictures: what a trained model says", "[two_pictures]") {
 
   const Outcome lines = run_program({"evaluate", "--model=" + training.model("two"), data});
   CHECK_THAT(lines.out,
-             Catch::Contains("class, taken for") && Catch::Contains("class, weight by expert"));
+             ContainsSubstring("class, taken for") && ContainsSubstring("class, weight by expert"));
   const Outcome shown = run_program({"show", "--model=" + training.model("two"), data,
                                      "--out=" + training.out("show").string(), "--count=5"});
   INFO(shown.err);
@@ -132,7 +132,7 @@ TEST_CASE("two_pictures: what a trained model says", "[two_pictures]") {
   INFO(named.err);
   CHECK(named.code == 0);
   CHECK_FALSE(std::filesystem::exists(training.out("ran")));
-  CHECK_THAT(content_of(training.out("named") / "examples.gp"), !Catch::Contains("\"a`"));
+  CHECK_THAT(content_of(training.out("named") / "examples.gp"), !ContainsSubstring("\"a`"));
 }
 
 TEST_CASE("two_pictures tune: the search spaces that come with it are right", "[two_pictures]") {
@@ -233,9 +233,8 @@ TEST_CASE("two_pictures: made-up pictures are said to be, and others than the tr
   const std::string data = training.out("synthetic").string();
   REQUIRE(run_program({"synthesize", data, "--pictures=100", "--test=40"}).code == 0);
   const Outcome trained = training.train("a", {"--data=" + data});
-  CHECK_THAT(trained.out, Catch::StartsWith("data: synthetic, NOT MNIST: 100 and 40 digits"));
-  CHECK_THAT(training.result("a")["source"].get<std::string>(),
-             Catch::StartsWith("synthetic, NOT MNIST"));
+  CHECK_THAT(trained.out, StartsWith("data: synthetic, NOT MNIST: 100 and 40 digits"));
+  CHECK_THAT(training.result("a")["source"].get<std::string>(), StartsWith("synthetic, NOT MNIST"));
   const auto evaluate = [&](const std::string& pictures) {
     return run_program(
         {"evaluate", "--model=" + training.model("a"), "--data=" + pictures, "--json"});
@@ -243,6 +242,6 @@ TEST_CASE("two_pictures: made-up pictures are said to be, and others than the tr
   const Outcome same = evaluate(data), other = evaluate(training.data());
   CHECK(same.err.empty());
   CHECK(Json::parse(same.out)["is_of_training"] == true);
-  CHECK_THAT(other.err, Catch::StartsWith("note: made up is not what the model was trained on"));
+  CHECK_THAT(other.err, StartsWith("note: made up is not what the model was trained on"));
   CHECK(Json::parse(other.out)["is_of_training"] == false);
 }

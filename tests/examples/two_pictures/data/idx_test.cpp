@@ -126,11 +126,11 @@ TEST_CASE("idx: a packed file that is damaged or cut off", "[two_pictures][data]
 TEST_CASE("idx: a file that is not there, or is a folder", "[two_pictures][data]") {
   const TemporaryDirectory directory;
   CHECK_THROWS_WITH(read_pictures(directory.path() / "none"),
-                    Catch::Matchers::EndsWith("cannot be opened: No such file or directory"));
-  CHECK_THROWS_WITH(read_pictures(directory.path()), Catch::Matchers::EndsWith("is a folder"));
+                    EndsWith("cannot be opened: No such file or directory"));
+  CHECK_THROWS_WITH(read_pictures(directory.path()), EndsWith("is a folder"));
   // It would be waited for, or read, without end.
   const auto pipe = directory.path() / "pipe";
   REQUIRE(::mkfifo(pipe.c_str(), 0600) == 0);
   for (const std::filesystem::path& file : {pipe, std::filesystem::path("/dev/zero")})
-    CHECK_THROWS_WITH(read_pictures(file), Catch::Matchers::EndsWith("is not a regular file"));
+    CHECK_THROWS_WITH(read_pictures(file), EndsWith("is not a regular file"));
 }
