@@ -170,13 +170,13 @@ bool may_route_sentences(const std::string& row) {
   return row != comet::HashGate<float>::name && std::count(gates.begin(), gates.end(), row) > 0;
 }
 
-std::optional<Json> row_by_name(const std::string& row) {
+Json row_by_name(const std::string& row) {
   if (const std::int64_t units = dense_units_of(row); units > 0)
     return Json{{"gate", dense_wide}, {"units", units}};
   const std::string ending = std::string("_") + by_sentence;
-  if (!row.ends_with(ending)) return std::nullopt;
+  if (!row.ends_with(ending)) return Json();
   const std::string gate = row.substr(0, row.size() - ending.size());
-  if (!may_route_sentences(gate)) return std::nullopt;
+  if (!may_route_sentences(gate)) return Json();
   return Json{{"gate", gate}, {"route_by", by_sentence}};
 }
 

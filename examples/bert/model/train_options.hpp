@@ -3,7 +3,6 @@
 
 #include <cstdint>
 #include <filesystem>
-#include <optional>
 #include <string>
 #include <vector>
 
@@ -68,8 +67,8 @@ inline constexpr const char* dense_wide = "dense_wide";  ///< any number of them
 /// Whether a gate looks at features, so that it may look at those of sentences.
 [[nodiscard]] bool may_route_sentences(const std::string& row);
 /// \brief The options of a row of a table that its name says: units, "dense_768", or what a gate is
-/// asked about, "top_k_sentence". Nothing for other names.
-[[nodiscard]] std::optional<Json> row_by_name(const std::string& row);
+/// asked about, "top_k_sentence". Null for other names.
+[[nodiscard]] Json row_by_name(const std::string& row);
 /// The file of the teacher, which may be another one for each seed.
 [[nodiscard]] std::string teacher_of(const TrainOptions& options);
 /// What a training, or who makes a student, reads or may read, but for a model to start from.

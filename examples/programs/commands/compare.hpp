@@ -46,8 +46,8 @@ struct CompareWords {
   const char* rows_help = "";      ///< of the option that names some of them
   /// Rows that are others with other options, by their names: {"gate": "comet", "spread": .1}.
   std::map<std::string, Json> variants = {};
-  /// The same of names that say them, "dense_768"; nothing for other names.
-  std::function<std::optional<Json>(const std::string& row)> by_name = {};
+  /// The same of names that say them, "dense_768"; null for other names.
+  std::function<Json(const std::string& row)> by_name = {};
   /// What there is to say above the table of options that all rows have; may be empty.
   std::function<std::string(const Options&)> remark = {};
   std::map<std::string, Fit> fits = {};                  ///< rows beside those
@@ -160,30 +160,30 @@ class Comparison {
 
   [[nodiscard]] bool is_fitted(const std::string& row) const { return words_.fits.contains(row); }
 
-  /// Of a row that is another one with other options.
-  [[nodiscard]] std::optional<Json> variant_of(const std::string& row) const {
+  /// Of a row that is another one with other options; null for one that has those of all.
+  [[nodiscard]] Json variant_of(const std::string& row) const {
     if (const auto found = words_.variants.find(row); found != words_.variants.end())
       return found->second;
-    return words_.by_name ? words_.by_name(row) : std::nullopt;
+    return words_.by_name ? words_.by_name(row) : Json();
   }
 
   /// Of a row that has one of its own, whatever the others have.
   [[nodiscard]] std::optional<std::string> search_of(const std::string& row) const {
-    const std::optional<Json> variant = variant_of(row);
-    if (!variant || !variant->contains("local_search")) return std::nullopt;
-    return variant->at("local_search").template get<std::string>();
+    const Json variant = variant_of(row);
+    if (!variant.contains("local_search")) return std::nullopt;
+    return variant.at("local_search").template get<std::string>();
   }
 
   [[nodiscard]] Options options_of(const ResultRow& row, std::int64_t seed) const {
     return options_of(row, seed, variant_of(row.gate));
   }
-  /// \param others  than those of the command line
+  /// \param others  than those of the command line; may be null
   [[nodiscard]] Options options_of(const ResultRow& row, std::int64_t seed,
-                                   const std::optional<Json>& others) const {
+                                   const Json& others) const {
     Options train = options_.train;
     train.gate = row.gate;
     train.local_search = row.local_search;
-    if (others) table_of(train).set(*others);
+    if (!others.is_null()) table_of(train).set(others);
     train.seed = seed;
     train.out = (folder_ / run_name(row, seed, words_.results)).string();
     return train;
@@ -298,7 +298,7 @@ void add_compare(CLI::App& program, const Console& console,
   for (const auto& variant : words.variants) rows.push_back(variant.first);
   add_list(*command, "--gates", o->gates, "GATE,...", words.rows_help)
       ->check(one_of(rows, [by_name = words.by_name](const std::string& row) {
-        return by_name && by_name(row);
+        return by_name && !by_name(row).is_null();
       }));
   if (words.results.has_local_search)
     add_list(*command, "--local-searches", o->searches, "SEARCH,...", "with which local searches")
