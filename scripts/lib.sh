@@ -65,6 +65,7 @@ gcovr       gcovr               gcovr                    gcovr
 python      python3             python3                  python
 pip         python3-pip         python3-pip              python
 xz          xz-utils            xz                       xz
+debootstrap debootstrap         debootstrap              debootstrap
 '
 
 has_command() { command -v "$1" >/dev/null 2>&1; }
@@ -121,7 +122,7 @@ has() {
       compgen -G '/usr/local/lib/python3.*/asyncio/__init__.py' >/dev/null ||
       compgen -G '/opt/homebrew/lib/python3.*/asyncio/__init__.py' >/dev/null ;;
     pip) python3 -m pip --version >/dev/null 2>&1 ;;
-    xz) has_command xz ;;
+    xz | debootstrap) has_command "$1" ;;
   esac
 }
 

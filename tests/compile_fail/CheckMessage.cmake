@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 # cmake -D EXPECT=... -P CheckMessage.cmake -- COMPILE...: fails unless the command fails and EXPECT, a
-# sentence of ours, is in an error within the first 20 lines that it prints; or, if EXPECT is
-# `nothing`, unless it succeeds.
+# sentence of ours, is in an error within the first 20 lines that it prints, but for the lines of sources
+# that it quotes, which g++ does at every step since version 14; or, if EXPECT is `nothing`, unless it succeeds.
 set(command)
 set(found OFF)
 math(EXPR last "${CMAKE_ARGC} - 1")
@@ -27,6 +27,7 @@ if(place EQUAL -1)
   message(FATAL_ERROR "the compiler does not say: ${EXPECT}\n${printed}")
 endif()
 string(SUBSTRING "${printed}" 0 ${place} before)
+string(REGEX REPLACE "\n *[0-9]* \\|[^\n]*" "" before "${before}")
 string(REGEX MATCHALL "\n" lines_before "${before}")
 list(LENGTH lines_before count)
 if(count GREATER_EQUAL 20 OR NOT before MATCHES "error: [^\n]*$")

@@ -87,9 +87,12 @@ TEST_CASE("numbers that cannot be told apart by decimals are written as they are
       -std::numeric_limits<double>::max(), 1.0;
   std::ostringstream out;
   emit_cpp(freeze(gate), out);
-  CHECK_THAT(out.str(),
-             ContainsSubstring("expert_weight[] = {\n    -0x0p+0, 0x0.0000000000001p-1022, "
-                               "-0x1.fffffffffffffp+1023, 0x1p+0,};"));
+  // The C library chooses among the ways to write a denormal number.
+  const auto with = [](const std::string& denormal) {
+    return ContainsSubstring("expert_weight[] = {\n    -0x0p+0, " + denormal +
+                             ", -0x1.fffffffffffffp+1023, 0x1p+0,};");
+  };
+  CHECK_THAT(out.str(), with("0x0.0000000000001p-1022") || with("0x1p-1074"));
 }
 
 TEST_CASE("an emitted header is the same in every locale") {
