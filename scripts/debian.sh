@@ -37,13 +37,14 @@ fi
 
 box=$(mktemp -d "$root/box.XXXXXX")
 clean() {
-  umount "$box/proc" 2>/dev/null || true
+  umount "$box/proc" "$box/sys" 2>/dev/null || true
   umount -R -l "$box/dev" 2>/dev/null || true
   if [ -n "$keep" ]; then say "kept: $box"; else rm -rf --one-file-system "$box"; fi
 }
 trap clean EXIT
 cp -a "$root/system/." "$box"
 mount -t proc proc "$box/proc"
+mount -t sysfs -o ro sysfs "$box/sys"
 mount --rbind /dev "$box/dev" && mount --make-rslave "$box/dev"
 git clone -q . "$box/srv/comet"
 mapfile -t proxies < <(env | grep -iE '^(https?|no)_proxy=' || true)
