@@ -33,8 +33,8 @@ same_losses() {
     fail "losses of $1 and $2 differ"
   [ "$(wc -l <"$1/steps.jsonl")" = "$(wc -l <"$2/steps.jsonl")" ] || fail "steps of $1 and $2"
 }
-# What the program says on its way, without what MPI says where it finds no /sys or no network.
-progress() { grep -E '^[a-z]+:? ' "$1" | no_seconds; }
+# What the program says on its way, without what MPI says where it finds no /sys, no network or an old option.
+progress() { grep -E '^(data: |gate: |epoch )' "$1" | no_seconds; }
 no_seconds() { sed 's/  [0-9.]* s\b//; s/  about .*//; s/results in .*//; s/  *[0-9.]* *[0-9.]* *\([0-9]*\)$/ \1/' "$@"; }
 
 "$program" --version | grep -q '^MPI: .*[0-9]' || fail "--version does not say which MPI"

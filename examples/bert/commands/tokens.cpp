@@ -66,7 +66,7 @@ void add_tokens(CLI::App& program, const Console& console) {
     return command->add_option(name, value, help)
         ->type_name(type)
         ->capture_default_str()
-        ->check(std::is_same_v<decltype(value), std::string&> ? what_is_empty : what_is_too_far);
+        ->check(std::is_same_v<decltype(value), std::string&> ? what_is_empty : what_is_empty);
   };
   option("text", o->text, "FILE", "the text; - for what comes in");
   option("--vocabulary", o->vocabulary, "PATH", "vocab.txt, or the folder of a model that has one")

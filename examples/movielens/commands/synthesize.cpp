@@ -37,7 +37,7 @@ void add_synthesize(CLI::App& program, const Console& console) {
     command->add_option(name, value, help)
         ->type_name("N")
         ->capture_default_str()
-        ->check(what_is_too_far);
+        ->check(what_is_empty);
   };
   command->add_option("DIR", options->directory, "for ratings.csv, movies.csv and SOURCE")
       ->type_name("")

@@ -5,7 +5,7 @@
 #include <charconv>
 #include <concepts>
 #include <cstdint>
-#include <optional>
+#include <cstdlib>
 #include <ostream>
 #include <set>
 #include <stdexcept>
@@ -24,20 +24,6 @@ namespace {
 
 constexpr int longest_list = 32;
 
-/// The numbers of an option that is a list, or that may be left out.
-template <class T>
-struct Item {
-  using Type = T;
-};
-template <class T>
-struct Item<std::vector<T>> : Item<T> {};
-template <class T>
-struct Item<std::optional<T>> : Item<T> {};
-
-/// What checks the values of an option, or the items of a list.
-template <class T>
-constexpr auto checked = std::integral<typename Item<T>::Type> ? what_is_too_far : what_is_empty;
-
 template <class T>
 CLI::Option* add_any_list(CLI::App& command, const char* flag, std::vector<T>& values,
                           const char* type, const char* help) {
@@ -46,15 +32,29 @@ CLI::Option* add_any_list(CLI::App& command, const char* flag, std::vector<T>& v
       ->delimiter(',')
       ->capture_default_str()
       ->multi_option_policy(CLI::MultiOptionPolicy::Throw)
-      ->check(checked<T>);
+      ->check(what_is_empty);
 }
 
-/// "7" of "007"; what is no such number stays.
-void drop_leading_zeros(std::string& number) {
-  const std::size_t first = number.find_first_not_of(" \t\n\v\f\r+-");
-  if (first == std::string::npos) return;
-  if (number.find_first_not_of("0123456789", first) != std::string::npos) return;
+/// What is wrong with a number; empty if nothing. It is made one in decimal, "7" of "007".
+std::string what_is_not_whole(std::string& number) {
+  if (number.empty()) return what_is_empty(number);
+  const std::size_t first = number.find_first_not_of("+-") == 0 ? 0 : 1;
+  if (first == number.size() || number.find_first_not_of("0123456789", first) != std::string::npos)
+    return "is " + in_quotes(number) + ", expected a whole number";
   number.erase(first, std::min(number.find_first_not_of('0', first), number.size() - 1) - first);
+  std::int64_t value = 0;  // of a number beyond 64 bits parsers take the last of them
+  const char* const end = number.data() + number.size();
+  const auto [rest, error] = std::from_chars(number.data() + (number[0] == '+'), end, value);
+  return error == std::errc()
+             ? ""
+             : "is " + number + ", expected " + nearest_bound<std::int64_t>(number);
+}
+
+std::string what_is_no_number(std::string& number) {
+  char* end = nullptr;
+  std::strtod(number.c_str(), &end);
+  if (number.empty() || end == number.c_str() + number.size()) return what_is_empty(number);
+  return "is " + in_quotes(number) + ", expected a number";
 }
 
 }  // namespace
@@ -77,27 +77,18 @@ void tell_unheeded(const CLI::App& command, const std::vector<OptionTable>& trai
   }
 }
 
-void read_as_decimal(CLI::App& program) {
-  const auto drop = [](std::string& value) {
-    drop_leading_zeros(value);
-    return std::string();
-  };
+void read_numbers_as_written(CLI::App& program) {
   for (CLI::App* command : program.get_subcommands({}))
-    for (CLI::Option* option : command->get_options())
-      if (option->get_type_name().starts_with('N')) option->transform(CLI::Validator(drop, ""));
+    for (CLI::Option* option : command->get_options()) {
+      const std::string types = option->get_type_name();  // "X", "N,N"
+      const std::string type = types.substr(0, types.find_first_of(",:["));
+      if (type == "N") option->transform(CLI::Validator(what_is_not_whole, ""));
+      if (type == "X") option->transform(CLI::Validator(what_is_no_number, ""));
+    }
 }
 
 std::string what_is_empty(const std::string& value) {
   return value.empty() ? "is empty, expected a value" : "";
-}
-
-std::string what_is_too_far(const std::string& value) {
-  std::int64_t number = 0;
-  const char* const end = value.data() + value.size();
-  const auto [rest, error] = std::from_chars(value.data(), end, number);
-  if (rest == end && error == std::errc::result_out_of_range)
-    return "is " + value + ", expected " + nearest_bound<std::int64_t>(value);
-  return what_is_empty(value);
 }
 
 CLI::Option* add_option(CLI::App& command, const Option& option) {
@@ -110,7 +101,7 @@ CLI::Option* add_option(CLI::App& command, const Option& option) {
           return command.add_option(option.flag(), *place, option.help)
               ->type_name(option.type)
               ->capture_default_str()
-              ->check(checked<T>);
+              ->check(what_is_empty);
         }
       },
       option.place);

@@ -78,16 +78,12 @@ template <class Integer>
 void tell_unheeded(const CLI::App& command, const std::vector<OptionTable>& trainings,
                    const OptionTable& plain, const Console& console);
 
-/// \brief Has whole numbers of all commands read as decimal: of one that begins with 0 the parser
-/// would make an octal one, 8 of 010, and say of 08 that it is too large. Before anything is parsed.
-void read_as_decimal(CLI::App& program);
+/// \brief Has numbers of all commands read as they are written: whole ones in decimal, where the
+/// parser would make 8 of 010 and the last 64 bits of a longer one, and others to their ends, where it
+/// may make 15 of 1,5 as of the parts of a long number. Before anything is parsed.
+void read_numbers_as_written(CLI::App& program);
 
-/// \name What is wrong with a value that the parser takes without a word.
-/// \{
-/// Of any: nothing at all.
+/// What is wrong with a value that is nothing, which the parser takes without a word.
 [[nodiscard]] std::string what_is_empty(const std::string& value);
-/// Of a whole number: that, too, and one beyond 64 bits, of which it would take the last.
-[[nodiscard]] std::string what_is_too_far(const std::string& value);
-/// \}
 
 }  // namespace programs

@@ -83,7 +83,7 @@ int run_program(CLI::App& program, int argc, const char* const* argv, const Cons
     for (CLI::Option* option : command->get_options())
       if (option->get_items_expected_max() == 0)
         option->multi_option_policy(CLI::MultiOptionPolicy::TakeLast);
-  read_as_decimal(program);
+  read_numbers_as_written(program);
   // Last, because commands inherit it.
   program.footer(program.get_name() +
                  " COMMAND --help tells more. Exit status: 0 if all went well, 2 for bad\n"

@@ -68,8 +68,35 @@ std::string in_columns(const std::string& left, const std::string& text,
   return result + '\n';
 }
 
+/// In this form with every version of CLI11, whose headings and blank lines are each its own.
 class PlainHelp : public CLI::Formatter {
  public:
+  std::string make_help(const CLI::App* command, std::string name,
+                        CLI::AppFormatMode /*mode*/) const override {
+    std::string usage = "Usage: " + name + " [OPTIONS]";
+    std::string positionals;
+    std::string options;
+    std::string subcommands;
+    for (const CLI::Option* option : command->get_options()) {
+      if (option->get_positional()) {
+        usage += ' ' + make_option_usage(option);
+        positionals += make_option(option, /*is_positional=*/true);
+      }
+      if (option->nonpositional()) options += make_option(option, /*is_positional=*/false);
+    }
+    for (const CLI::App* each : command->get_subcommands({})) subcommands += make_subcommand(each);
+    if (!subcommands.empty()) usage += " SUBCOMMAND";
+    std::string help = in_columns("", command->get_description(), 0) + '\n' + usage + '\n';
+    const auto add = [&help](const char* heading, const std::string& lines) {
+      if (!lines.empty()) help += std::string("\n") + heading + ":\n" + lines;
+    };
+    add("Positionals", positionals);
+    add("Options", options);
+    add("Subcommands", subcommands);
+    if (!command->get_footer().empty()) help += '\n' + command->get_footer() + '\n';
+    return help;
+  }
+
   std::string make_option(const CLI::Option* option, bool is_positional) const override {
     // CLI11 names the type and, of an option with choices, these as in GATE:{comet,top_k}.
     const std::string type = option->get_type_name();
@@ -90,14 +117,11 @@ class PlainHelp : public CLI::Formatter {
       }
     }
     std::string value = option->get_default_str();
-    if (value.starts_with('[')) value = value.substr(1, value.size() - 2);
+    // A list, and one of nothing; or, since CLI11 2.6, {}.
+    if (value.starts_with('[') || value == "{}") value = value.substr(1, value.size() - 2);
     if (!value.empty()) text += " (default " + value + ')';
     if (option->get_required() && !is_positional) text += " (required)";
     return in_columns("  " + left, text);
-  }
-
-  std::string make_description(const CLI::App* command) const override {
-    return in_columns("", command->get_description(), 0) + '\n';
   }
 
   std::string make_subcommand(const CLI::App* command) const override {
@@ -111,8 +135,8 @@ const CLI::App& innermost(const CLI::App& program) {
   return commands.empty() ? program : *commands.back();
 }
 
-/// Of a value that is no number; empty if the parser says it in other words than were seen.
-std::string what_is_no_number(const CLI::App& command, std::string_view message) {
+/// Of a value that is none of its option's; empty if the parser says it in other words than were seen.
+std::string what_does_not_fit(const CLI::App& command, std::string_view message) {
   constexpr std::string_view opening = "Could not convert: ";
   constexpr std::string_view middle = " = ";
   const std::size_t split = message.find(middle);
@@ -122,15 +146,8 @@ std::string what_is_no_number(const CLI::App& command, std::string_view message)
   const CLI::Option* option = command.get_option_no_throw(flag);
   if (option == nullptr) return {};
   if (option->get_items_expected_max() == 0) return flag + " takes no value";
-  const bool is_whole = option->get_type_name().starts_with('N');
-  const std::string_view digits = value.substr(value.starts_with('-') ? 1 : 0);
-  const bool is_long = digits.find_first_not_of("0123456789") == std::string_view::npos;
-  // What is beyond 64 bits was found before: what cannot be converted is for an int.
-  const std::string expected = is_whole && is_long ? nearest_bound<int>(value)
-                               : is_whole          ? "a whole number"
-                                                   : "a number";
-  return flag + " is " + in_quotes(value) + ", expected " + expected +
-         (option->get_items_expected_max() > 1 ? ", or several with commas" : "");
+  // It is a number, and what is beyond 64 bits was found before: it is for an int.
+  return flag + " is " + in_quotes(value) + ", expected " + nearest_bound<int>(value);
 }
 
 /// Without the colon that the parser puts behind an option's name: "--seed: is 7".
@@ -196,8 +213,8 @@ std::string what_was_wrong(const CLI::App& program, const CLI::ParseError& error
   const CLI::App& command = innermost(program);
   if (unknown.empty()) {
     if (const std::string much = what_is_too_much(command); !much.empty()) return much;
-    const std::string no_number = what_is_no_number(command, error.what());
-    return no_number.empty() ? as_sentence(error.what()) : no_number;
+    const std::string unfit = what_does_not_fit(command, error.what());
+    return unfit.empty() ? as_sentence(error.what()) : unfit;
   }
   const std::string word = unknown.front().substr(0, unknown.front().find('='));
   std::vector<std::string> known;

@@ -45,7 +45,7 @@ void add_synthesize(CLI::App& program, const Console& console) {
     command->add_option(name, value, help)
         ->type_name("N")
         ->capture_default_str()
-        ->check(what_is_too_far);
+        ->check(what_is_empty);
   };
   command->add_option("DIR", o->directory, "for the four files and SOURCE")
       ->type_name("")

@@ -113,8 +113,9 @@ TEST_CASE("movielens: an unknown word is named, with its neighbour", "[movielens
           digits + ": cannot be opened: No such file or directory");
   refused({"train", "--data=x", "--learning-rate=1,5"},
           "--learning-rate is \"1,5\", expected a number");
-  refused({"compare", "--data=x", "--seeds=1,x"},
-          "--seeds is \"1,x\", expected a whole number, or several with commas");
+  refused({"compare", "--data=x", "--seeds=1,x"}, "--seeds is \"x\", expected a whole number");
+  refused({"train", "--data=x", "--epochs=1_000"},
+          "--epochs is \"1_000\", expected a whole number");
   refused({"train", "--data=x", "--no-weights=maybe"}, "--no-weights takes no value");
   refused({"trian"}, "unknown command trian, did you mean train?");
   refused({"fly"}, "unknown command fly; movielens --help names them all");
