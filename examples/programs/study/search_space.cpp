@@ -73,7 +73,7 @@ SearchSpace::Range SearchSpace::range_from(const std::string& name, const Json& 
   if (kind == kinds.end())
     refuse("is " + in_quotes(kind_name) +
            ", expected one of categorical, uniform, log_uniform, integer");
-  const Json& values = json.begin().value();
+  const Json& values = json.at(kind_name);
   Range range{.name = name, .kind = kind->second, .values = {}};
   if (values.is_array()) range.values.assign(values.begin(), values.end());
   if (range.kind == Kind::categorical) {
