@@ -50,11 +50,11 @@ std::string what_is_not_whole(std::string& number) {
              : "is " + number + ", expected " + nearest_bound<std::int64_t>(number);
 }
 
-std::string what_is_no_number(std::string& number) {
+std::string what_is_no_number(const std::string& number) {
+  if (number.empty()) return what_is_empty(number);
   char* end = nullptr;
   std::strtod(number.c_str(), &end);
-  if (number.empty() || end == number.c_str() + number.size()) return what_is_empty(number);
-  return "is " + in_quotes(number) + ", expected a number";
+  return *end == '\0' ? "" : "is " + in_quotes(number) + ", expected a number";
 }
 
 }  // namespace
@@ -83,7 +83,7 @@ void read_numbers_as_written(CLI::App& program) {
       const std::string types = option->get_type_name();  // "X", "N,N"
       const std::string type = types.substr(0, types.find_first_of(",:["));
       if (type == "N") option->transform(CLI::Validator(what_is_not_whole, ""));
-      if (type == "X") option->transform(CLI::Validator(what_is_no_number, ""));
+      if (type == "X") option->check(what_is_no_number);
     }
 }
 
