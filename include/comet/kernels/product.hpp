@@ -146,11 +146,13 @@ class PackedPanels {
 };
 
 /// product() with few columns, k >= 1: packing `a` would take longer than what is computed with it.
-/// It is read where it is, a few of its columns at a time, while the next ones are on their way.
+/// It is read where it is, a few of its columns at a time, while the next ones are on their way. The
+/// fewer columns, the taller the panels: fewer than eight sums would wait for each other.
 template <class S>
 void thin_product(bool accumulate, S* out, Index out_stride, Index rows, Index columns, const S* a,
                   Index a_stride, Index depth, const Strided<S>& b) {
   constexpr Index most_depth = 16;
+  constexpr bool many_registers = sizeof(Packet<S>) == 64;  // 32 instead of 16
   const S* const end = a + rows + (depth - 1) * a_stride;
   for (Index k = 0; k < depth; k += most_depth) {
     const Index some = std::min(most_depth, depth - k);
@@ -160,16 +162,18 @@ void thin_product(bool accumulate, S* out, Index out_stride, Index rows, Index c
     Index row = 0;
     const auto panels = [&](auto registers) {
       constexpr Index height = registers() * lanes<S>;
+      constexpr int of_sixteen = many_registers ? (registers() + 1) / 2 : registers();
       for (; row + height <= rows; row += height) {
         for (Index next = some; next < some + ahead; ++next)
           prefetch(part + row + next * a_stride, height);
-        for_each_tile<std::min(2, registers())>(columns, [&](Index c, auto width) {
+        for_each_tile<of_sixteen>(columns, [&](Index c, auto width) {
           outer_tile<registers(), width()>(part + row, a_stride, some, b.at(k, c), add,
                                            out + row + c * out_stride, out_stride);
         });
       }
     };
-    if (columns == 1) panels(std::integral_constant<int, 4>{});  // fewer sums wait for each other
+    if (columns == 1) panels(std::integral_constant<int, 8>{});
+    if (columns <= 3 || many_registers) panels(std::integral_constant<int, 4>{});
     panels(std::integral_constant<int, 2>{});
     panels(std::integral_constant<int, 1>{});
     for (Index c = 0; row < rows && c < columns; ++c) {

@@ -53,7 +53,7 @@ struct SumTile {
       COMET_UNROLL
       for (int r = 0; r < Registers; ++r) {
         part[r] = simd::ploadu<Packet<S>>(a + r * a_register);
-        keep_in_register<Registers>(part[r]);
+        if constexpr (Columns > 1) keep_in_register<Registers>(part[r]);
       }
       COMET_UNROLL
       for (int c = 0; c < Columns; ++c) {
