@@ -162,7 +162,7 @@ void thin_product(bool accumulate, S* out, Index out_stride, Index rows, Index c
     Index row = 0;
     const auto panels = [&](auto registers) {
       constexpr Index height = registers() * lanes<S>;
-      constexpr int of_sixteen = many_registers ? (registers() + 1) / 2 : registers();
+      constexpr int of_sixteen = std::min(3, many_registers ? (registers() + 1) / 2 : registers());
       for (; row + height <= rows; row += height) {
         for (Index next = some; next < some + ahead; ++next)
           prefetch(part + row + next * a_stride, height);
