@@ -11,6 +11,7 @@
 # build/coverage/include.txt, programs.txt, movielens.txt, next_character.txt, two_pictures.txt and
 # bert.txt have a line per file with the lines that never ran.
 source "$(dirname "$0")/lib.sh"
+no_arguments "$@"
 
 require gcc gcovr
 build coverage

@@ -55,6 +55,9 @@ if [ "${1:-}" = --all ]; then
   those=()
   shift
 fi
+for folder; do
+  [ -e "$folder" ] || { say "there is no $folder; expected [--all] [FOLDER...]"; exit 2; }
+done
 [ $# -gt 0 ] || set -- ../shared/data/eigen
 require gcc cmake ninja eigen json cli11 zlib icu catch2 xz
 if has_command ninja; then export CMAKE_GENERATOR=Ninja; fi

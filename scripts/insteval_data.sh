@@ -4,6 +4,7 @@
 # package r-cran-lme4 and prints the path of its file; for `movielens train --data FILE --columns s,d,y`.
 #   scripts/insteval_data.sh
 source "$(dirname "$0")/lib.sh"
+no_arguments "$@"
 source scripts/data.sh
 
 from_debian() {

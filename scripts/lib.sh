@@ -9,6 +9,8 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 say() { printf '%s: %s\n' "${0##*/}" "$*" >&2; }
 # from_here PATH: what it means where the script was started.
 from_here() { case $1 in /* | '') printf '%s\n' "$1" ;; *) printf '%s\n' "$started_in/$1" ;; esac }
+# no_arguments "$@": of a script that takes none.
+no_arguments() { [ $# = 0 ] || { say "unknown argument $1; it takes none but --help"; exit 2; } }
 # paths_from_here OPTIONS ARGUMENT...: fills `arguments`, the values of these options being paths.
 paths_from_here() {
   local options=" $1 "

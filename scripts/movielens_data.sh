@@ -4,6 +4,7 @@
 # GroupLens, the edition that a Debian package carries, a synthetic set. DIR/SOURCE says which it is.
 #   scripts/movielens_data.sh
 source "$(dirname "$0")/lib.sh"
+no_arguments "$@"
 source scripts/data.sh
 
 from_grouplens() {

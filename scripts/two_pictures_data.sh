@@ -5,6 +5,7 @@
 # synthetic set. DIR/SOURCE says which it is.
 #   scripts/two_pictures_data.sh
 source "$(dirname "$0")/lib.sh"
+no_arguments "$@"
 source scripts/data.sh
 
 # The files of Zalando's set, packed as they are published.

@@ -150,8 +150,9 @@ TEST_CASE("every fault ends every command with one line and its exit code; older
         {"read-only folder", writer, 2, "Read-only file system", no_change, read_only});
   for (const Arguments& writer : {searching("new"), comparing("new"), synthesize, budget, report})
     faults.push_back({"full disk", writer, 2, "cannot be written", no_change, full_disk(20)});
+  const Arguments help{"train", "--help"}, version{"--version"};
   for (const Arguments& command : {training("new"), searching("new"), comparing("new"), evaluate,
-                                   recommend, synthesize, budget, report}) {
+                                   recommend, synthesize, budget, report, help, version}) {
     const std::string line = "the results cannot be written";
     faults.push_back({"full output", command, 1, line, no_change, full_output});
     faults.push_back({"closed pipe", command, 1, line, no_change, closed_pipe});

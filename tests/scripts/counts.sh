@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: MIT
-# A script that does something so many times refuses what is no number from 1, before it does anything, and
-# one that compiles a compiler that there is not.
+# A script that does something so many times refuses what is no number from 1, before it does anything, one
+# that compiles a compiler that there is not, and one that takes no arguments any.
 #   counts.sh
 source "$(dirname "$0")/../../scripts/help.sh"
 set -euo pipefail
@@ -26,6 +26,10 @@ for count in many 0 08 -1 1.5 'a[0]' 9999999999; do
   refused "$named" study movielens "$count"
 done
 refused 'there is no compiler many' compile_time many
+refused 'there is no --alll' eigen_versions --alll
+for script in coverage movielens_data two_pictures_data insteval_data; do
+  refused 'unknown argument --wrong' "$script" --wrong
+done
 rm -f out err
 [ -z "$(ls)" ] || { echo "counts.sh: one of them left $(ls)" >&2; failed=1; }
 exit $failed

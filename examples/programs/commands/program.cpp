@@ -76,6 +76,10 @@ int run_program(CLI::App& program, int argc, const char* const* argv, const Cons
     console.err << program.get_name() << ": " << reason << std::endl;
     return code;
   };
+  const auto said = [&] {
+    console.out.flush();
+    return console.out ? success : fail(unforeseen, "the results cannot be written");
+  };
   if (console.ranks != nullptr) refuse_ranks(program, *console.ranks);
   // Of an option with a value that is given twice one would count and the other be lost without a
   // word; a flag says the same again.
@@ -94,14 +98,13 @@ int run_program(CLI::App& program, int argc, const char* const* argv, const Cons
         !lacks.empty())
       return fail(bad_input, lacks);
     program.parse(argc, argv);
-    console.out.flush();
-    if (!console.out) return fail(unforeseen, "the results cannot be written");
-    return success;
+    return said();
   } catch (const CLI::ParseError& error) {
     if (error.get_exit_code() != 0) return fail(bad_input, what_was_wrong(program, error));
     if (console.ranks != nullptr)  // else ranks that train would wait for one that has ended
       console.ranks->fail(bad_input, named("asks for help or the version, and not all ranks do"));
-    return program.exit(error, console.out, console.err);
+    program.exit(error, console.out, console.err);
+    return said();
   } catch (const FileError& error) {
     return fail(bad_input, error.what());
   } catch (const std::filesystem::filesystem_error& error) {  // a name that is too long, say
