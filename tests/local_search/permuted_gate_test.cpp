@@ -232,6 +232,28 @@ TEST_CASE("a soft permutation moves weight but makes none, and route() stays har
   CHECK_FALSE(gate.is_soft());
 }
 
+TEST_CASE(
+    "what a soft permutation hardly moves is 0: derivatives by it would be denormal numbers") {
+  const auto hard = Permutation::random(n, RandomKey(9));
+  PermutedGate gate(TopKGate<float>({.input_dim = d, .num_experts = n, .k = k}, RandomKey(1)));
+  const Matrix<float> x = random_matrix<float>(d, 40, 2);
+  for (const double little : {1e-30, 1e-7}) {
+    gate.set_soft(std::vector{Matrix<double>(hard.matrix().cwiseMax(little))}, std::vector{hard});
+    Pass pass(gate);
+    Routing<float> soft, routed;
+    gate.forward(x, soft, RandomKey(0), pass);
+    CHECK(soft.num_entries() == n * x.cols());  // all experts tell the search what they are worth
+    gate.route(x, routed, pass);
+    const Matrix<float> weights = soft.dense(n), expected = routed.dense(n);
+    CHECK((expected.array() == 0).any());
+    if (little < 1e-20) {
+      CHECK(weights == expected);
+    } else {
+      CHECK((weights.array() > 0).all());
+    }
+  }
+}
+
 TEMPLATE_TEST_CASE("a permuted gate obeys the laws of gates", "", COMET_TEST_SCALARS) {
   using S = TestType;
   const auto check = [](const auto& inner, std::vector<Permutation> permutations, bool sums_to_one,

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <limits>
 #include <span>
 #include <vector>
 
@@ -12,14 +13,19 @@
 
 namespace comet::detail {
 
-/// One soft permutation, or one per selector, as n x slots: column = slot.
+/// One soft permutation, or one per selector, as n x slots: column = slot. As it hardens, most of its
+/// elements come down to where every sum with another one loses them, and on to where derivatives of
+/// experts by them are denormal numbers, with which a processor takes many times as long: from the
+/// square of the rounding error on they are 0.
 template <class S>
 void stack_slots(std::span<const Matrix<double>> soft, Index n, Matrix<S>& slots) {
+  constexpr double rounding = std::numeric_limits<S>::epsilon();
   const auto selectors = Index(soft.size());
   slots.resize(n, n * selectors);
   for (Index slot = 0; slot < n * selectors; ++slot) {
     const Matrix<double>& p = soft[std::size_t(slot % selectors)];
-    slots.col(slot) = p.row(slot / selectors).template cast<S>();
+    const auto row = p.row(slot / selectors).transpose().array();
+    slots.col(slot) = (row < rounding * rounding).select(0.0, row).template cast<S>();
   }
 }
 
