@@ -40,6 +40,7 @@ done
 
 # Reference BLAS, which comes with LibTorch by default, is many times slower.
 require libtorch icu openblas
+know_processor
 build release bert >&2
 if ! is_given --pretrained; then
   folder=$(scripts/bert_data.sh model)

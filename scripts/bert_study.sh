@@ -32,6 +32,7 @@ settings() {
 for task in ${tasks//,/ }; do settings "$task" >/dev/null || exit 2; done
 
 require libtorch icu openblas
+know_processor
 build release bert >&2
 data=${4:-$(scripts/bert_data.sh tasks)}
 model=${5:-$(scripts/bert_data.sh model)}
