@@ -32,7 +32,8 @@ void check(const Place& original, const Fault& fault) {
   fault.arrange(place);
   const Contents before = finished(place);
   const Outcome outcome = run(place, fault.arguments, fault.prepare);
-  INFO(fault.name << ": movielens " << fault.arguments[0] << " " << fault.arguments[2]);
+  INFO(fault.name << ": movielens " << fault.arguments.front() << " ... "
+                  << fault.arguments.back());
   INFO(outcome.err);
   if (outcome.code == not_possible_here) {
     WARN(fault.name << ": not possible here, skipped");
