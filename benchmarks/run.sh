@@ -23,7 +23,7 @@ if [ "${1:-}" = --only ]; then
 fi
 out=${1:-benchmarks/results}
 build bench $target
-know_processor  # for whom the layer is compared with
+know_processor  # OpenBLAS is among those that the layer is compared with
 mkdir -p "$out"
 commit=$(git rev-parse --short HEAD)$(git diff --quiet HEAD -- include benchmarks ':!benchmarks/results' || echo +)
 for program in "${programs[@]}"; do

@@ -4,6 +4,7 @@
 # beside it. Names every include that points up or sideways; exit code 1 if there is one.
 #   scripts/floors.sh
 source "$(dirname "$0")/help.sh"
+no_arguments "$@"
 cd "$(dirname "$0")/.." || exit
 set -euo pipefail
 

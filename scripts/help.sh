@@ -9,6 +9,13 @@ for argument; do
 done
 unset argument
 
+# no_arguments "$@": ends a script that takes none in a line if there are any.
+no_arguments() {
+  [ $# = 0 ] && return
+  printf '%s: unknown argument %s; it takes none but --help\n' "${0##*/}" "$1" >&2
+  exit 2
+}
+
 # expect_count NAME VALUE: ends the script in a line unless it is a whole number from 1.
 expect_count() {
   [[ $2 =~ ^[1-9][0-9]{0,8}$ ]] && return

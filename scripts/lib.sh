@@ -9,8 +9,6 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 say() { printf '%s: %s\n' "${0##*/}" "$*" >&2; }
 # from_here PATH: what it means where the script was started.
 from_here() { case $1 in /* | '') printf '%s\n' "$1" ;; *) printf '%s\n' "$started_in/$1" ;; esac }
-# no_arguments "$@": of a script that takes none.
-no_arguments() { [ $# = 0 ] || { say "unknown argument $1; it takes none but --help"; exit 2; } }
 # paths_from_here OPTIONS ARGUMENT...: fills `arguments`, the values of these options being paths.
 paths_from_here() {
   local options=" $1 "
@@ -175,7 +173,7 @@ require() {
 }
 
 # know_processor: tells OpenBLAS what it runs on where it is older than the processor. Debian 12's takes the
-# code of a Pentium 4 there, with a tenth of the speed.
+# code of a Pentium 4 on an Emerald Rapids, with a tenth of the speed.
 know_processor() {
   [ -z "${OPENBLAS_CORETYPE:-}" ] && has_command python3 || return 0
   local core instructions

@@ -27,7 +27,7 @@ for count in many 0 08 -1 1.5 'a[0]' 9999999999; do
 done
 refused 'there is no compiler many' compile_time many
 refused 'there is no --alll' eigen_versions --alll
-for script in coverage movielens_data two_pictures_data insteval_data; do
+for script in coverage floors movielens_data two_pictures_data insteval_data; do
   refused 'unknown argument --wrong' "$script" --wrong
 done
 rm -f out err

@@ -76,7 +76,7 @@ int run_program(CLI::App& program, int argc, const char* const* argv, const Cons
     console.err << program.get_name() << ": " << reason << std::endl;
     return code;
   };
-  const auto said = [&] {
+  const auto success_if_written = [&] {
     console.out.flush();
     return console.out ? success : fail(unforeseen, "the results cannot be written");
   };
@@ -98,13 +98,13 @@ int run_program(CLI::App& program, int argc, const char* const* argv, const Cons
         !lacks.empty())
       return fail(bad_input, lacks);
     program.parse(argc, argv);
-    return said();
+    return success_if_written();
   } catch (const CLI::ParseError& error) {
     if (error.get_exit_code() != 0) return fail(bad_input, what_was_wrong(program, error));
     if (console.ranks != nullptr)  // else ranks that train would wait for one that has ended
       console.ranks->fail(bad_input, named("asks for help or the version, and not all ranks do"));
     program.exit(error, console.out, console.err);
-    return said();
+    return success_if_written();
   } catch (const FileError& error) {
     return fail(bad_input, error.what());
   } catch (const std::filesystem::filesystem_error& error) {  // a name that is too long, say

@@ -121,7 +121,7 @@ class PackedPanels {
   }
 
  private:
-  static constexpr int low = 2, high = sizeof(Packet<S>) == 64 ? 4 : low;  // panels, in registers
+  static constexpr int low = 2, high = many_registers<S> ? 4 : low;  // panels, in registers
   static constexpr Index low_height = low * lanes<S>;
   static constexpr Index panel_rows = 256 / Index(sizeof(S));  // of a group of the tallest panels
   static_assert(panel_rows % (high * lanes<S>) == 0, "only the last panel is partial");
@@ -152,7 +152,6 @@ template <class S>
 void thin_product(bool accumulate, S* out, Index out_stride, Index rows, Index columns, const S* a,
                   Index a_stride, Index depth, const Strided<S>& b) {
   constexpr Index most_depth = 16;
-  constexpr bool many_registers = sizeof(Packet<S>) == 64;  // 32 instead of 16
   const S* const end = a + rows + (depth - 1) * a_stride;
   for (Index k = 0; k < depth; k += most_depth) {
     const Index some = std::min(most_depth, depth - k);
@@ -162,18 +161,19 @@ void thin_product(bool accumulate, S* out, Index out_stride, Index rows, Index c
     Index row = 0;
     const auto panels = [&](auto registers) {
       constexpr Index height = registers() * lanes<S>;
-      constexpr int of_sixteen = std::min(3, many_registers ? (registers() + 1) / 2 : registers());
+      // Of 16 registers, which for_each_tile() takes for granted. More than 3 are for one column.
+      constexpr int beside = std::min(3, many_registers<S> ? (registers() + 1) / 2 : registers());
       for (; row + height <= rows; row += height) {
         for (Index next = some; next < some + ahead; ++next)
           prefetch(part + row + next * a_stride, height);
-        for_each_tile<of_sixteen>(columns, [&](Index c, auto width) {
+        for_each_tile<beside>(columns, [&](Index c, auto width) {
           outer_tile<registers(), width()>(part + row, a_stride, some, b.at(k, c), add,
                                            out + row + c * out_stride, out_stride);
         });
       }
     };
     if (columns == 1) panels(std::integral_constant<int, 8>{});
-    if (columns <= 3 || many_registers) panels(std::integral_constant<int, 4>{});
+    if (columns <= 3 || many_registers<S>) panels(std::integral_constant<int, 4>{});
     panels(std::integral_constant<int, 2>{});
     panels(std::integral_constant<int, 1>{});
     for (Index c = 0; row < rows && c < columns; ++c) {

@@ -37,6 +37,10 @@ using Packet = typename simd::packet_traits<S>::type;
 template <class S>
 inline constexpr Index lanes = simd::packet_traits<S>::size;
 
+/// Whether there are 32 registers, as of AVX-512, and not 16.
+template <class S>
+inline constexpr bool many_registers = sizeof(Packet<S>) == 64;
+
 /// Asks for values that will be read soon. Not by Eigen's function, whose calls g++ 12 drops.
 template <class S>
 EIGEN_ALWAYS_INLINE void prefetch([[maybe_unused]] const S* values, [[maybe_unused]] Index size) {

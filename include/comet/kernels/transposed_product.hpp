@@ -25,7 +25,7 @@ namespace comet::detail {
 
 /// Outputs of a tile of inner products.
 template <class S>
-inline constexpr int tile_units = sizeof(Packet<S>) == 64 ? 8 : 4;
+inline constexpr int tile_units = many_registers<S> ? 8 : 4;
 
 /// sum(u, c) += w(0.., u) * x(0.., c), a register of each.
 template <int Units, int Columns, class S, class Load>

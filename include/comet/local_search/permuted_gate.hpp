@@ -109,7 +109,8 @@ class PermutedGate {
 
   /// \brief Mixes with soft permutations from the next forward() on; `hard` are the permutations
   /// that route() uses meanwhile. Their gradient begins at zero, in every pass.
-  /// \param soft  one n x n matrix, or one per selector: row = slot, column = expert
+  /// \param soft  one n x n matrix, or one per selector: row = slot, column = expert; elements below the
+  ///              square of S's rounding error count as 0
   /// \throws std::invalid_argument if a size does not fit
   void set_soft(std::span<const Matrix<double>> soft, std::span<const Permutation> hard);
 

@@ -25,7 +25,7 @@ void stack_slots(std::span<const Matrix<double>> soft, Index n, Matrix<S>& slots
   for (Index slot = 0; slot < n * selectors; ++slot) {
     const Matrix<double>& p = soft[std::size_t(slot % selectors)];
     const auto row = p.row(slot / selectors).transpose().array();
-    slots.col(slot) = (row < rounding * rounding).select(0.0, row).template cast<S>();
+    slots.col(slot) = (row.abs() < rounding * rounding).select(0.0, row).template cast<S>();
   }
 }
 
