@@ -3,8 +3,9 @@
 # Runs one benchmark of two commits in turns and prints the times side by side: what a change did to
 # speed, on this machine, whatever else it is doing.
 #   benchmarks/compare_commits.sh A B NAME [FILTER]   benchmarks/NAME_bench.cpp, rows that match FILTER
-# Medians of five rounds of each ($ROUNDS). Both commits are built below build/compare. B may be `here`, the
-# files as they are.
+# Medians of five rounds of each ($ROUNDS). Both commits are built below build/compare with the same flags for the
+# processor ($FLAGS, by default -march=x86-64-v3 where there is such a processor). B may be `here`, the files
+# as they are.
 source "$(dirname "$0")/../scripts/lib.sh"
 
 [ $# -ge 3 ] || {
@@ -19,29 +20,34 @@ name=$3 filter=${4:-.}
 expect_count ROUNDS "${ROUNDS-5}"
 require gcc cmake ninja eigen json cli11 zlib benchmark python
 
+flags=-march=native
+[ "$(uname -m)" != x86_64 ] || flags=-march=x86-64-v3
+flags=${FLAGS:-$flags}
+
 # build_program COMMIT: builds the benchmark of a commit; $program is where it is.
 build_program() {
-  local tree=. commit
+  local tree=. build=$PWD/build/compare/here commit
   if [ "$1" != here ]; then
     commit=$(git rev-parse --verify --quiet "$1^{commit}") || {
       say "there is no commit $1"
       exit 2
     }
     tree=build/compare/${commit:0:12}
+    build=$PWD/$tree/build/bench
     [ -e "$tree" ] || git worktree add --quiet --detach "$tree" "$commit"
   fi
   say "building $1"
   (
     cd "$tree"
-    if ! [ -e build/bench/CMakeCache.txt ] && has_command ninja; then export CMAKE_GENERATOR=Ninja; fi
-    cmake --preset bench >/dev/null
+    if ! [ -e "$build/CMakeCache.txt" ] && has_command ninja; then export CMAKE_GENERATOR=Ninja; fi
+    cmake --preset bench -B "$build" -D COMET_TUNE=OFF -D CMAKE_CXX_FLAGS="$flags" >/dev/null
   )
-  cmake --build "$tree/build/bench" -j "$(cores)" --target "${name}_bench" >"$tree/build/bench/compare.log" || {
-    cat "$tree/build/bench/compare.log" >&2
+  cmake --build "$build" -j "$(cores)" --target "${name}_bench" >"$build/compare.log" || {
+    cat "$build/compare.log" >&2
     say "$1 does not build"
     exit 1
   }
-  program=$tree/build/bench/bin/${name}_bench
+  program=$build/bin/${name}_bench
 }
 build_program "$1"
 a=$program

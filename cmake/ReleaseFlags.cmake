@@ -3,9 +3,10 @@
 # Float matrix product on one Zen 4 core, GFLOP/s:
 #   g++ 12     -march=x86-64-v3   95-105    -march=native   70-80
 #   clang 14   -march=x86-64-v3       55    -march=native  95-100
-# So: x86-64-v3 for g++ where the processor has it, native everywhere else. On Intel's processors with
-# AVX-512 native is the faster one with g++, too (docs/performance.md); but this way figures of one
-# processor can be compared with those of another.
+# On Intel's processors with AVX-512 native is the faster one with g++, too (docs/performance.md).
+#   COMET_TUNE=ON         x86-64-v3 for g++ where the processor has it, native for other compilers: the figures
+#                         of a training can be compared with those of another processor
+#   COMET_TUNE=FASTEST    the same, but native for g++ where that is faster
 
 include(CheckCXXCompilerFlag)
 include(CheckCXXSourceRuns)
@@ -15,7 +16,10 @@ if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU" AND CMAKE_SYSTEM_PROCESSOR MATCHES "x86_
   check_cxx_source_runs(
     "int main() { return __builtin_cpu_supports(\"avx2\") && __builtin_cpu_supports(\"fma\") ? 0 : 1; }"
     COMET_CPU_HAS_AVX2_AND_FMA)
-  if(COMET_CPU_HAS_AVX2_AND_FMA)
+  check_cxx_source_runs(
+    "int main() { return __builtin_cpu_is(\"intel\") && __builtin_cpu_supports(\"avx512f\") ? 0 : 1; }"
+    COMET_CPU_IS_INTEL_WITH_AVX512)
+  if(COMET_CPU_HAS_AVX2_AND_FMA AND NOT (COMET_TUNE STREQUAL "FASTEST" AND COMET_CPU_IS_INTEL_WITH_AVX512))
     set(tune -march=x86-64-v3)
   endif()
 endif()
