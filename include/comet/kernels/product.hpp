@@ -162,8 +162,8 @@ void thin_product(bool accumulate, S* out, Index out_stride, Index rows, Index c
     const auto panels = [&](auto registers) {
       constexpr Index height = registers() * lanes<S>;
       // Of 16 registers, which for_each_tile() takes for granted. More than 3 are for one column.
-      constexpr int share = many_registers<S> ? 2 : 1;
-      constexpr int beside = std::min(3, (registers() + share - 1) / share);
+      constexpr int sixteens = many_registers<S> ? 2 : 1;
+      constexpr int beside = std::min(3, (registers() + sixteens - 1) / sixteens);
       for (; row + height <= rows; row += height) {
         for (Index next = some; next < some + ahead; ++next)
           prefetch(part + row + next * a_stride, height);
